@@ -11,8 +11,7 @@ use crate::model::{Cause, Duration, IncidentRule, Matcher, Timestamp};
 pub(super) use read::{between, named};
 pub(super) use write::{add, prune};
 
-/// The shortest beginning of a `dedup_key` that names an incident.
-pub const SHORTEST_KEY: usize = 6;
+pub use crate::engine::SHORTEST_KEY;
 
 /// Which incidents are wanted: all that is given must hold. The newest come first.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,7 @@ pub(super) struct IncidentListParams {
     /// `passing`, `paged`, `flapping`, `resolving`, `superseded`, `closing`, or `observed` for incidents
     /// whose profile only observes.
     state: Option<String>,
-    /// Only the one of this `dedupKey`.
+    /// Only the one of this `dedupKey`, or those whose key begins so: at least 6 hex digits.
     key: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,

@@ -355,4 +355,8 @@ async fn pages_miss_and_repeat_nothing_that_stays() {
     let key = found["incidents"][0]["dedupKey"].as_str().unwrap();
     let by_key = squelch.get(&format!("/api/v1/incidents?key={key}")).await.json();
     assert_eq!(by_key["incidents"][0]["groupKey"], found["incidents"][0]["groupKey"]);
+    for (digits, count) in [(12, 1), (5, 0)] {
+        let short = squelch.get(&format!("/api/v1/incidents?key={}", &key[..digits])).await.json();
+        assert_eq!(short["incidents"].as_array().unwrap().len(), count, "{short:#}");
+    }
 }

@@ -47,7 +47,7 @@ pub use query::board::{Board, BoardOrder, BoardPart, BoardQuery, Row, Standing};
 pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
 pub use query::firing::{FiringAlert, RouteStanding};
 pub use query::flappers::Flapper;
-pub use query::incidents::{IncidentCursor, IncidentQuery, OpenIncident};
+pub use query::incidents::{IncidentCursor, IncidentQuery, OpenIncident, SHORTEST_KEY};
 pub use query::proposal::Matching;
 pub use query::row_state::{NextStep, Origin, RowState};
 pub use query::undelivered::{Observing, Refused};

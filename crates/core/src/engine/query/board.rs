@@ -15,6 +15,7 @@ use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::groups::{Firing, GroupKey, Wait};
 use crate::engine::query::Query;
 use crate::engine::query::row_state::{NextStep, Origin, RowState};
+use crate::engine::query::search::Search;
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::model::{AlertId, Cause, Headline, Kind, LabelSet, Matcher, Reason, Timestamp};
@@ -50,8 +51,8 @@ pub struct BoardQuery {
     pub part: BoardPart,
     /// The first sort key of the rows.
     pub order: BoardOrder,
-    /// Each must stand in a label of one alert of the row, or in the name of its receiver. The case of ASCII
-    /// letters does not matter.
+    /// Each must stand in a label or in the summary of one alert of the row, or in the name of its receiver.
+    /// The case of ASCII letters does not matter. The summaries of the first 20,000 alerts count.
     pub words: Vec<String>,
     /// All must match the labels of one alert of the row.
     pub matchers: Vec<Matcher>,
@@ -186,16 +187,12 @@ impl Query<'_> {
                 .as_ref()
                 .is_none_or(|receiver| self.world.destinations.get(destination).receiver == *receiver)
         };
-        let matches = |labels: &LabelSet, receiver: &str| {
-            query.matchers.iter().all(|m| m.matches(labels))
-                && query.words.iter().all(|word| says(labels, receiver, word))
-        };
-        let all = query.matchers.is_empty() && query.words.is_empty();
+        let search = Search::new(self.world, query);
         let mut keys: Vec<Key> = Vec::new();
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
             let Some(stands) = open_state(incident) else { continue };
             let receiver = &self.world.destinations.get(incident.group.0).receiver;
-            if !all && !self.any_alert(incident, |labels| matches(labels, receiver)) {
+            if !search.is_empty() && !self.is_found(incident, receiver, &search) {
                 continue;
             }
             let service = || match self.worst(incident).and_then(|alert| self.world.alerts.alert(alert)) {
@@ -220,7 +217,7 @@ impl Query<'_> {
             let Some(stands) = self.waiting_state(alert, state) else { continue };
             let settings = self.world.destinations.get(destination);
             let of_alert = self.world.alerts.alert(alert);
-            let Some(one) = of_alert.filter(|a| matches(&a.labels, &settings.receiver)) else { continue };
+            let Some(one) = of_alert.filter(|a| search.finds(a, &settings.receiver)) else { continue };
             let level = self.world.policy.severities.level_of(&one.labels);
             keys.push(Key {
                 ours: true,
@@ -533,13 +530,4 @@ fn service_of(labels: &LabelSet) -> SmolStr {
 fn by_service(labels: &LabelSet) -> (bool, SmolStr) {
     let service = service_of(labels);
     (service.is_empty(), service)
-}
-
-/// Whether a word stands in a label or in the name of the receiver.
-fn says(labels: &LabelSet, receiver: &str, word: &str) -> bool {
-    let has = |text: &str| {
-        let mut places = text.as_bytes().windows(word.len().max(1));
-        places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    has(receiver) || labels.iter().any(|(_, value)| has(value))
 }

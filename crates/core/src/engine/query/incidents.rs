@@ -19,6 +19,9 @@ const MEMBERS: usize = 100;
 /// The most alerts of incidents on one page. Then the page ends.
 const MEMBERS_OF_PAGE: usize = 10_000;
 
+/// The shortest beginning of a `dedup_key` that names an incident.
+pub const SHORTEST_KEY: usize = 6;
+
 /// Which incidents are wanted: all that is given must hold. Internal incidents that are open come first, then
 /// the others, each the newest first.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +32,7 @@ pub struct IncidentQuery {
     pub receiver: Option<SmolStr>,
     /// Only those in this state.
     pub state: Option<RowState>,
-    /// Only the one of this `dedup_key`.
+    /// Only the one of this `dedup_key`, or those that begin so, if it has at least [`SHORTEST_KEY`] digits.
     pub key: Option<SmolStr>,
     /// Only those behind this one.
     pub after: Option<IncidentCursor>,
@@ -119,7 +122,7 @@ impl Query<'_> {
             looked.next = Some(IncidentCursor { internal: internal.contains(id), id: id.0 });
             let receiver = &self.world.destinations.get(incident.group.0).receiver;
             let wanted = query.receiver.as_ref().is_none_or(|wanted| wanted == receiver)
-                && query.key.as_ref().is_none_or(|wanted| *wanted == incident.dedup_key)
+                && query.key.as_ref().is_none_or(|wanted| begins(&incident.dedup_key, wanted))
                 && (query.matchers.is_empty() || self.has_alert(incident, &query.matchers));
             let observed = incident.side == Side::Observed;
             let state = if observed { RowState::Observed } else { incident_state(incident) };
@@ -174,4 +177,9 @@ impl Query<'_> {
             row,
         })
     }
+}
+
+/// Whether a key is this one, or begins so.
+fn begins(key: &str, wanted: &str) -> bool {
+    wanted.len() >= SHORTEST_KEY && key.starts_with(wanted)
 }

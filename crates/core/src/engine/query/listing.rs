@@ -7,6 +7,7 @@ use crate::engine::incidents::incident::Incident;
 use crate::engine::incidents::members::Member;
 use crate::engine::incidents::render::headline_of;
 use crate::engine::query::Query;
+use crate::engine::query::search::Search;
 use crate::model::{AlertId, Headline, Kind, LabelSet, Matcher};
 
 /// Up to so many alerts of one incident are put in order by their names too.
@@ -49,18 +50,21 @@ impl Query<'_> {
 
     /// Whether an alert of an incident matches.
     pub(crate) fn has_alert(&self, incident: &Incident, matchers: &[Matcher]) -> bool {
-        self.any_alert(incident, |labels| matchers.iter().all(|m| m.matches(labels)))
+        let matches = |labels: &LabelSet| matchers.iter().all(|m| m.matches(labels));
+        let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
+        alerts.any(|alert| matches(&alert.labels))
+            || self.own_labels(incident).is_some_and(|own| matches(&own))
     }
 
-    /// Whether an alert of an incident has labels that match.
-    pub(crate) fn any_alert(&self, incident: &Incident, matches: impl Fn(&LabelSet) -> bool) -> bool {
+    /// Whether a search finds an alert of an incident.
+    pub(super) fn is_found(&self, incident: &Incident, receiver: &str, search: &Search<'_>) -> bool {
         let mut alerts = incident.members.keys().filter_map(|id| self.world.alerts.alert(*id));
-        let own = || {
-            incident
-                .internal
-                .as_ref()
-                .is_some_and(|own| matches(&own.view(Kind::Page, self.world.now).labels))
-        };
-        alerts.any(|a| matches(&a.labels)) || own()
+        alerts.any(|alert| search.finds(alert, receiver))
+            || self.own_labels(incident).is_some_and(|own| search.finds_labels(&own, receiver))
+    }
+
+    /// The labels of the alert of an internal incident.
+    fn own_labels(&self, incident: &Incident) -> Option<LabelSet> {
+        Some(incident.internal.as_ref()?.view(Kind::Page, self.world.now).labels)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod incidents;
 pub(crate) mod listing;
 pub(crate) mod proposal;
 pub(crate) mod row_state;
+mod search;
 pub(crate) mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -50,7 +50,8 @@ fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
     for (name, severity, service) in alerts {
         let of = labels(&[("alertname", name), ("severity", severity), ("service", service)]);
         let mut observation = firing(&of, world.now);
-        observation.annotations = labels(&[("summary", "it is bad"), ("runbook_url", "https://wiki/x")]);
+        let summary = format!("{name} is bad, tell 10.0.0.{}", name.len());
+        observation.annotations = labels(&[("summary", &summary), ("runbook_url", "https://wiki/x")]);
         world.say(Source::Alertmanager, "a", vec![observation]);
     }
     let names = |query: BoardQuery| {
@@ -67,6 +68,9 @@ fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
     assert_eq!(names(words(&["dISk"])), ["Disk"]);
     assert_eq!(names(words(&["db", "pd"])), ["Disk", "Io"], "each word in a label or the receiver");
     assert!(names(words(&["db", "web"])).is_empty());
+    assert_eq!(names(words(&["Bad", "10.0.0.4"])), ["Disk"], "each word in the summary");
+    assert_eq!(names(words(&["bad", "db"])), ["Disk", "Io"], "one in a label and one in the summary");
+    assert!(names(words(&["wiki"])).is_empty(), "no other annotation");
     let board = world.engine.query().board(&BoardQuery { state: Some(RowState::Held), ..words(&["db"]) });
     assert_eq!((board.matching, board.incidents, board.waiting), (1, 1, 1));
     assert_eq!(world.engine.query().open(), 2);
@@ -74,7 +78,7 @@ fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
     let row = &board.rows[0];
     assert_eq!(
         (row.summary.as_str(), row.runbook.as_str(), row.service.as_str()),
-        ("it is bad", "https://wiki/x", "db")
+        ("Disk is bad, tell 10.0.0.4", "https://wiki/x", "db")
     );
 }
 
