@@ -14,7 +14,7 @@ use super::oauth2::Tokens;
 use super::redact::Redactor;
 use super::secret::reveal;
 use super::uri::{basic, host, port, split_userinfo};
-use super::wire::{Wire, location};
+use super::wire::{Version, Wire, location};
 use super::{DeliverError, retry_after};
 use crate::config::{HttpAuth, HttpConfig};
 use crate::model::Timestamp;
@@ -49,7 +49,25 @@ impl HttpClient {
         timeout: Duration,
         wall: fn() -> Timestamp,
     ) -> Result<Self, DeliverError> {
-        let wire = Wire::new(&config.tls, &config.proxy, &config.addresses, timeout)?;
+        HttpClient::of_version(config, timeout, wall, Version::One)
+    }
+
+    /// The same, with HTTP/2 and nothing else.
+    pub(super) fn over_http2(
+        config: &HttpConfig,
+        timeout: Duration,
+        wall: fn() -> Timestamp,
+    ) -> Result<Self, DeliverError> {
+        HttpClient::of_version(config, timeout, wall, Version::Two)
+    }
+
+    fn of_version(
+        config: &HttpConfig,
+        timeout: Duration,
+        wall: fn() -> Timestamp,
+        version: Version,
+    ) -> Result<Self, DeliverError> {
+        let wire = Wire::new(&config.tls, &config.proxy, &config.addresses, timeout, version)?;
         let tokens = match &config.auth {
             Some(HttpAuth::OAuth2(oauth2)) => Some(Tokens::new(oauth2, &config.addresses, timeout, wall)?),
             _ => None,
@@ -121,6 +139,30 @@ impl HttpClient {
         let mut request = self.request(url, Some(body), &mut redactor, until).await?;
         *request.method_mut() = method;
         self.ask(request, most, redactor, until).await
+    }
+
+    /// Posts a body with these headers to `url`, and takes the end of the answer: its headers, with those
+    /// that stand behind its body.
+    ///
+    /// # Errors
+    /// No answer came, for the reason given, which names no secret of the URL.
+    pub(super) async fn call(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, HeaderMap), AttemptError> {
+        let mut redactor = Redactor::default();
+        let until = Instant::now() + self.timeout;
+        let mut request = self.request(url, Some(body), &mut redactor, until).await?;
+        request.headers_mut().extend(headers);
+        let response = self.answered(request, &mut redactor, until).await?;
+        let whole = async {
+            let (status, mut headers) = (response.status(), response.headers().clone());
+            headers.extend(trailers(response).await);
+            Ok((status, headers))
+        };
+        self.in_time(whole, &redactor, until).await
     }
 
     /// The status and the body within one timeout.
@@ -324,6 +366,17 @@ fn take_excerpt(answer: &mut Answer, redactor: &Redactor) {
 /// The part before the body.
 fn head(response: &Response<Incoming>) -> Answer {
     Answer::new(response.status().as_u16(), retry_after::of(response.headers()), Vec::new())
+}
+
+/// The headers behind a body of at most [`ANSWER_BYTES`].
+async fn trailers(response: Response<Incoming>) -> HeaderMap {
+    let mut body = Limited::new(response.into_body(), ANSWER_BYTES);
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(trailers) = frame.into_trailers() {
+            return trailers;
+        }
+    }
+    HeaderMap::new()
 }
 
 /// The first `most` bytes of the body, about, that come before `until`, and whether there are more. A

@@ -16,7 +16,7 @@ use url::form_urlencoded;
 
 use super::redact::Redactor;
 use super::secret::reveal;
-use super::wire::Wire;
+use super::wire::{Version, Wire};
 use super::{DeliverError, jwt};
 use crate::config::{AddressPolicy, Grant, OAuth2};
 use crate::model::Timestamp;
@@ -61,7 +61,7 @@ impl Tokens {
         timeout: Duration,
         wall: fn() -> Timestamp,
     ) -> Result<Self, DeliverError> {
-        let wire = Wire::new(&config.tls, &config.proxy, addresses, timeout)?;
+        let wire = Wire::new(&config.tls, &config.proxy, addresses, timeout, Version::One)?;
         Ok(Tokens { config: config.clone(), wire, wall, held: Mutex::default() })
     }
 

@@ -31,8 +31,18 @@ pub(super) struct Wire {
     way: Way,
 }
 
+/// The version of HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, also without TLS, as gRPC needs it.
+    Two,
+}
+
 /// How connections are made, but for certificates.
 struct Way {
+    version: Version,
     proxies: Arc<Proxies>,
     addresses: AddressPolicy,
     timeout: Duration,
@@ -46,8 +56,10 @@ impl Wire {
         proxy: &ProxyConfig,
         addresses: &AddressPolicy,
         timeout: Duration,
+        version: Version,
     ) -> Result<Self, DeliverError> {
         let way = Way {
+            version,
             proxies: Arc::new(Proxies::new(proxy)?),
             addresses: addresses.clone(),
             timeout,
@@ -85,11 +97,16 @@ impl Way {
             Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
             None => https,
         };
+        let https = match self.version {
+            Version::One => https.enable_http1().wrap_connector(dial),
+            Version::Two => https.enable_http2().wrap_connector(dial),
+        };
         Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(4)
-            .build(https.enable_http1().wrap_connector(dial))
+            .http2_only(self.version == Version::Two)
+            .build(https)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The view of an operator: Squelch's log and its traces.
 
+mod grpc;
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;

@@ -14,7 +14,12 @@ use super::not_in_force::one_of;
 /// The collector's requests end after this time, as in the OpenTelemetry SDK.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads the section. Squelch speaks OTLP over HTTP, so gRPC is valid and not in force.
+/// The path at which a collector takes OTLP over HTTP.
+const OVER_HTTP: &str = "/v1/traces";
+/// The path of its method over gRPC.
+const OVER_GRPC: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Reads the section.
 pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Tracing> {
     let mut keys = section?;
     let client = one_of(&mut keys, "client_type", &["http", "grpc"]).unwrap_or("grpc");
@@ -28,25 +33,21 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Tracing>
     let timeout = keys.duration("timeout").filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT);
     let tls = keys.section("tls_config").map(|tls| tls::tls_config(tls, base)).unwrap_or_default();
     let headers = keys.section("headers").map(|headers| http::headers(&headers, base)).unwrap_or_default();
-    let (line, problems) = (keys.line, keys.problems);
+    let problems = keys.problems;
     keys.finish();
-    if client == "grpc" {
-        let message = "tracing is not in force. Squelch sends traces over HTTP and not over gRPC; write client_type: \
-                       http, and the port at which the collector takes OTLP over HTTP, such as endpoint: HOST:4318";
-        problems.doubt(line, message);
-        return None;
-    }
     let endpoint = endpoint?;
     let scheme = if insecure { "http" } else { "https" };
-    let url = url::Url::parse(&format!("{scheme}://{}/v1/traces", endpoint.text)).ok();
-    let Some(url) = url.filter(|url| url.path() == "/v1/traces" && url.query().is_none()) else {
+    let path = if client == "grpc" { OVER_GRPC } else { OVER_HTTP };
+    let url = url::Url::parse(&format!("{scheme}://{}{path}", endpoint.text)).ok();
+    let Some(url) = url.filter(|url| url.path() == path && url.query().is_none()) else {
         let found = shown(endpoint.text);
         problems
             .doubt(endpoint.line, format!("tracing is not in force. endpoint is {found}; write HOST:PORT"));
         return None;
     };
     let http = HttpConfig { tls, headers, follow_redirects: false, ..HttpConfig::default() };
-    Some(Tracing { url: url.into(), http, fraction: fraction.unwrap_or(0.0), gzip, timeout })
+    let (grpc, fraction) = (client == "grpc", fraction.unwrap_or(0.0));
+    Some(Tracing { url: url.into(), grpc, http, fraction, gzip, timeout })
 }
 
 #[cfg(test)]
@@ -72,10 +73,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_client_type_the_collector_is_called_over_grpc() {
+        let export = "//otel:4317/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        for (keys, scheme) in [("", "https"), (", client_type: grpc, insecure: true", "http")] {
+            let tracing = config(&format!("{{endpoint: 'otel:4317'{keys}}}")).tracing.unwrap();
+            assert_eq!((tracing.url, tracing.grpc), (format!("{scheme}:{export}"), true));
+        }
+        assert!(!config("{client_type: http, endpoint: 'otel:4318'}").tracing.unwrap().grpc);
+    }
+
+    #[test]
     fn what_is_not_in_force_is_said() {
         for (tracing, said) in [
-            ("{endpoint: 'otel:4317'}", "not over gRPC; write client_type: http"),
-            ("{client_type: grpc, endpoint: 'otel:4317'}", "such as endpoint: HOST:4318"),
+            ("{endpoint: 'http://otel:4317'}", "write HOST:PORT"),
             ("{client_type: http, endpoint: 'http://otel:4318/a'}", "write HOST:PORT"),
         ] {
             let config = config(tracing);

@@ -1,7 +1,9 @@
-//! Sends spans to a collector: OTLP over HTTP, in JSON.
+//! Sends spans to a collector: OTLP over gRPC in protobuf, or over HTTP in JSON.
 //!
-//! Source: OpenTelemetry Protocol 1.x, "OTLP/HTTP" and "JSON Protobuf Encoding". JSON needs nothing that
-//! Squelch does not have already. A batch that the collector does not take is lost, and counted.
+//! Source: OpenTelemetry Protocol 1.x, "OTLP/gRPC", "OTLP/HTTP" and "JSON Protobuf Encoding", and "gRPC over
+//! HTTP2". A batch that the collector does not take is lost, and counted.
+
+mod proto;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +20,7 @@ use tokio::time::Instant;
 use super::{DeliverError, HttpClient};
 use crate::config::{Secret, Tracing};
 use crate::model::Timestamp;
+use crate::receivers::text::clean_line;
 use crate::spans::{Ended, Fate, Role, Tracer, Value};
 
 /// A request has at most so many spans.
@@ -39,10 +43,16 @@ impl Exporter {
     /// Reads the certificates now.
     pub(super) fn new(config: &Tracing, wall: fn() -> Timestamp) -> Result<Self, DeliverError> {
         let mut http = config.http.clone();
-        if config.gzip {
-            http.headers.push(("Content-Encoding".into(), vec![Secret::Inline("gzip".into())]));
-        }
-        let client = HttpClient::new(&http, config.timeout.to_std(), wall)?;
+        let timeout = config.timeout.to_std();
+        let client = match config.grpc {
+            true => HttpClient::over_http2(&http, timeout, wall)?,
+            false => {
+                if config.gzip {
+                    http.headers.push(("Content-Encoding".into(), vec![Secret::Inline("gzip".into())]));
+                }
+                HttpClient::new(&http, timeout, wall)?
+            }
+        };
         Ok(Exporter { client, config: config.clone(), wall })
     }
 
@@ -79,11 +89,17 @@ impl Exporter {
 
     async fn send(&self, batch: &[Ended], clock: &mut Clock) -> Result<(), String> {
         clock.check();
-        let mut body = request(batch, clock).to_string().into_bytes();
+        let mut body = match self.config.grpc {
+            true => proto::request(batch, clock),
+            false => request(batch, clock).to_string().into_bytes(),
+        };
         if self.config.gzip {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(&body).and_then(|()| gzip.try_finish()).map_err(|error| error.to_string())?;
             body = gzip.finish().map_err(|error| error.to_string())?;
+        }
+        if self.config.grpc {
+            return self.call(&body).await;
         }
         let answer = self.client.change(Method::POST, &self.config.url, body, ANSWER_BYTES).await;
         match answer.map_err(|error| error.to_string())? {
@@ -91,6 +107,37 @@ impl Exporter {
             answer => Err(format!("status {}: {}", answer.status, answer.excerpt())),
         }
     }
+}
+
+/// Where a call of gRPC says how it ended, and why.
+const GRPC_STATUS: &str = "grpc-status";
+const GRPC_MESSAGE: &str = "grpc-message";
+
+impl Exporter {
+    /// Calls the collector's `Export` with one message.
+    async fn call(&self, message: &[u8]) -> Result<(), String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        if self.config.gzip {
+            headers.insert(HeaderName::from_static("grpc-encoding"), HeaderValue::from_static("gzip"));
+        }
+        let body = framed(message, self.config.gzip)?;
+        let answer = self.client.call(&self.config.url, headers, body).await;
+        let (status, headers) = answer.map_err(|error| error.to_string())?;
+        let said = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match said(GRPC_STATUS) {
+            "0" => Ok(()),
+            "" => Err(format!("status {}, and no status of gRPC", status.as_u16())),
+            failed => Err(clean_line(&format!("gRPC status {failed}: {}", said(GRPC_MESSAGE)))),
+        }
+    }
+}
+
+/// A message behind its prefix: whether it is compressed, and its length.
+fn framed(message: &[u8], gzip: bool) -> Result<Vec<u8>, String> {
+    let length = u32::try_from(message.len()).map_err(|_| "the message is larger than 4 GiB")?;
+    Ok([&[u8::from(gzip)], &length.to_be_bytes()[..], message].concat())
 }
 
 /// Puts moments of this process into wall time.

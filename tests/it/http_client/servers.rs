@@ -202,12 +202,19 @@ impl Authority {
 
     /// TLS of a server of this name, which asks for client certificates that `clients` signed.
     pub fn acceptor(&self, name: &str, clients: Option<&Authority>) -> TlsAcceptor {
-        self.accepts(name, clients, rustls::ALL_VERSIONS)
+        TlsAcceptor::from(Arc::new(self.accepts(name, clients, rustls::ALL_VERSIONS)))
+    }
+
+    /// The same for a server that speaks HTTP/2 only.
+    pub fn http2_acceptor(&self, name: &str) -> TlsAcceptor {
+        let mut config = self.accepts(name, None, rustls::ALL_VERSIONS);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// The same for a server that speaks TLS 1.2 only.
     pub fn old_acceptor(&self, name: &str) -> TlsAcceptor {
-        self.accepts(name, None, &[&rustls::version::TLS12])
+        TlsAcceptor::from(Arc::new(self.accepts(name, None, &[&rustls::version::TLS12])))
     }
 
     fn accepts(
@@ -215,7 +222,7 @@ impl Authority {
         name: &str,
         clients: Option<&Authority>,
         versions: &[&'static SupportedProtocolVersion],
-    ) -> TlsAcceptor {
+    ) -> ServerConfig {
         let (certificate, key) = self.sign(name);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone());
@@ -230,8 +237,7 @@ impl Authority {
             None => builder.with_no_client_auth(),
         };
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        builder.with_single_cert(vec![certificate.der().clone()], key).unwrap()
     }
 
     fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
