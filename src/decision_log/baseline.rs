@@ -45,7 +45,8 @@ pub struct Baseline {
 }
 
 impl Reader {
-    /// The baseline of the alerts that `matchers` match, as of `now`.
+    /// The baseline of the alerts that `matchers` match, as of `now`. `also` are starts that the log may not
+    /// have yet.
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
@@ -54,9 +55,12 @@ impl Reader {
         matchers: &[Matcher],
         location: &Location,
         now: Timestamp,
+        also: &[Timestamp],
     ) -> Result<Baseline, DecisionLogError> {
         self.with(|conn| {
-            let (alerts, starts) = starts(conn, matchers, now)?;
+            let (alerts, mut starts) = starts(conn, matchers, now)?;
+            starts.extend(also);
+            starts.sort_unstable();
             let first: Option<i64> = conn
                 .query_row("SELECT at FROM decision ORDER BY id LIMIT 1", [], |row| row.get(0))
                 .or_else(|e| match e {
@@ -69,7 +73,7 @@ impl Reader {
     }
 }
 
-/// The starts of all occurrences in the time of a baseline, in order, and how many alerts have them.
+/// The starts of all occurrences in the time of a baseline, and how many alerts have them.
 fn starts(
     conn: &Connection,
     matchers: &[Matcher],
@@ -87,7 +91,6 @@ fn starts(
             starts.push(Timestamp::from_millis(start?));
         }
     }
-    starts.sort_unstable();
     Ok((alerts.len(), starts))
 }
 

@@ -50,10 +50,11 @@ pub(crate) use wire::chain;
 pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Verdict};
 
 use crate::causes;
-use crate::config::{Config, Integration};
+use crate::config::{Config, Integration, Location};
+use crate::decision_log;
 use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use crate::spans::Tracer;
-use enrich::{EnrichMeter, Enricher};
+use enrich::{Baselines, EnrichMeter, Enricher};
 use traces::Exporter;
 use worker::{Command, Worker};
 
@@ -83,6 +84,8 @@ pub struct Options {
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
     /// Where spans come from.
     pub tracer: Tracer,
+    /// Where a page asks how often its rules fire. `None` = pages say nothing about this.
+    pub history: Option<Arc<decision_log::Reader>>,
     /// Attempts under way at once at one integration. Default 8.
     pub concurrency: usize,
     /// Waits between the attempts at one notification, and between the probes of a circuit.
@@ -104,6 +107,7 @@ impl Default for Options {
             may_send: Arc::new(|| true),
             took_over: Arc::new(|| None),
             tracer: Tracer::default(),
+            history: None,
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -141,6 +145,7 @@ pub struct Prepared {
     transports: BTreeMap<(SmolStr, SmolStr), (Arc<Transport>, Integration)>,
     exporter: Option<Arc<Exporter>>,
     enricher: Option<Enricher>,
+    location: Location,
 }
 
 /// Delivers notifications.
@@ -153,6 +158,7 @@ pub struct Deliverer {
     exporting: Mutex<Option<tokio::task::JoinHandle<()>>>,
     enrich_meter: EnrichMeter,
     enricher: Arc<ArcSwapOption<Enricher>>,
+    baselines: Arc<Baselines>,
 }
 
 /// Workers by receiver and integration.
@@ -180,8 +186,18 @@ impl Deliverer {
         let (workers, pacers, exporting) = (Mutex::default(), Mutex::default(), Mutex::default());
         let enrich_meter = EnrichMeter::new(&options.registry)?;
         let enricher = Arc::default();
-        let deliverer =
-            Deliverer { options, meter, reports, workers, pacers, exporting, enrich_meter, enricher };
+        let baselines = Arc::new(Baselines::new(options.history.clone(), enrich_meter.clone()));
+        let deliverer = Deliverer {
+            options,
+            meter,
+            reports,
+            workers,
+            pacers,
+            exporting,
+            enrich_meter,
+            enricher,
+            baselines,
+        };
         deliverer.reload(receivers)?;
         Ok(deliverer)
     }
@@ -226,7 +242,8 @@ impl Deliverer {
                 transports.insert(key, (Arc::new(transport), integration.clone()));
             }
         }
-        Ok(Prepared { receivers: receivers.clone(), transports, exporter: None, enricher: None })
+        let receivers = receivers.clone();
+        Ok(Prepared { receivers, transports, exporter: None, enricher: None, location: Location::default() })
     }
 
     /// The same for a whole configuration.
@@ -236,13 +253,15 @@ impl Deliverer {
         let enricher = config.enrichment.as_ref();
         let enricher =
             enricher.map(|config| Enricher::new(config, self.enrich_meter.clone(), self.options.wall));
-        Ok(Prepared { exporter, enricher: enricher.transpose()?, ..self.prepare(&config.receivers)? })
+        let (enricher, location) = (enricher.transpose()?, config.on_call.location.clone());
+        Ok(Prepared { exporter, enricher, location, ..self.prepare(&config.receivers)? })
     }
 
     /// Delivers by these receivers from now on. Queued notifications go out by the new definition of their
     /// integration, or by the old one if there is none any more.
     pub fn adopt(&self, prepared: &Prepared) {
-        let Prepared { receivers, transports, exporter, enricher } = prepared;
+        let Prepared { receivers, transports, exporter, enricher, location } = prepared;
+        self.baselines.adopt(location.clone());
         self.enricher.store(enricher.clone().map(Arc::new));
         self.meter.init(receivers);
         let tracer = &self.options.tracer;
@@ -301,6 +320,7 @@ impl Deliverer {
             took_over: self.options.took_over.clone(),
             tracer: self.options.tracer.clone(),
             enricher: self.enricher.clone(),
+            baselines: self.baselines.clone(),
             arrived: HashMap::new(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();

@@ -12,7 +12,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::enrich::Enricher;
+use super::enrich::{Baselines, Enricher};
 use super::meter::Meter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
@@ -46,6 +46,7 @@ pub(super) struct Worker {
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
     pub tracer: Tracer,
     pub enricher: Arc<ArcSwapOption<Enricher>>,
+    pub baselines: Arc<Baselines>,
     /// The notifications that have not ended.
     pub arrived: HashMap<NotificationId, Arrived>,
 }
@@ -157,17 +158,24 @@ impl Worker {
                 }
                 None => (None, Arc::default()),
             };
-            let enricher = self.enricher.load_full();
+            let (enricher, baselines) = (self.enricher.load_full(), self.baselines.clone());
             let handle = attempts.spawn(async move {
                 while !may_send() {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 let readings = readings.get_or_init(|| async {
-                    let Some(enricher) = enricher else { return Readings::new() };
-                    let _span = tracer.part(delivery, "enrichment", Role::Client);
-                    // On a task of its own: a page leaves even if that task fails.
+                    let _span = enricher.as_ref().map(|_| tracer.part(delivery, "enrichment", Role::Client));
                     let n = notification.clone();
-                    tokio::spawn(async move { enricher.readings(&n).await }).await.unwrap_or_default()
+                    // On a task of its own: a page leaves even if that task fails.
+                    let asked = tokio::spawn(async move {
+                        let readings = async {
+                            let Some(enricher) = enricher else { return Readings::default() };
+                            enricher.readings(&n).await
+                        };
+                        let (readings, baseline) = tokio::join!(readings, baselines.of(&n));
+                        Readings { baseline, ..readings }
+                    });
+                    asked.await.unwrap_or_default()
                 });
                 let readings = readings.await;
                 let began = Instant::now();

@@ -269,7 +269,7 @@ impl Gate for NodeGate {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<decision_log::Baseline, SearchError>> {
         let on_call = self.in_force.on_call.load_full();
-        self.searching(move |decision_log| decision_log.baseline(&matchers, &on_call.location, now))
+        self.searching(move |decision_log| decision_log.baseline(&matchers, &on_call.location, now, &[]))
     }
 
     fn on_call(

@@ -139,6 +139,7 @@ impl Node {
             registry: registry.clone(),
             wall: super::clock::wall,
             tracer,
+            history: Some(Arc::new(decision_log::Reader::new(&options.storage))),
             ..Default::default()
         };
         let deliverer = Arc::new(Deliverer::new(&BTreeMap::new(), reports, delivery)?);

@@ -518,6 +518,7 @@ fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -
         ("num_firing".to_owned(), view.firing.len().to_string()),
         ("num_resolved".to_owned(), view.resolved.len().to_string()),
         ("why".to_owned(), clean_text(&causes::text(&n.cause))),
+        ("baseline".to_owned(), clean_text(&view.readings.baseline)),
         ("generation".to_owned(), n.generation.to_string()),
     ];
     let mut details: BTreeMap<String, Value> = own.map(|(name, text)| (name, text.into())).into();

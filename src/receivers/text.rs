@@ -106,7 +106,7 @@ pub fn alert_list(alerts: &[&AlertView], readings: &Readings, most: usize, left_
     for alert in alerts.iter().take(most) {
         pairs(&mut text, "Labels", &alert.labels);
         pairs(&mut text, "Annotations", &alert.annotations);
-        if let Some(Reading { value, graph }) = readings.get(&alert.id) {
+        if let Some(Reading { value, graph }) = readings.of_alerts.get(&alert.id) {
             let _ = writeln!(text, "Value: {value} {graph} (last hour)");
         }
         if let Some(flaps) = alert.flaps {
@@ -151,6 +151,9 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
         // Its subject is in that one line. The alerts only illustrate it.
         text.push_str(&(style.escape)(&clean_line(&causes::text(&view.notification.cause))));
         text.push('\n');
+    }
+    if !view.readings.baseline.is_empty() {
+        let _ = writeln!(text, "Baseline: {}", (style.escape)(&clean_line(&view.readings.baseline)));
     }
     for name in ["summary", "description", "message"] {
         let value = view.common_annotations.value(name);

@@ -6,7 +6,7 @@ use super::library::{Library, Parsed, parse_text};
 use super::lint::{Found, Type};
 use super::place::Wrong;
 use super::render::{Compiled, Text, undefined};
-use super::{Data, Facts, Reading, as_it_is, nearest, old};
+use super::{Data, Facts, Reading, Readings, as_it_is, nearest, old};
 use crate::model::{
     AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status, Timestamp,
 };
@@ -179,7 +179,8 @@ fn sample(
     };
     let reading = Reading { value: "0.5".into(), graph: "▁▄█".into() };
     let readings = (firing && !labels.is_empty()).then(|| (notification.alerts[0].id, reading));
-    let readings = readings.into_iter().collect();
+    let baseline = if readings.is_some() { "third time in 12 hours" } else { "" };
+    let readings = Readings { of_alerts: readings.into_iter().collect(), baseline: baseline.into() };
     let facts = Facts {
         status: status.as_str(),
         external_url: "https://squelch.example",

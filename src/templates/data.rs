@@ -43,11 +43,17 @@ pub struct Reading {
     pub graph: String,
 }
 
-/// The readings of those alerts that have one.
-pub type Readings = BTreeMap<AlertId, Reading>;
+/// What is known of a page when it leaves, beside its notification.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Readings {
+    /// The readings of those alerts that have one.
+    pub of_alerts: BTreeMap<AlertId, Reading>,
+    /// How often its rules fire at this time of the week, as one line. Empty = unknown.
+    pub baseline: String,
+}
 
-/// No reading.
-pub static NO_READINGS: Readings = BTreeMap::new();
+/// Nothing is known.
+pub static NO_READINGS: Readings = Readings { of_alerts: BTreeMap::new(), baseline: String::new() };
 
 /// The data of one notification.
 #[derive(Clone, Debug)]
@@ -117,6 +123,7 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
             ("Severity", text(&n.severity)),
             ("Title", text(clean_line(&title))),
             ("Why", text(clean_line(&causes::text(&n.cause)))),
+            ("Baseline", text(clean_line(&facts.readings.baseline))),
             ("DedupKey", text(&n.dedup_key)),
             ("IncidentKey", text(n.dedup_key.get(..SHORT_KEY).unwrap_or(&n.dedup_key))),
             ("IncidentURL", text(incident_url(facts.external_url, n))),
@@ -131,7 +138,7 @@ fn of_set(labels: &LabelSet) -> Value {
 
 /// An alert that fires has no end: Go's zero time.
 fn of_alert(alert: &AlertView, at: Timestamp, readings: &Readings) -> Value {
-    let reading = readings.get(&alert.id);
+    let reading = readings.of_alerts.get(&alert.id);
     let ends_at = match alert.status {
         Status::Firing => Timestamp::ZERO,
         Status::Resolved => alert.ends_at.unwrap_or(at),

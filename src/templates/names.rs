@@ -18,6 +18,7 @@ pub(super) const DATA: &[&str] = &[
     "Severity",
     "Title",
     "Why",
+    "Baseline",
     "DedupKey",
     "IncidentKey",
     "IncidentURL",

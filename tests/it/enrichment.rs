@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::TextEncoder;
+use squelch::decision_log::{Follower, Meter, Reader};
 use squelch::deliver::{Backoff, Deliverer, Options};
-use squelch::model::{AlertView, Kind, Notification, Report};
+use squelch::journal::{Commit, Journal, Record, SqliteJournal};
+use squelch::model::{
+    AlertId, AlertView, Basis, Cause, Decision, Disposition, Kind, LabelSet, Notification, Report, Timestamp,
+};
 use tokio::sync::mpsc;
 
 use crate::deliver::notification;
@@ -24,17 +29,28 @@ struct World {
 
 impl World {
     fn new(prometheus: &str, pager: &Fake, wall: fn() -> squelch::model::Timestamp) -> World {
+        World::start(&format!("enrichment: {{prometheus_url: '{prometheus}'}}"), pager, wall, None)
+    }
+
+    /// A deliverer with these keys, which asks this decision log.
+    fn start(
+        keys: &str,
+        pager: &Fake,
+        wall: fn() -> squelch::model::Timestamp,
+        history: Option<Arc<Reader>>,
+    ) -> World {
         let (pager, key) = (pager.address, crate::deliver::ROUTING_KEY);
         let config = format!(
-            "enrichment: {{prometheus_url: '{prometheus}'}}\n\
+            "{keys}\n\
              route: {{receiver: team}}\n\
              receivers:\n- name: team\n  slack_configs: [{{api_url: 'http://{pager}/slack'}}]\n  \
-             pagerduty_configs: [{{routing_key: {key}, url: 'http://{pager}/pagerduty'}}]\n"
+             pagerduty_configs: [{{routing_key: {key}, url: 'http://{pager}/pagerduty'}}]\n  \
+             webhook_configs: [{{url: 'http://{pager}/pagerduty', payload: {{said: '{{{{ .Baseline }}}}'}}}}]\n"
         );
         let config = squelch::config::parse(&config, "squelch.yml", Path::new("")).unwrap();
         let (sender, reports) = mpsc::unbounded_channel();
         let backoff = Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(2) };
-        let options = Options { backoff, wall, ..Options::default() };
+        let options = Options { backoff, wall, history, ..Options::default() };
         let registry = options.registry.clone();
         let deliverer = Deliverer::new(&BTreeMap::new(), sender, options).unwrap();
         deliverer.adopt(&deliverer.prepare_all(&config).unwrap());
@@ -51,8 +67,12 @@ impl World {
     }
 
     fn count(&self, outcome: &str) -> usize {
+        self.counted("squelch_enrichment_lookups_total", outcome)
+    }
+
+    fn counted(&self, name: &str, outcome: &str) -> usize {
         let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
-        let series = format!("squelch_enrichment_lookups_total{{outcome=\"{outcome}\"}} ");
+        let series = format!("{name}{{outcome=\"{outcome}\"}} ");
         let line =
             text.lines().find_map(|line| line.strip_prefix(&series)).unwrap_or_else(|| panic!("{text}"));
         line.parse().unwrap()
@@ -210,4 +230,87 @@ async fn the_real_prometheus_gives_a_value() {
     let body = world.sent(of(1, "slack[0]", Kind::Page, url), &mut pager).await;
     assert!(body.contains(&format!("Value: 0.0734 {} (last hour)", "▁".repeat(24))), "{body}");
     drop(child);
+}
+
+/// A decision log in which the rule of the page fired at these times, and which begins five weeks ago.
+fn fired(folder: &Path, at: &[&str]) -> Arc<Reader> {
+    let mut journal = SqliteJournal::open(folder).unwrap();
+    journal.recover().unwrap();
+    let other = LabelSet::from_pairs([("alertname", "Other")]);
+    let rule = LabelSet::from_pairs([("alertname", "HighLatency"), ("severity", "critical")]);
+    let all = at.iter().map(|at| (*at, &rule));
+    let decisions =
+        std::iter::once(("2026-10-19T10:00:00Z", &other)).chain(all).map(|(at, labels)| Decision {
+            at: Timestamp::parse(at).unwrap(),
+            alert: AlertId::of(labels, |_| false),
+            route: "{}".into(),
+            receiver: "team".into(),
+            disposition: Disposition::Page,
+            observed: false,
+            count: 1,
+            incident: "i".into(),
+            cause: Cause::FirstPage,
+            release: None,
+            basis: Basis { labels: labels.clone(), starts_at: Timestamp::parse(at).ok(), ..Basis::default() },
+        });
+    let decisions: Vec<Decision> = decisions.collect();
+    let records = [Record { seq: 1, now: Timestamp::ZERO, event: b"\"tick\"".to_vec() }];
+    journal.commit(&Commit { records: &records, decisions: &decisions, ..Commit::default() }).unwrap();
+    let mut follower = Follower::open(folder, Meter::new(&prometheus::Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    Arc::new(Reader::new(folder))
+}
+
+const BASELINES: &str = "squelch_baseline_lookups_total";
+
+/// The page is of Monday, 2026-11-23, and its alert fires since 9:59.
+#[tokio::test]
+async fn a_page_says_how_often_its_rule_fires_at_this_time_of_the_week() {
+    let folder = tempfile::tempdir().unwrap();
+    let times = ["2026-11-18T10:00:00Z", "2026-11-23T01:00:00Z", "2026-11-23T05:00:00Z"];
+    let history = fired(folder.path(), &times);
+    let mut pager = pager().await;
+    let mut world = World::start("", &pager, epoch, Some(history));
+    let said = "third time in 12 hours, normally never at this time of the week (4 weeks)";
+    let body = world.sent(of(1, "slack[0]", Kind::Page, ""), &mut pager).await;
+    assert!(body.contains(&format!("Baseline: {said}")), "{body}");
+    let body = world.sent(of(2, "pagerduty[0]", Kind::Page, ""), &mut pager).await;
+    let event: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(event["payload"]["custom_details"]["baseline"], said);
+    let body = world.sent(of(3, "webhook[0]", Kind::Page, ""), &mut pager).await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap(), serde_json::json!({"said": said}));
+    // A page of two rules names each of them.
+    let mut two = of(4, "webhook[0]", Kind::Page, "");
+    let labels = LabelSet::from_pairs([("alertname", "Other"), ("severity", "critical")]);
+    two.alerts.push(AlertView { id: AlertId::of(&labels, |_| false), labels, ..two.alerts[0].clone() });
+    let body = world.sent(two, &mut pager).await;
+    let first = "first time in 12 hours, normally never at this time of the week (4 weeks)";
+    assert!(body.contains(&format!("HighLatency: {said}; Other: {first}")), "{body}");
+    for (id, kind) in [(5, Kind::Update), (6, Kind::Resolve), (7, Kind::Digest)] {
+        let body = world.sent(of(id, "slack[0]", kind, ""), &mut pager).await;
+        assert!(!body.contains("Baseline"), "{body}");
+    }
+    assert_eq!(world.counted(BASELINES, "answered"), 4);
+}
+
+#[tokio::test]
+async fn a_page_leaves_without_a_baseline_whatever_the_decision_log_does() {
+    let mut pager = pager().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start("", &pager, epoch, Some(Arc::new(Reader::new(folder.path()))));
+    let body = world.sent(of(1, "slack[0]", Kind::Page, ""), &mut pager).await;
+    assert!(!body.contains("Baseline"), "{body}");
+    assert_eq!(world.counted(BASELINES, "failed"), 1, "there is no file");
+
+    // A file that another process locks keeps each reader waiting for a second.
+    let locked = rusqlite::Connection::open(folder.path().join("decisions.db")).unwrap();
+    locked.execute_batch("CREATE TABLE t (a); BEGIN EXCLUSIVE").unwrap();
+    for id in 2..5 {
+        world.deliverer.send(of(id, "slack[0]", Kind::Page, ""), false);
+    }
+    for _ in 2..5 {
+        let body = String::from_utf8(pager.next().await.body).unwrap();
+        assert!(!body.contains("Baseline"), "{body}");
+    }
+    assert_eq!((world.counted(BASELINES, "late"), world.counted(BASELINES, "skipped")), (2, 1));
 }

@@ -1,8 +1,10 @@
-//! What Prometheus says at page time about the expression of a rule: its value now, and its last hour.
+//! What Squelch adds to a page when it leaves: what Prometheus says about the expression of a rule, which is
+//! its value now and its last hour, and what the decision log says about the rule ([`baseline`]).
 //!
 //! Squelch asks the Prometheus of the configuration and no other. The URL of an alert gives the expression
 //! alone. A page waits for at most [`PATIENCE`], once, whatever Prometheus does.
 
+mod baseline;
 mod expression;
 mod series;
 
@@ -15,6 +17,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+pub(super) use baseline::Baselines;
 
 use super::{DeliverError, HttpClient};
 use crate::config::Enrichment;
@@ -62,6 +66,7 @@ struct Shared {
 #[derive(Clone)]
 pub(super) struct EnrichMeter {
     lookups: IntCounterVec,
+    baselines: IntCounterVec,
     seconds: Histogram,
 }
 
@@ -99,20 +104,30 @@ impl EnrichMeter {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let help = "Expressions that pages asked Prometheus about, by the source of the answer.";
         let lookups = IntCounterVec::new(Opts::new("squelch_enrichment_lookups_total", help), &["outcome"])?;
+        let help = "Pages that asked the decision log how often their rules fire, by how the answer came.";
+        let baselines = IntCounterVec::new(Opts::new("squelch_baseline_lookups_total", help), &["outcome"])?;
         let help = "Time that a request to Prometheus took.";
         let buckets = vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0];
         let options = HistogramOpts::new("squelch_enrichment_request_seconds", help).buckets(buckets);
         let seconds = Histogram::with_opts(options)?;
         registry.register(Box::new(lookups.clone()))?;
+        registry.register(Box::new(baselines.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         for lookup in Lookup::ALL {
             lookups.with_label_values(&[lookup.as_str()]);
         }
-        Ok(EnrichMeter { lookups, seconds })
+        for lookup in [Lookup::Answered, Lookup::Failed, Lookup::Late, Lookup::Skipped] {
+            baselines.with_label_values(&[lookup.as_str()]);
+        }
+        Ok(EnrichMeter { lookups, baselines, seconds })
     }
 
     fn count(&self, lookup: Lookup) {
         self.lookups.with_label_values(&[lookup.as_str()]).inc();
+    }
+
+    fn count_baseline(&self, lookup: Lookup) {
+        self.baselines.with_label_values(&[lookup.as_str()]).inc();
     }
 }
 
@@ -136,7 +151,7 @@ impl Enricher {
 
     /// What Prometheus says about the alerts of a page, as far as it says something in time.
     pub(super) async fn readings(&self, n: &Notification) -> Readings {
-        let mut readings = Readings::new();
+        let mut readings = Readings::default();
         if n.kind != Kind::Page {
             return readings;
         }
@@ -154,7 +169,7 @@ impl Enricher {
         for alert in firing() {
             let answer = of_alert.get(&alert.id).and_then(|expression| answers.get(expression));
             if let Some(reading) = answer.and_then(|answer| answer.reading(&alert.labels)) {
-                readings.insert(alert.id, reading);
+                readings.of_alerts.insert(alert.id, reading);
             }
         }
         readings
