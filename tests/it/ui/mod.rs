@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 mod demo;
+mod everywhere;
 mod hostile;
 mod incident;
 mod many;
