@@ -43,7 +43,7 @@ pub struct Reading {
     pub graph: String,
 }
 
-/// What is known of a page when it leaves, beside its notification.
+/// The known facts about a page when it leaves, beside its notification.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Readings {
     /// The readings of those alerts that have one.

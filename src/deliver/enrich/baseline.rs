@@ -1,6 +1,7 @@
-//! What the decision log says at page time: how often the rules of a page fire at this time of the week.
+//! The decision log's baseline at page time: how often the rules of a page fire at this time of the week.
 //!
-//! Nothing is decided by it. A page waits for at most [`PATIENCE`], once, whatever the decision log does.
+//! It decides nothing. A page waits for at most [`PATIENCE`], once, whether the decision log answers or
+//! not.
 
 use std::sync::Arc;
 

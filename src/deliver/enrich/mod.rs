@@ -1,8 +1,8 @@
-//! What Squelch adds to a page when it leaves: what Prometheus says about the expression of a rule, which is
-//! its value now and its last hour, and what the decision log says about the rule ([`baseline`]).
+//! The additions to a page when it leaves. Prometheus gives the value of a rule's expression now, and its last
+//! hour. The decision log tells how often the rule fires ([`baseline`]).
 //!
 //! Squelch asks the Prometheus of the configuration and no other. The URL of an alert gives the expression
-//! alone. A page waits for at most [`PATIENCE`], once, whatever Prometheus does.
+//! alone. A page waits for at most [`PATIENCE`], once, whether Prometheus answers or not.
 
 mod baseline;
 mod expression;
@@ -149,7 +149,7 @@ impl Enricher {
         Ok(Enricher(Arc::new(Shared { client, url, wall, meter, answers, asking, rests_until })))
     }
 
-    /// What Prometheus says about the alerts of a page, as far as it says something in time.
+    /// Prometheus' readings for the alerts of a page, as far as they come in time.
     pub(super) async fn readings(&self, n: &Notification) -> Readings {
         let mut readings = Readings::default();
         if n.kind != Kind::Page {

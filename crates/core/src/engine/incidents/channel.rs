@@ -1,7 +1,7 @@
-//! What one integration was told of one incident, and what it must be told next.
+//! The state of one incident at one integration, and the next notification for it.
 //!
-//! The next notification leaves only after the outcome of the previous one is known, so nothing
-//! overtakes, and whatever changed meanwhile goes out as one: the pager converges to the truth.
+//! The next notification leaves only after the outcome of the previous one is known, so none overtakes
+//! another. All changes of the meantime go out as one: the pager converges to the truth.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -13,17 +13,17 @@ use crate::policy::{IntegrationRef, KnownBy};
 /// The incident's side of the matter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    /// The newest content that is to be told.
+    /// The version to send.
     pub(crate) version: u64,
-    /// The newest content that every integration is to be told, `send_updates` or not: a repeat.
+    /// The version that every integration gets, `send_updates` or not: a repeat.
     pub(crate) repeat: u64,
     /// The incident is over, or another one took its place: no page of it is sent any more.
     pub(crate) over: bool,
-    /// Its end is to be told.
+    /// The resolve is to be sent.
     pub(crate) closed: bool,
-    /// Its end is no news: what it told of goes on, and what it goes on in says so.
+    /// Its end needs no notification. Its problem goes on in another incident, which says so.
     pub(crate) silent: bool,
-    /// Nothing would be true that could be said now.
+    /// No true message could be sent now.
     pub(crate) waits: bool,
     /// A person has acknowledged it.
     pub(crate) acknowledged: bool,
@@ -39,10 +39,10 @@ pub(crate) struct Channel {
     /// Whether it is told of acknowledgements.
     #[serde(default)]
     takes_acknowledgements: bool,
-    /// What its tool knows of the acknowledgement of the incident.
+    /// The state of the acknowledgement in its pager.
     #[serde(default)]
     acknowledged: Acknowledged,
-    /// Of how many alerts it is told; of no fewer in the resolve than in the page.
+    /// The number of alerts that it lists. The resolve lists no fewer than the page.
     most_alerts: u32,
     notified: Notified,
     /// When the receiver accepted the page.
@@ -59,11 +59,10 @@ pub(crate) struct Channel {
     refused_version: u64,
     /// A page that was refused in the end may have been taken by an earlier attempt.
     ambiguous: bool,
-    /// What was told last may not be the last that was heard, or has become false: it is told again.
+    /// The latest notification may not be the last that arrived, or has become false. It is sent again.
     #[serde(default)]
     owes: bool,
-    /// The integration is gone from the configuration: it is told of the end of what is open there, and of
-    /// nothing else.
+    /// The integration left the configuration. It gets the resolve of its open incidents, and nothing else.
     #[serde(default)]
     gone: bool,
     /// When the end that a gone integration refused is given up.
@@ -72,13 +71,13 @@ pub(crate) struct Channel {
     /// The receiver, where it is a second one and not the incident's own.
     #[serde(default)]
     pub(crate) second: Option<Second>,
-    /// A hash of where the integration leads; see [`IntegrationRef::endpoint`].
+    /// A hash of the integration's endpoint (see [`IntegrationRef::endpoint`]).
     #[serde(default)]
     endpoint: u64,
     /// The integration is gone, and this one of this receiver leads to the same endpoint.
     #[serde(default)]
     pub(crate) closes_at: Option<(SmolStr, SmolStr)>,
-    /// The message that tells of the incident here, by the receiver's name for it.
+    /// The message about the incident here, by the receiver's name for it.
     #[serde(default)]
     message: Option<SmolStr>,
 }
@@ -91,7 +90,7 @@ enum Notified {
     Closed,
 }
 
-/// What a tool knows of the acknowledgement of an incident.
+/// The state of an incident's acknowledgement in a pager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Acknowledged {
@@ -110,12 +109,13 @@ struct InFlight {
     version: u64,
 }
 
-/// What was refused is tried anew, with what is true then, after this long, doubling up to [`RETRY_LONGEST`].
+/// A refused notification is tried again with the state of that time, after this long, doubling up to
+/// [`RETRY_LONGEST`].
 const RETRY_FIRST: Duration = Duration::from_mins(5);
 const RETRY_LONGEST: Duration = Duration::from_hours(1);
 
-/// For how long the end is tried at an integration that is gone and refused it: a person who was told of it
-/// puts the integration back within a day.
+/// How long the resolve is tried at an integration that left the configuration and refused it. A person who
+/// learns of it puts the integration back within a day.
 const GONE: Duration = Duration::from_hours(24);
 
 impl Channel {
@@ -156,7 +156,7 @@ impl Channel {
         self.second.as_ref().map_or(home, |second| &second.receiver)
     }
 
-    /// Since when the page is to be told here, if the incident paged at `paged_at`.
+    /// When the page is due here, if the incident paged at `paged_at`.
     pub(crate) fn since(&self, paged_at: Timestamp) -> Timestamp {
         self.second.as_ref().map_or(paged_at, |second| second.since)
     }
@@ -166,28 +166,27 @@ impl Channel {
         self.notified == Notified::Nothing && !self.gone
     }
 
-    /// Whether what was sent last was refused for good.
+    /// Whether the latest notification was refused for good.
     pub(crate) fn was_refused(&self) -> bool {
         self.refused > 0 && self.in_flight.is_none()
     }
 
-    /// Whether the newest answer was a refusal for good, and something is still to be said here.
+    /// Whether the newest answer was a refusal for good, and a notification is still to be sent here.
     pub(crate) fn refuses(&self) -> bool {
         self.refused > 0 && !self.gone && self.notified != Notified::Closed
     }
 
-    /// Whether the integration wants to hear of changes.
+    /// Whether the integration wants updates.
     pub(crate) fn takes_updates(&self) -> bool {
         self.send_updates && !self.gone
     }
 
-    /// Whether the integration wants to hear of the end.
+    /// Whether the integration wants resolves.
     pub(crate) fn takes_resolves(&self) -> bool {
         self.send_resolved
     }
 
-    /// Whether the incident may stay open here after all is said: the integration takes no end, or refused
-    /// it.
+    /// Whether the incident may stay open here in the end: the integration takes no resolve, or refused it.
     pub(crate) fn stays_open(&self) -> bool {
         !self.send_resolved || self.give_up_at.is_some()
     }
@@ -202,7 +201,7 @@ impl Channel {
         self.gone
     }
 
-    /// Whether the integration is gone and must still be told of an end.
+    /// Whether the integration left the configuration and must still get a resolve.
     pub(crate) fn is_orphan(&self) -> bool {
         let open = self.notified == Notified::Open || self.ambiguous || self.in_flight.is_some();
         self.gone
@@ -233,23 +232,23 @@ impl Channel {
             || self.notified == Notified::Nothing && (self.ambiguous || self.in_flight.is_some())
     }
 
-    /// Whether nothing of what was issued up to `version` is still to be told here, but with the end.
+    /// Whether everything issued up to `version` has been sent here, or goes with the end.
     pub(crate) fn knows(&self, version: u64) -> bool {
         let behind = self.send_updates && self.notified == Notified::Open && self.version < version;
         self.gone || self.in_flight.is_none() && !behind
     }
 
-    /// Of how many alerts it is told.
+    /// The number of alerts that it lists.
     pub(crate) fn most_alerts(&self) -> usize {
         usize::try_from(self.most_alerts).unwrap_or(usize::MAX)
     }
 
-    /// What was told has become false, or may not be the last that was heard.
+    /// The latest notification has become false, or may not be the last that arrived.
     pub(crate) fn owe(&mut self) {
         self.owes |= self.is_open();
     }
 
-    /// The message that tells of the incident here, by the receiver's name for it.
+    /// The message about the incident here, by the receiver's name for it.
     pub(crate) fn message(&self) -> Option<&SmolStr> {
         self.message.as_ref()
     }
@@ -269,7 +268,7 @@ impl Channel {
         self.acknowledged == Acknowledged::Told
     }
 
-    /// A person acknowledged the incident; `there`: in the tool that the integration leads to.
+    /// A person acknowledged the incident. `there`: in the pager that the integration leads to.
     pub(crate) fn acknowledge(&mut self, there: bool) {
         if there && self.acknowledged == Acknowledged::Nothing {
             self.acknowledged = Acknowledged::There;
@@ -291,7 +290,7 @@ impl Channel {
         self.retry_at.filter(|_| self.in_flight.is_none())
     }
 
-    /// What is to be sent now, if anything. The caller sends it under the id that it reports to
+    /// The notification to send now, if any. The caller sends it under the id that it reports to
     /// [`Self::sent`].
     pub(crate) fn next(&mut self, now: Timestamp, wanted: Wanted) -> Option<Kind> {
         let waits = self.retry_at.is_some_and(|at| at > now) && wanted.version <= self.refused_version;
@@ -302,7 +301,7 @@ impl Channel {
             self.retry_at = None;
             return None;
         }
-        // What was refused may be no news any more; then there is nothing to try anew.
+        // The refused change may be void by now. Then there is nothing to try again.
         self.retry_at = None;
         if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
             self.notified = Notified::Closed;
@@ -319,7 +318,7 @@ impl Channel {
                 self.retry_at = None;
                 None
             }
-            // Nobody heard of it, and it is over.
+            // The integration never got it, and it is over.
             Notified::Nothing if !self.ambiguous => {
                 self.notified = Notified::Closed;
                 None
@@ -391,7 +390,7 @@ impl Channel {
         Some(flight.kind)
     }
 
-    /// The integration as the configuration has it now; none if it is gone.
+    /// The integration as the configuration has it now. `None` if it left the configuration.
     pub(crate) fn adopt(&mut self, integration: Option<&IntegrationRef>) {
         self.gone = integration.is_none();
         if let Some(known) = integration {
@@ -409,7 +408,7 @@ impl Channel {
         }
     }
 
-    /// A person asks to try now what was refused.
+    /// A person asks to try the refused notification now.
     pub(crate) fn retry_now(&mut self) {
         self.retry_at = None;
     }

@@ -1,4 +1,4 @@
-//! What a person searches rows for: words and matchers.
+//! A person's search of rows: words and matchers.
 
 use std::cell::Cell;
 
