@@ -8,6 +8,7 @@ mod client_file;
 pub mod cluster;
 pub mod completion;
 pub mod demo;
+mod document;
 pub mod explain;
 pub mod fake_pager;
 pub mod incident;

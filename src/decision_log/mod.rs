@@ -12,7 +12,6 @@
 //! day. `history` has one row for each incident, and `history_event` has its events. Times are milliseconds
 //! since 1970, UTC.
 
-mod advice;
 mod baseline;
 mod entry;
 mod explain;
@@ -22,13 +21,14 @@ mod meter;
 mod noise;
 mod on_call;
 mod query;
+mod report;
 mod review;
 mod schema;
 mod search;
 mod tally;
+mod trend;
 mod write;
 
-pub use advice::{Advice, advice};
 pub use baseline::Baseline;
 pub use entry::{Entry, OtherwiseEntry};
 pub use explain::{plain, timeline};
@@ -39,14 +39,17 @@ pub use incidents::{
 };
 pub use meter::Meter;
 pub use noise::{
-    AdviceEntry, BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry,
-    ReceiverNoiseEntry, StepEntry, UnknownSeverityEntry, changing_labels, line_to_ignore, unknown_severities,
+    BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry, PeriodEntry,
+    ReceiverNoiseEntry, StepEntry, SuggestionEntry, TrendEntry, UnknownSeverityEntry, changing_labels,
+    line_to_ignore, unknown_severities,
 };
 pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use query::{MAX_LIMIT, Page, Query};
+pub use report::{Compared, PRICED, change, sparkline};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;
-pub use tally::{Advised, Name, Observed, Saved, Tally, removed};
+pub use tally::{Name, Observed, Saved, Tally, removed};
+pub use trend::{AnswersEntry, By, RuleIncident};
 
 /// Why the decision log could not do its work.
 #[derive(Debug, thiserror::Error)]

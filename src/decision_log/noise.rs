@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Tally, removed};
+use super::trend::by_step;
+use super::{AnswersEntry, By, Tally, removed};
 use crate::config::Limit;
-use crate::model::Timestamp;
+use crate::history::{Priced, Suggestion};
+use crate::model::{Quoted, Timestamp};
 
 /// What came in over a stretch of time, what went out, and which rules to mend first. An observation counts
 /// once for each receiver that it went to.
@@ -32,6 +34,20 @@ pub struct NoiseEntry {
     /// The share of what came in that interrupted nobody, rounded down; missing if nothing came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_percent: Option<u64>,
+    /// Occurrences that began, of all rules.
+    pub fires: u64,
+    /// What people did about the pages.
+    pub answers: AnswersEntry,
+    /// The period before, which is as long. Missing if its counting takes too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PeriodEntry>,
+    /// The length of one step of the trend.
+    pub by: By,
+    /// The pages and what people did about them, step by step, the oldest first.
+    pub trend: Vec<TrendEntry>,
+    /// Pages by day of the week, Monday first, and hour, UTC.
+    #[schema(value_type = Vec<Vec<u64>>)]
+    pub week: [[u64; 24]; 7],
     /// What became of it, the most first.
     pub fates: Vec<FateEntry>,
     /// What would have become of what profiles only observed; missing if none did.
@@ -43,8 +59,12 @@ pub struct NoiseEntry {
     pub alerts: Vec<NameEntry>,
     /// By receiver.
     pub receivers: Vec<ReceiverNoiseEntry>,
-    /// What would calm the alerts that flap damping kept back most.
-    pub advice: Vec<AdviceEntry>,
+    /// Longer settings of rules, each priced by a replay of the server's own journal.
+    pub suggestions: Vec<SuggestionEntry>,
+    /// When Squelch priced them. Missing if it has not yet, or has no journal that it can replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub suggestions_at: Option<Timestamp>,
     /// Labels whose value changes at each evaluation of their rule. Only a running server knows them.
     #[serde(default)]
     pub changing_labels: Vec<ChangingLabelEntry>,
@@ -52,6 +72,46 @@ pub struct NoiseEntry {
     /// them.
     #[serde(default)]
     pub unknown_severities: Vec<UnknownSeverityEntry>,
+}
+
+/// The figures of one period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NoisePeriod)]
+#[serde(rename_all = "camelCase")]
+pub struct PeriodEntry {
+    /// From then.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Until then.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// From when on observations and fires were counted, if Squelch has no decisions from before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub counted_since: Option<Timestamp>,
+    /// Observations that came in.
+    pub came: u64,
+    /// Pages that went out.
+    pub pages: u64,
+    /// The share of what came in that interrupted nobody, rounded down. Missing if nothing came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_percent: Option<u64>,
+    /// Occurrences that began, of all rules.
+    pub fires: u64,
+    /// What people did about the pages.
+    pub answers: AnswersEntry,
+}
+
+/// One step of a trend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = TrendStep)]
+#[serde(rename_all = "camelCase")]
+pub struct TrendEntry {
+    /// When it begins.
+    #[schema(value_type = String, format = DateTime)]
+    pub start: Timestamp,
+    /// What people did about the pages of this step.
+    pub answers: AnswersEntry,
 }
 
 /// A value of the severity label that no level names.
@@ -162,6 +222,15 @@ pub struct NameEntry {
     pub median_seconds: Option<u64>,
     /// Pages from 22 to 6, UTC.
     pub night_pages: u64,
+    /// Occurrences that began. One that went to several receivers counts once.
+    pub fires: u64,
+    /// What people did about its pages. An incident belongs to the rule whose alert opened it.
+    pub answers: AnswersEntry,
+    /// Pages of the period before. Missing as that one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages_before: Option<u64>,
+    /// Incidents that paged, by the steps of the trend.
+    pub trend: Vec<u64>,
 }
 
 /// What a receiver got.
@@ -191,21 +260,37 @@ pub struct BudgetEntry {
     pub most: u64,
 }
 
-/// An alert, and how its rule could be calmer.
+/// A longer setting of a rule, with its price in words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Advice)]
-pub struct AdviceEntry {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Observations of it that flap damping kept back.
-    pub flaps: u64,
+#[schema(as = RuleSuggestion)]
+pub struct SuggestionEntry {
+    /// The setting and its price.
+    pub suggestion: Suggestion,
+    /// The price as a sentence without its end. `+5m` is five minutes more than the rule has.
+    pub text: String,
     /// The lines for its rule.
     pub yaml: String,
 }
 
+impl From<&Suggestion> for SuggestionEntry {
+    fn from(one: &Suggestion) -> Self {
+        let (name, setting, by) = (Quoted(&one.rule), one.setting.as_str(), one.by());
+        let yaml = format!("- alert: {name}\n  {setting}: {by} # or so much longer than the rule has it\n");
+        SuggestionEntry { suggestion: one.clone(), text: one.to_string(), yaml }
+    }
+}
+
 impl NoiseEntry {
-    /// What `tally` counted, with the `most` names that came most, and the budgets of receivers.
-    pub fn new(tally: &Tally, budgets: &BTreeMap<SmolStr, Limit>, most: usize) -> NoiseEntry {
+    /// What `tally` counted, compared with the period `before`, with the `most` names that came most, and the
+    /// budgets of receivers.
+    pub fn new(
+        tally: &Tally,
+        before: Option<&Tally>,
+        budgets: &BTreeMap<SmolStr, Limit>,
+        most: usize,
+        by: By,
+    ) -> NoiseEntry {
+        let steps = by.steps(tally.from, tally.to);
         let fate = |((disposition, reason), count): (&(String, String), &u64)| FateEntry {
             disposition: disposition.clone(),
             reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
@@ -235,6 +320,17 @@ impl NoiseEntry {
             flaps: name.flaps,
             median_seconds: name.lasted().map(|lasted| lasted.as_millis() / 1000),
             night_pages: name.night,
+            fires: name.fires,
+            answers: AnswersEntry::of(tally.incidents_of(alertname)),
+            pages_before: before.map(|before| before.names.get(alertname).map_or(0, |name| name.pages)),
+            trend: by_step(&steps, tally.incidents_of(alertname).map(|one| one.opened_at)),
+        });
+        let ends = steps.iter().skip(1).copied().chain([tally.to]);
+        let trend = steps.iter().zip(ends).map(|(start, end)| TrendEntry {
+            start: *start,
+            answers: AnswersEntry::of(
+                tally.incidents.iter().filter(|one| (*start..end).contains(&one.opened_at)),
+            ),
         });
         let budget = |receiver: &str| {
             let Limit { pages, per } = budgets.get(receiver)?;
@@ -246,13 +342,6 @@ impl NoiseEntry {
             pages: paged.len() as u64,
             budget: budget(receiver),
         });
-        let advice = tally.advice.iter().filter_map(|advised| {
-            Some(AdviceEntry {
-                labels: advised.labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
-                flaps: advised.flaps,
-                yaml: advised.advice.yaml(advised.labels.value("alertname"))?.to_string(),
-            })
-        });
         NoiseEntry {
             since: tally.from,
             until: tally.to,
@@ -260,14 +349,58 @@ impl NoiseEntry {
             came: tally.came,
             pages: tally.pages,
             removed_percent: removed(tally.came, tally.pages),
+            fires: tally.fires(),
+            answers: AnswersEntry::of(&tally.incidents),
+            previous: before.map(PeriodEntry::of),
+            by,
+            trend: trend.collect(),
+            week: tally.by_week,
             fates,
             observed,
             over_time: over_time.collect(),
             alerts: names.collect(),
             receivers: receivers.collect(),
-            advice: advice.collect(),
+            suggestions: Vec::new(),
+            suggestions_at: None,
             changing_labels: Vec::new(),
             unknown_severities: Vec::new(),
         }
+    }
+
+    /// The same with these suggestions.
+    pub fn suggesting(self, priced: &Priced) -> NoiseEntry {
+        let suggestions = priced.suggestions.iter().map(SuggestionEntry::from).collect();
+        NoiseEntry { suggestions, suggestions_at: priced.at, ..self }
+    }
+}
+
+impl PeriodEntry {
+    /// The figures of `tally`.
+    pub fn of(tally: &Tally) -> PeriodEntry {
+        PeriodEntry {
+            since: tally.from,
+            until: tally.to,
+            counted_since: tally.cut_at.max(tally.kept_since),
+            came: tally.came,
+            pages: tally.pages,
+            removed_percent: removed(tally.came, tally.pages),
+            fires: tally.fires(),
+            answers: AnswersEntry::of(&tally.incidents),
+        }
+    }
+}
+
+impl FateEntry {
+    /// The reason, or the disposition without one, as words.
+    pub fn word(&self) -> String {
+        self.reason.as_ref().unwrap_or(&self.disposition).replace('_', " ")
+    }
+}
+
+impl BudgetEntry {
+    /// `at most 3 of 2 in 12h, over budget`
+    pub fn text(&self) -> String {
+        let over = if self.most > self.pages.into() { ", over budget" } else { "" };
+        format!("at most {} of {} in {}{over}", self.most, self.pages, self.per)
     }
 }

@@ -264,13 +264,13 @@ impl Review {
 }
 
 /// A time to the second, UTC.
-fn second(at: Timestamp) -> String {
+pub(super) fn second(at: Timestamp) -> String {
     let text = Timestamp::from_millis(at.as_millis().div_euclid(1_000) * 1_000).to_string();
     text.replace('T', " ").replace(".000Z", "").replace('Z', "")
 }
 
 /// Text of others in one line of Markdown: nothing in it is markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut line = String::new();
     for c in text.trim().chars() {
         match c {

@@ -43,6 +43,11 @@ impl Reader {
         Reader { dir: dir.to_owned(), idle: Mutex::default() }
     }
 
+    /// The storage directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// One page of what `query` means, newest first. What is written meanwhile is newer than every
     /// cursor, and changes no page behind it.
     ///

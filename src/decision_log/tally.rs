@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
-use super::advice::{Advice, advice};
 use super::search::first_from;
+use super::trend::{self, RuleIncident};
 use super::write::OBSERVED;
 use super::{DecisionLogError, Reader};
 use crate::model::{Duration, LabelSet, Timestamp};
@@ -18,10 +18,6 @@ const NIGHT: [i64; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
 const MOST_ROWS: i64 = 2_000_000;
 /// Occurrences whose length is kept; those beyond count, and their lengths do not.
 const MOST_OCCURRENCES: usize = 500_000;
-/// Alerts for which a change of their rule is advised.
-const MOST_ADVICE: usize = 20;
-/// Changes that an advice looks at, the newest.
-const MOST_CHANGES: usize = 24;
 /// Sent pages that are compared with the decisions of profiles that observe, the newest.
 const MOST_COMPARED: usize = 200;
 /// Decisions about one occurrence that such a comparison reads.
@@ -55,8 +51,10 @@ pub struct Tally {
     pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
     /// By alertname.
     pub names: BTreeMap<String, Name>,
-    /// What would calm the alerts that flap damping kept back most.
-    pub advice: Vec<Advised>,
+    /// The incidents that paged, the newest first, at most 20,000.
+    pub incidents: Vec<RuleIncident>,
+    /// The first decision that Squelch still has, if a tenth of the time is over by then.
+    pub kept_since: Option<Timestamp>,
 }
 
 /// What would have become of what profiles only observed.
@@ -96,19 +94,10 @@ pub struct Name {
     pub flaps: u64,
     /// Pages at night: from 22 to 6, UTC.
     pub night: u64,
+    /// Occurrences that began in the time.
+    pub fires: u64,
     /// How long its occurrences lasted, in milliseconds: from the start to what was last heard.
     lasted: Vec<i64>,
-}
-
-/// An alert, and how its rule could be calmer.
-#[derive(Clone, Debug)]
-pub struct Advised {
-    /// Its labels.
-    pub labels: LabelSet,
-    /// Observations of it that flap damping kept back.
-    pub flaps: u64,
-    /// What was seen, and what follows.
-    pub advice: Advice,
 }
 
 /// One decision, as it is counted.
@@ -193,16 +182,12 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
     }
     tally.cut_at = (read >= MOST_ROWS).then(|| Timestamp::from_millis(last));
     let mut labels = conn.prepare_cached("SELECT labels FROM alert WHERE id = ?")?;
-    let mut flapped: Vec<(u64, i64)> = Vec::new();
     let mut read = |id: i64| -> Result<LabelSet, DecisionLogError> {
         let text: String = labels.query_row([id], |row| row.get(0))?;
         Ok(serde_json::from_str(&text).unwrap_or_default())
     };
     for (id, one) in &alerts {
-        tally.names.entry(read(*id)?.value("alertname").to_owned()).or_default().add(one);
-        if one.name.flaps > 0 {
-            flapped.push((one.name.flaps, *id));
-        }
+        tally.names.entry(read(*id)?.value("alertname").to_owned()).or_default().add(one, from);
     }
     for page in sent.into_iter().filter(|_| tally.observed.came > 0) {
         let Some(fate) = would_have_been(conn, &words, &page, first)? else { continue };
@@ -210,17 +195,18 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
         let at = Timestamp::from_millis(page.at);
         tally.observed.saved.push(Saved { at, labels: read(page.alert)?, receiver, fate });
     }
-    flapped.sort_unstable_by_key(|(flaps, id)| (std::cmp::Reverse(*flaps), *id));
-    for (flaps, id) in flapped.into_iter().take(MOST_ADVICE) {
-        let Some(one) = alerts.get(&id) else { continue };
-        let advice = advice(&one.changes(), false);
-        if advice.keep.is_some() {
-            tally.advice.push(Advised { labels: read(id)?, flaps, advice });
-        }
-    }
     for (_, paged) in tally.receivers.values_mut() {
         paged.sort_unstable();
     }
+    tally.incidents = trend::incidents(conn, from, to)?;
+    for incident in &tally.incidents {
+        tally.names.entry(incident.rule.clone()).or_default();
+    }
+    let oldest: Option<i64> = conn.query_row("SELECT min(id), at FROM decision", [], |row| row.get(1))?;
+    tally.kept_since = oldest.map(Timestamp::from_millis).filter(|oldest| {
+        // A quiet beginning is no gap.
+        oldest.since(from).as_millis() > to.since(from).as_millis() / 10
+    });
     Ok(tally)
 }
 
@@ -261,7 +247,8 @@ fn named(conn: &Connection, table: &str) -> Result<BTreeMap<i64, String>, rusqli
 }
 
 impl Tally {
-    fn new(from: Timestamp, to: Timestamp) -> Tally {
+    /// Nothing is counted yet.
+    pub fn new(from: Timestamp, to: Timestamp) -> Tally {
         Tally { from, to, over_time: vec![(0, 0); BUCKETS as usize], ..Tally::default() }
     }
 
@@ -328,6 +315,16 @@ impl Tally {
         removed(self.came, self.pages)
     }
 
+    /// Occurrences that began, of all names.
+    pub fn fires(&self) -> u64 {
+        self.names.values().map(|name| name.fires).sum()
+    }
+
+    /// The incidents that an alert of this name opened.
+    pub fn incidents_of<'a>(&'a self, alertname: &'a str) -> impl Iterator<Item = &'a RuleIncident> {
+        self.incidents.iter().filter(move |incident| incident.rule == alertname)
+    }
+
     /// The names that came most, with what they did.
     pub fn top(&self, most: usize) -> Vec<(&str, &Name)> {
         let mut names: Vec<_> = self.names.iter().map(|(name, counts)| (name.as_str(), counts)).collect();
@@ -364,22 +361,13 @@ impl Name {
         all.get(all.len() / 2).map(|millis| Duration::from_millis(millis.unsigned_abs()))
     }
 
-    fn add(&mut self, one: &OneAlert) {
+    fn add(&mut self, one: &OneAlert, from: Timestamp) {
+        self.fires += one.occurrences.range(from.as_millis()..).count() as u64;
         self.came += one.name.came;
         self.pages += one.name.pages;
         self.flaps += one.name.flaps;
         self.night += one.name.night;
         self.lasted.extend(one.occurrences.iter().map(|(start, last)| last - start));
-    }
-}
-
-impl OneAlert {
-    /// When it fired and when that was over, the newest times.
-    fn changes(&self) -> Vec<Timestamp> {
-        let newest = self.occurrences.iter().rev().take(MOST_CHANGES / 2);
-        let mut changes: Vec<_> = newest.flat_map(|(start, last)| [*last, *start]).collect();
-        changes.reverse();
-        changes.into_iter().map(Timestamp::from_millis).collect()
     }
 }
 
@@ -409,7 +397,7 @@ mod tests {
             let row = Counted { at, alert: 1, receiver: 1, kind, count, starts_at: Some(start) };
             tally.add(&words, &row, &mut alert, &mut occurrences);
         }
-        tally.names.entry("Disk".into()).or_default().add(&alert);
+        tally.names.entry("Disk".into()).or_default().add(&alert, tally.from);
         assert_eq!((tally.came, tally.pages, tally.removed()), (11, 2, Some(81)));
         assert_eq!(
             (tally.observed.came, tally.observed.pages),
@@ -418,7 +406,10 @@ mod tests {
         );
         let (name, disk) = tally.top(5)[0];
         assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 2, 9, 2));
-        assert_eq!(disk.lasted(), Some(Duration::from_hours(11)));
+        assert_eq!((disk.fires, disk.lasted()), (1, Some(Duration::from_hours(11))));
+        let mut later = Name::default();
+        later.add(&alert, at("2026-11-25T01:00:01Z"));
+        assert_eq!((later.fires, later.came), (0, 11), "an occurrence that began before does not fire anew");
         assert_eq!((tally.over_time[2], tally.over_time[24]), ((2, 2), (9, 0)));
         assert_eq!(tally.by_fate[&kind("suppressed", "flapping")], 9);
         assert_eq!(tally.quiet.keys().collect::<Vec<_>>(), ["flapping"], "a page is not quiet");
@@ -431,15 +422,5 @@ mod tests {
         assert_eq!(tally.most_pages("pager", Duration::from_mins(11)), 2);
         assert_eq!(tally.most_pages("pager", Duration::from_mins(10)), 1);
         assert_eq!((Tally::default().removed(), removed(u64::MAX, 0)), (None, Some(100)));
-    }
-
-    #[test]
-    fn an_alert_changes_where_its_occurrences_begin_and_end() {
-        let minutes = |n: i64| n * 60_000;
-        let occurrences = [(0, 1), (10, 11), (20, 22)].map(|(a, b)| (minutes(a), minutes(b)));
-        let alert = OneAlert { occurrences: occurrences.into(), ..OneAlert::default() };
-        let advice = advice(&alert.changes(), false);
-        assert_eq!((advice.on.len(), advice.off.len()), (3, 2));
-        assert_eq!(advice.keep, Some(Duration::from_secs(570)));
     }
 }

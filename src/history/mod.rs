@@ -7,6 +7,7 @@
 
 mod backtest;
 mod before;
+mod changed;
 mod compare;
 mod export;
 mod inhibited;
@@ -18,11 +19,13 @@ mod prometheus;
 mod render;
 mod replay;
 mod report;
+mod suggest;
 mod time;
 mod told;
 
 pub use backtest::{Candidate, Progress, backtest};
 pub use before::Alertmanager;
+pub use changed::{Change, Setting};
 pub use compare::{Comparison, Difference};
 pub use export::write_history;
 pub use jsonl::{Jsonl, decompressed};
@@ -32,6 +35,7 @@ pub use prometheus::{PrometheusHistory, Window, windows};
 pub use render::{length, render, swallowed, thousands, verdict};
 pub use replay::{AFTER, Replay, Replayed};
 pub use report::{Against, Day, Delays, Grouped, Notifications, Report, SeverityFigures, Side, Span, Tally};
+pub use suggest::{Effort, Priced, Suggestion, changed, suggest};
 pub use told::{Telling, Told};
 
 use crate::engine::Event;

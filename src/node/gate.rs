@@ -14,6 +14,7 @@ use crate::config::{Config, Storage};
 use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{Release, Stats};
+use crate::history::Priced;
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, Matcher, NotificationId, SilenceRequest, Source, Timestamp};
@@ -29,6 +30,7 @@ use super::load::{InForce, Reload};
 use super::metrics;
 use super::published::Published;
 use super::queue::{Command, Queue};
+use super::suggestions::Suggestions;
 
 /// The node for the web. It is cheap to share and never blocks.
 pub struct NodeGate {
@@ -41,6 +43,7 @@ pub struct NodeGate {
     reload: Arc<Reload>,
     decision_log: Arc<decision_log::Reader>,
     searches: Arc<Semaphore>,
+    suggestions: Arc<Suggestions>,
     postgres: Option<Arc<Postgres>>,
 }
 
@@ -105,6 +108,9 @@ impl NodeGate {
                 database: parts.database,
                 postgres: parts.postgres.clone(),
             }),
+            suggestions: Arc::new(Suggestions::new(
+                parts.postgres.is_none().then(|| decision_log.dir().to_owned()),
+            )),
             decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             postgres: parts.postgres,
@@ -293,7 +299,15 @@ impl Gate for NodeGate {
         from: Timestamp,
         to: Timestamp,
     ) -> BoxFuture<'_, Result<decision_log::Tally, SearchError>> {
-        self.searching(move |decision_log| decision_log.tally(from, to))
+        self.searching(move |decision_log| match decision_log.tally(from, to) {
+            // A server that has just started has no decision log yet.
+            Err(DecisionLogError::Missing(_)) => Ok(decision_log::Tally::new(from, to)),
+            counted => counted,
+        })
+    }
+
+    fn suggestions(&self) -> Arc<Priced> {
+        self.suggestions.ask(self.in_force.policy.load_full())
     }
 
     fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>> {

@@ -14,7 +14,7 @@ use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use crate::causes;
-use crate::config::{self, Config, OnCall, Storage};
+use crate::config::{self, Config, OnCall, Policy, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::journal::Postgres;
@@ -82,6 +82,8 @@ pub(super) struct InForce {
     pub(super) labelling: ArcSwap<Labelling>,
     /// When shifts begin.
     pub(super) on_call: ArcSwap<OnCall>,
+    /// What decides.
+    pub(super) policy: ArcSwap<Policy>,
 }
 
 impl InForce {
@@ -91,6 +93,7 @@ impl InForce {
             callbacks: ArcSwap::from_pointee(Callback::all(&config.receivers)),
             labelling: ArcSwap::from_pointee(Labelling::new(config)),
             on_call: ArcSwap::from_pointee(config.on_call.clone()),
+            policy: ArcSwap::from_pointee(policy.clone()),
             resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
             named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
             access: ArcSwap::from_pointee(access),
@@ -108,6 +111,7 @@ impl InForce {
         self.callbacks.store(fresh.callbacks.load_full());
         self.labelling.store(fresh.labelling.load_full());
         self.on_call.store(fresh.on_call.load_full());
+        self.policy.store(fresh.policy.load_full());
     }
 }
 

@@ -23,6 +23,7 @@ mod recover;
 mod run;
 mod signals;
 mod storage;
+mod suggestions;
 mod tick;
 
 pub use self::core::{Core, Flow, Outbox, Parts};

@@ -17,6 +17,7 @@ use crate::decision_log::{
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
+use crate::history::Priced;
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
@@ -129,6 +130,12 @@ pub trait Gate: Send + Sync + 'static {
 
     /// Counts the decision log's rows from `from` to `to`. It never waits for the engine.
     fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
+
+    /// Longer settings of rules, as Squelch priced them last. If that is old, Squelch begins to price them
+    /// anew.
+    fn suggestions(&self) -> Arc<Priced> {
+        Arc::default()
+    }
 
     /// Dead letters, newest first.
     fn dead_letters(&self, wanted: LetterQuery) -> BoxFuture<'_, Result<DeadLetters, Unavailable>>;

@@ -187,23 +187,25 @@ receivers:
     pagerduty_configs: [{routing_key: 0123456789abcdef0123456789abcdef}]
 ";
 
-/// One evening of a shop: a database fails, its checkout with it, and a disk flaps beside them.
-struct Evening {
-    engine: squelch::engine::Engine,
+/// Events that are handled, journalled and delivered as a server does.
+pub struct Recorder {
+    /// The engine.
+    pub engine: squelch::engine::Engine,
     journal: SqliteJournal,
     seq: u64,
 }
 
-impl Evening {
-    fn new(dir: &Path) -> Evening {
-        let config = squelch::config::parse(EXAMPLE, "squelch.yml", Path::new("")).unwrap();
+impl Recorder {
+    /// A recorder into a storage directory.
+    pub fn new(dir: &Path, config: &str) -> Recorder {
+        let config = squelch::config::parse(config, "squelch.yml", Path::new("")).unwrap();
         let mut journal = SqliteJournal::open(dir).unwrap();
         journal.recover().unwrap();
-        Evening { engine: squelch::engine::Engine::new(config.policy), journal, seq: 0 }
+        Recorder { engine: squelch::engine::Engine::new(config.policy), journal, seq: 0 }
     }
 
     /// Handles an event at `now`. Each notification that follows is accepted two seconds later.
-    fn handle(&mut self, now: Timestamp, event: &squelch::engine::Event) {
+    pub fn handle(&mut self, now: Timestamp, event: &squelch::engine::Event) {
         use squelch::engine::{Effects, Event};
         use squelch::model::{Outcome, Report};
         let mut waiting = vec![(now, event.clone())];
@@ -225,7 +227,7 @@ impl Evening {
     }
 
     /// Lets time pass until `until`.
-    fn pass(&mut self, until: Timestamp) {
+    pub fn pass(&mut self, until: Timestamp) {
         while let Some((due, _)) = self.engine.next_deadline().filter(|(due, _)| *due <= until) {
             self.handle(due, &squelch::engine::Event::Tick);
         }
@@ -265,7 +267,7 @@ fn the_example_review_is_what_squelch_writes() {
     use squelch::engine::{Acknowledge, Event, IncidentRemark};
 
     let dir = tempfile::tempdir().unwrap();
-    let mut evening = Evening::new(dir.path());
+    let mut evening = Recorder::new(dir.path(), EXAMPLE);
     let at = |minute: u64, second: u64| at(20 * 60 + minute) + Duration::from_secs(second);
     let database =
         [("alertname", "PostgresDown"), ("service", "checkout"), ("severity", "critical"), ("host", "db-1")];

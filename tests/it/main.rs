@@ -41,6 +41,7 @@ mod outgoing;
 mod packages;
 mod postgres;
 mod reliability;
+mod report;
 mod scenario;
 mod serve;
 mod severities;

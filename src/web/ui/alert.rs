@@ -11,6 +11,7 @@ use super::page::{self, Frame};
 use super::{alert_id, decisions, lanes, look, now, text};
 use crate::decision_log::Entry;
 use crate::engine::AlertDetail;
+use crate::history::Priced;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
@@ -37,7 +38,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     };
     let now = frame.now();
     match look(&app, move |engine| engine.query().alert(now, id)).await {
-        Ok(Some(detail)) => frame.page("Alert", body(&frame, &detail, &story)),
+        Ok(Some(detail)) => frame.page("Alert", body(&frame, &detail, &story, &app.gate.suggestions())),
         Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {
             let detail = "this alert is not known any more; it resolved more than a day ago, or never fired";
@@ -52,7 +53,7 @@ fn past(frame: &Frame, story: &[Entry]) -> Markup {
     html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
 }
 
-fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
+fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -> Markup {
     let alert = &detail.alert;
     let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     let matchers = text::matchers_of(&alert.labels);
@@ -76,7 +77,7 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry]) -> Markup {
                     { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
                 div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
             }
-            @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper)) }
+            @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper, priced)) }
             @if !story.is_empty() { h2 { "What became of it" } (lanes::draw(story)) (decisions::table(frame, story)) }
             h2 { "Labels" }
             (text::labels_in_full(&alert.labels))

@@ -1,4 +1,4 @@
-//! *Flapping*: what changes back and forth, how far it is from being calm, and what would calm its rule.
+//! *Flapping*: what changes back and forth, how far it is from being calm, and what its rule could wait for.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -9,8 +9,9 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::{look, text};
 use crate::causes::tenths;
-use crate::decision_log::advice;
+use crate::decision_log::SuggestionEntry;
 use crate::engine::Flapper;
+use crate::history::Priced;
 use crate::model::{Duration, Timestamp};
 use crate::web::app::App;
 
@@ -40,12 +41,20 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     let page = asked.page.unwrap_or(1).clamp(1, 1_000_000);
     let now = frame.now();
     match look(&app, move |engine| engine.query().flappers(now, (page - 1) * CARDS, CARDS)).await {
-        Ok((flappers, all)) => frame.page("Flapping", body(&frame, page, now, &flappers, all)),
+        Ok((flappers, all)) => {
+            frame.page("Flapping", body(&frame, page, now, (&flappers, all), &app.gate.suggestions()))
+        }
         Err(problem) => frame.problem(&problem),
     }
 }
 
-fn body(frame: &Frame, page: usize, now: Timestamp, flappers: &[Flapper], all: usize) -> Markup {
+fn body(
+    frame: &Frame,
+    page: usize,
+    now: Timestamp,
+    (flappers, all): (&[Flapper], usize),
+    priced: &Priced,
+) -> Markup {
     let link = |page: usize| frame.to(&format!("flapping{}", text::query(&[("page", &page.to_string())])));
     let flapping = flappers.iter().filter(|f| f.since.is_some()).count();
     html! {
@@ -56,7 +65,7 @@ fn body(frame: &Frame, page: usize, now: Timestamp, flappers: &[Flapper], all: u
         }
         (page::live(&link(page), "5s", now, &format!("{flapping} flap"), html! {
             @if flappers.is_empty() { p.empty { "Nothing flaps." } }
-            @for flapper in flappers { (linked(frame, now, flapper)) }
+            @for flapper in flappers { (linked(frame, now, flapper, priced)) }
             @if all > CARDS {
                 nav.pager aria-label="Pages of the list" {
                     @if page > 1 { a rel="prev" href=(link(page - 1)) { "← more" } }
@@ -68,12 +77,12 @@ fn body(frame: &Frame, page: usize, now: Timestamp, flappers: &[Flapper], all: u
     }
 }
 
-fn linked(frame: &Frame, now: Timestamp, flapper: &Flapper) -> Markup {
+fn linked(frame: &Frame, now: Timestamp, flapper: &Flapper, priced: &Priced) -> Markup {
     let link = frame.to(&format!("alert{}", text::query(&[("id", &flapper.alert.to_string())])));
     html! {
         article.card data-row {
             h2 { a id=(format!("f{}", flapper.alert)) href=(link) { (text::title(&flapper.labels)) } }
-            (facts(now, flapper))
+            (facts(now, flapper, priced))
             @if flapper.since.is_some() {
                 form.act method="post" action=(frame.to("act/release")) {
                     input type="hidden" name="alert" value=(flapper.alert);
@@ -87,13 +96,11 @@ fn linked(frame: &Frame, now: Timestamp, flapper: &Flapper) -> Markup {
 }
 
 /// The same on the page of an alert.
-pub(super) fn card(now: Timestamp, flapper: &Flapper) -> Markup {
-    html! { article.card { h2 { "Flapping" } (facts(now, flapper)) } }
+pub(super) fn card(now: Timestamp, flapper: &Flapper, priced: &Priced) -> Markup {
+    html! { article.card { h2 { "Flapping" } (facts(now, flapper, priced)) } }
 }
 
-fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
-    let advice = advice(&flapper.recent, flapper.firing);
-    let median = |spells: &[Duration]| spells.get(spells.len() / 2).map(|s| text::span(*s));
+fn facts(now: Timestamp, flapper: &Flapper, priced: &Priced) -> Markup {
     html! {
         p {
             @match flapper.since {
@@ -112,19 +119,19 @@ fn facts(now: Timestamp, flapper: &Flapper) -> Markup {
             (penalty(now, flapper))
             (changes(now, flapper))
         }
-        @if let Some(yaml) = advice.yaml(flapper.labels.value("alertname")) {
-            div.advice {
-                pre tabindex="0" { code { (yaml) } }
-                button type="button" data-copy=(yaml) { "Copy" }
-                p.why {
-                    "From its last " (advice.on.len() + advice.off.len()) " spells: it fired for "
-                    (median(&advice.on).unwrap_or_default()) " in the median, and paused for "
-                    (median(&advice.off).unwrap_or_default()) ". "
-                    code { "keep_firing_for" } " outlasts the longest pause that was seen, so that all of it is one alert; its resolve comes as much later. "
-                    @if advice.wait.is_some() { code { "for" } " outlasts the longest spell, so that none would have fired; a real one pages as much later." }
-                    @else { "Its spells are too long for a " code { "for" } " that only cuts blips." }
-                }
-            }
+        @for one in priced.suggestions.iter().filter(|one| one.rule == flapper.labels.value("alertname")) {
+            (suggestion(&SuggestionEntry::from(one)))
+        }
+    }
+}
+
+/// A longer setting of a rule, with its price.
+pub(super) fn suggestion(one: &SuggestionEntry) -> Markup {
+    html! {
+        div.advice {
+            pre tabindex="0" { code { (one.yaml) } }
+            button type="button" data-copy=(one.yaml) { "Copy" }
+            p.why { (text::tame(&one.text, 300)) "." }
         }
     }
 }
@@ -246,6 +253,7 @@ fn changes(now: Timestamp, flapper: &Flapper) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::{Setting, Suggestion};
     use crate::model::{AlertId, LabelSet};
 
     #[test]
@@ -277,6 +285,25 @@ mod tests {
         assert_eq!((curve.x(at(0)), curve.x(curve.to), curve.y(0)), (0, WIDTH, HEIGHT));
         let shown = penalty(at(60), &flapper).into_string();
         assert!(shown.contains("suppress at 5") && shown.contains("curve ahead"), "{shown}");
-        assert!(Curve::of(at(60), &Flapper { recent: Vec::new(), ..flapper }).is_none());
+        assert!(Curve::of(at(60), &Flapper { recent: Vec::new(), ..flapper.clone() }).is_none());
+        let suggested = |rule: &str| Suggestion {
+            rule: rule.to_owned(),
+            setting: Setting::For,
+            seconds: 300,
+            pages: 12,
+            fewer: 7,
+            delayed: 5,
+            longest_delay_seconds: 300,
+            lost: 7,
+            longest_lost_seconds: 240,
+        };
+        let priced = Priced { at: Some(at(60)), suggestions: vec![suggested("Disk"), suggested("Other")] };
+        let labels = LabelSet::from_pairs([("alertname", "Disk")]);
+        let shown = card(at(60), &Flapper { labels, ..flapper }, &priced).into_string();
+        assert!(
+            shown.contains("for: +5m on Disk: 7 of 12 pages fewer, each other page 5m later."),
+            "{shown}"
+        );
+        assert!(!shown.contains("Other"), "the suggestion of another rule: {shown}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -11,9 +12,12 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::page::{self, Frame};
-use super::{noise_figures, plot, text};
+use super::{flapping, noise_figures, plot, text};
 use crate::config::Limit;
-use crate::decision_log::{ChangingLabelEntry, Tally, UnknownSeverityEntry, removed};
+use crate::decision_log::{
+    AnswersEntry, ChangingLabelEntry, PRICED, SuggestionEntry, Tally, UnknownSeverityEntry, removed,
+};
+use crate::history::Priced;
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -52,6 +56,7 @@ struct Seen {
     budgets: BTreeMap<SmolStr, (u64, Limit)>,
     changing: Vec<ChangingLabelEntry>,
     unknown: Vec<UnknownSeverityEntry>,
+    priced: Arc<Priced>,
 }
 
 /// `GET /noise`
@@ -69,11 +74,20 @@ pub(in crate::web) async fn csv(State(app): State<App>, uri: Uri) -> Response {
         Ok(seen) => seen,
         Err(problem) => return problem.into_response(),
     };
-    let mut text = String::from("alertname,in,pages,flaps,median_seconds,night_pages\n");
+    let mut text = String::from(
+        "alertname,in,pages,flaps,median_seconds,night_pages,fires,self_resolved,acknowledged,rated,useful\n",
+    );
     for (name, counts) in seen.tally.top(TOP_CSV) {
         let lasted = counts.lasted().map_or(0, |d| d.as_millis() / 1000);
         let (came, pages, flaps, night) = (counts.came, counts.pages, counts.flaps, counts.night);
-        let _ = writeln!(text, "{},{came},{pages},{flaps},{lasted},{night}", cell(name));
+        let AnswersEntry { self_resolved, acknowledged, rated, useful, .. } =
+            AnswersEntry::of(seen.tally.incidents_of(name));
+        let _ = writeln!(
+            text,
+            "{},{came},{pages},{flaps},{lasted},{night},{},{self_resolved},{acknowledged},{rated},{useful}",
+            cell(name),
+            counts.fires
+        );
     }
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
@@ -101,7 +115,8 @@ async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
     let changing = crate::decision_log::changing_labels(&stats.changing_labels);
     let unknown = crate::decision_log::unknown_severities(&stats.unknown_severities);
     let budgets = budget::spent(app, now).await?;
-    Ok(Seen { span, length, tally, before, budgets, changing, unknown })
+    let priced = app.gate.suggestions();
+    Ok(Seen { span, length, tally, before, budgets, changing, unknown, priced })
 }
 
 fn body(frame: &Frame, seen: &Seen) -> Markup {
@@ -179,6 +194,11 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         h2 { "Most frequent alerts" }
         (names(frame, tally))
+        @if !seen.priced.suggestions.is_empty() {
+            h2 { "Suggestions" }
+            p.lead { (PRICED) }
+            @for one in &seen.priced.suggestions { (flapping::suggestion(&SuggestionEntry::from(one))) }
+        }
     }
 }
 
@@ -267,19 +287,27 @@ fn unknown(values: &[UnknownSeverityEntry]) -> Markup {
 
 fn names(frame: &Frame, tally: &Tally) -> Markup {
     html! {
+        p.lead { "An incident belongs to the rule whose alert opened it. It resolves itself if nobody acknowledges it." }
         table.rows {
             caption.unseen { "Alert names that came most" }
             thead { tr {
-                th scope="col" { "Alert" } th.n scope="col" { "In" } th.n scope="col" { "Pages" } th.n scope="col" { "Flaps" }
-                th.n scope="col" { "Lasted (median)" } th.n scope="col" { "Night pages (22–6 UTC)" }
+                th scope="col" { "Alert" } th.n scope="col" { "In" } th.n scope="col" { "Fires" } th.n scope="col" { "Pages" }
+                th.n scope="col" { "Self-resolved" } th.n scope="col" { "Acknowledged" } th.n scope="col" { "Useful" }
+                th.n scope="col" { "Flaps" } th.n scope="col" { "Lasted (median)" }
+                th.n scope="col" { "Night pages (22–6 UTC)" }
             } }
             tbody { @for (name, counts) in tally.top(TOP) {
                 @let filter = format!("alertname={}", crate::model::Quoted(name));
+                @let answers = AnswersEntry::of(tally.incidents_of(name));
                 tr data-row {
                     td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) {
                         bdi.name { (text::tame(name, 100)) } } }
                     td.n data-label="In" { (counts.came) }
+                    td.n data-label="Fires" { (counts.fires) }
                     td.n data-label="Pages" { (counts.pages) }
+                    td.n data-label="Self-resolved" { (answers.self_resolved) }
+                    td.n data-label="Acknowledged" { (answers.acknowledged) }
+                    td.n data-label="Useful" { (answers.useful_text()) }
                     td.n data-label="Flaps" { (counts.flaps) }
                     td.n data-label="Lasted" { @match counts.lasted()
                         { Some(lasted) => (text::span(lasted)), None => "–" } }

@@ -73,9 +73,63 @@ pub(super) fn over_time(from: Timestamp, to: Timestamp, most: u64, drawing: &Mar
     }
 }
 
+/// Bars side by side. Each stacks one part of each of `layers`, from the bottom to the top. A layer has the
+/// class that draws it, its name and its counts. `names` has the name of each bar.
+pub(crate) fn stack(names: &[String], layers: &[(&str, &str, Vec<u64>)], said: &str) -> Markup {
+    let sum = |bar: usize| layers.iter().map(|(_, _, counts)| counts[bar]).sum::<u64>();
+    let most = (0..names.len()).map(sum).max().unwrap_or(0).max(1);
+    // A part of 1 shows, however large the others are.
+    let height = |count: u64| if count == 0 { 0 } else { (count * 100 / most).max(1) };
+    let below = |layer: usize, bar: usize| {
+        layers[..layer].iter().map(|(_, _, counts)| height(counts[bar])).sum::<u64>()
+    };
+    html! {
+        div.axes {
+            div.y aria-hidden="true" { span { (thousands(most)) } span { "0" } }
+            svg.bars viewBox=(format!("0 0 {} 100", names.len() * 10)) preserveAspectRatio="none" role="img"
+                aria-label=(said) {
+                @for (bar, name) in names.iter().enumerate() {
+                    rect.track x=(bar * 10 + 1) y="0" width="8" height="100" {
+                        title { (name) ": " (thousands(sum(bar))) } }
+                    @for (layer, (class, what, counts)) in layers.iter().enumerate() {
+                        @let height = height(counts[bar]);
+                        @if height > 0 {
+                            @let top = 100_u64.saturating_sub(below(layer, bar) + height);
+                            rect class=(class) x=(bar * 10 + 1) y=(top) width="8" height=(height) {
+                                title { (name) ": " (thousands(counts[bar])) " " (what) } }
+                        }
+                    }
+                }
+            }
+            div.x aria-hidden="true" {
+                @let middle = names.get(names.len() / 2).filter(|_| names.len() > 2);
+                @for name in [names.first(), middle, names.last()] {
+                    @if let Some(name) = name { span { (name) } }
+                }
+            }
+        }
+        ul.legend aria-hidden="true" { @for (class, what, _) in layers { li {
+            svg.mark viewBox="0 0 24 8" { rect class=(class) width="24" height="8" {} } (what)
+        } } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_a_bar_stand_on_each_other() {
+        let layers = [("c1", "acknowledged", vec![1, 3]), ("c4", "other", vec![0, 1])];
+        let drawn = stack(&["Mon".to_owned(), "Tue".to_owned()], &layers, "4 pages").into_string();
+        for part in [
+            r#"<rect class="c1" x="1" y="75" width="8" height="25">"#,
+            r#"<rect class="c1" x="11" y="25" width="8" height="75">"#,
+            r#"<rect class="c4" x="11" y="0" width="8" height="25"><title>Tue: 1 other</title>"#,
+        ] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+    }
 
     #[test]
     fn the_busiest_hour_is_named() {

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, time};
 use super::document::Refusal;
 use super::{reply, unsearched};
-use crate::decision_log::{NoiseEntry, changing_labels, unknown_severities};
+use crate::decision_log::{By, NoiseEntry, changing_labels, unknown_severities};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::budget;
@@ -30,6 +30,8 @@ pub(super) struct NoiseParams {
     /// Alert names that are listed at most.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageLimit,
+    /// The length of one step of the trend; `day` if it is not given.
+    by: By,
 }
 
 /// What came in over a stretch of time, what went out, and which rules to mend first.
@@ -54,9 +56,13 @@ async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
         return Err(Problem::bad(format!("since is {since}; a time before {until} would be right")));
     }
     let budgets = budget::declared(app).await?;
-    let tally = app.gate.noise(since, until).await.map_err(unsearched)?;
+    let before = since - until.since(since);
+    let (tally, before) = tokio::join!(app.gate.noise(since, until), app.gate.noise(before, since));
+    let (tally, before) = (tally.map_err(unsearched)?, before.ok().filter(|before| before.cut_at.is_none()));
     let stats = app.gate.stats();
     let changing_labels = changing_labels(&stats.changing_labels);
     let unknown_severities = unknown_severities(&stats.unknown_severities);
-    Ok(NoiseEntry { changing_labels, unknown_severities, ..NoiseEntry::new(&tally, &budgets, asked.limit.0) })
+    let counted = NoiseEntry::new(&tally, before.as_ref(), &budgets, asked.limit.0, asked.by);
+    let counted = counted.suggesting(&app.gate.suggestions());
+    Ok(NoiseEntry { changing_labels, unknown_severities, ..counted })
 }

@@ -213,7 +213,7 @@ async fn what_is_exported_is_read_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_report_says_what_was_removed_and_what_would_calm_it() {
-    let home = Home::new(CONFIG);
+    let home = Home::new(&CONFIG.replace("[alertname]", "[alertname, host]"));
     let squelch = home.serve().await;
     for _ in 0..6 {
         let flaps = Told::fires("Flaps", "host", "a");
@@ -224,15 +224,24 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
     squelch
         .hook(&body("http://am-0", &[Told::fires("Down", "host", "a"), Told::fires("Gone", "host", "a")]))
         .await;
+    // Each blip is a page of its own.
+    for blip in ["a", "b", "c", "d"] {
+        let fires = Told::fires("Blip", "host", blip);
+        let end = fires.resolved();
+        squelch.hook(&body("http://am-0", &[fires])).await;
+        squelch.hook(&body("http://am-0", &[end])).await;
+    }
     let told = async || {
         let said = says(&squelch, &["report", "--since=1h"]).await;
-        (said.contains("Flaps") && said.contains("flapping") && said.contains("Gone")).then_some(said)
+        let all = ["Flaps", "flapping", "Gone", "- alert: \"Blip\"\n"];
+        all.iter().all(|part| said.contains(part)).then_some(said)
     };
     let said = until("the decision log has it", told).await;
     for part in ["% interrupted nobody", "Dispositions\n", "console", "of 2 in 12h, over budget", "page "] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(said.contains("- alert: \"Flaps\"\n") && said.contains("keep_firing_for:"), "{said}");
+    assert!(said.contains("# for: +1m on Blip: 4 of 4 pages fewer, no page later\n"), "{said}");
+    assert!(!said.contains("- alert: \"Flaps\"\n"), "no suggestion without a price: {said}");
     let json = says(&squelch, &["report", "--since=1h", "-o=json"]).await;
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["alerts"].as_array().unwrap().iter().any(|a| a["alertname"] == "Down"), "{json:#}");

@@ -7,16 +7,11 @@ mod week;
 
 use std::io::{self, Write};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use crate::commands::document::document;
 use crate::history::{Against, Difference, Report, Side, Tally, length, swallowed, thousands};
-use crate::web::{ICON, STYLE, pages_text as pages, tame};
-
-/// The styles that the page adds to those of the other pages.
-const MORE: &str = include_str!("page.css");
-
-/// The browser loads nothing, and runs nothing that an alert may say.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+use crate::web::{pages_text as pages, tame};
 
 /// The longest name of a file or an alert, in characters.
 const CUT: usize = 120;
@@ -61,40 +56,21 @@ fn file(side: &Side) -> String {
 
 fn page(report: &Report) -> Markup {
     let title = format!("Backtest of {}", file(&report.trial));
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { (title) " · Squelch" }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) (PreEscaped(MORE)) }
-            }
-            body {
-                a.skip href="#main" { "Skip to the content" }
-                header.top {
-                    span.brand { span.icon aria-hidden="true" { (PreEscaped(ICON)) } "Squelch" }
-                    p { (title) }
+    document(
+        &title,
+        &html! {
+            @match (report.history.from, report.history.to) {
+                (Some(from), Some(to)) => {
+                    (verdicts(report))
+                    p.lead { (thousands(report.history.observations)) " observations from " (from) " to " (to)
+                        " (" (length(to.since(from))) "). All times are UTC. “Today” and Alertmanager mean an "
+                        "Alertmanager that reads the same file." }
+                    (body(report))
                 }
-                main #main tabindex="-1" {
-                    @match (report.history.from, report.history.to) {
-                        (Some(from), Some(to)) => {
-                            (verdicts(report))
-                            p.lead { (thousands(report.history.observations)) " observations from " (from) " to " (to)
-                                " (" (length(to.since(from))) "). All times are UTC. “Today” and Alertmanager mean an "
-                                "Alertmanager that reads the same file." }
-                            (body(report))
-                        }
-                        _ => { h1 { "The history is empty." } }
-                    }
-                }
-                footer { "Squelch " (env!("CARGO_PKG_VERSION")) }
+                _ => { h1 { "The history is empty." } }
             }
-        }
-    }
+        },
+    )
 }
 
 fn verdicts(report: &Report) -> Markup {

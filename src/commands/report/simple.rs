@@ -1,0 +1,138 @@
+//! The report in the terminal.
+
+use crate::commands::asking::moment;
+use crate::commands::screen::Screen;
+use crate::decision_log::{
+    BudgetEntry, ChangingLabelEntry, Compared, FateEntry, NameEntry, NoiseEntry, PRICED, ReceiverNoiseEntry,
+    UnknownSeverityEntry, plain, sparkline,
+};
+
+/// The report as text and tables.
+pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
+    let mut text = format!("From {} to {}\n", moment(noise.since), moment(noise.until));
+    if let Some(since) = noise.counted_since {
+        text.push_str(&format!("There is more than one look reads: counted since {}\n", moment(since)));
+    }
+    if noise.came == 0 && noise.answers.incidents == 0 {
+        return text + "Nothing came in.\n";
+    }
+    let removed = noise.removed_percent.unwrap_or(0);
+    let (came, pages) = (noise.came, noise.pages);
+    text.push_str(&format!("\n{came} observations in, {pages} pages out: {removed} % interrupted nobody\n"));
+
+    if let Some(observed) = &noise.observed {
+        let (pages, removed) = (observed.pages, observed.removed_percent);
+        let came = observed.came;
+        text.push_str(&format!(
+            "Observe mode sent these as the senders sent them. Only observed: {pages} pages would have gone out for \
+             {came} observations, and {removed} % would have interrupted nobody\n"
+        ));
+    }
+
+    text.push_str("\nCompared with the period before, which is as long\n");
+    let compared = |row: Compared| {
+        let some = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![row.name.to_owned(), row.now, some(row.before), some(row.change)]
+    };
+    let rows: Vec<_> = noise.compared().into_iter().map(compared).collect();
+    text.push_str(&screen.table(&["Figure", "Now", "Before", "Change"], &rows));
+    if let Some(partly) = noise.partly_counted() {
+        text.push_str(&format!("{partly}\n"));
+    }
+    text.push_str(&format!("\nPages by {}: {}\n", noise.by.as_str(), sparkline(&noise.pages_by_step())));
+
+    text.push_str("\nDispositions\n");
+    let fate = |fate: &FateEntry| {
+        vec![fate.word(), fate.count.to_string(), format!("{} %", share(fate.count, came))]
+    };
+    text.push_str(
+        &screen.table(&["Disposition", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()),
+    );
+
+    if let Some(observed) = &noise.observed {
+        let fate = |fate: &FateEntry| {
+            let word = fate.reason.as_ref().unwrap_or(&fate.disposition).replace('_', " ");
+            vec![word, fate.count.to_string(), format!("{} %", share(fate.count, observed.came))]
+        };
+        text.push_str("\nDispositions of alerts that are only observed\n");
+        let rows: Vec<_> = observed.fates.iter().map(fate).collect();
+        text.push_str(&screen.table(&["Disposition", "In", "Share"], &rows));
+    }
+
+    text.push_str("\nMost frequent alerts\n");
+    let name = |name: &NameEntry| {
+        let (answers, before) = (&name.answers, name.pages_before.map_or("-".to_owned(), |n| n.to_string()));
+        vec![
+            name.came.to_string(),
+            name.fires.to_string(),
+            name.pages.to_string(),
+            before,
+            answers.self_resolved.to_string(),
+            answers.acknowledged.to_string(),
+            answers.useful_text(),
+            name.flaps.to_string(),
+            name.lasted_text(),
+            name.night_pages.to_string(),
+            sparkline(&name.trend),
+            name.alertname.clone(),
+        ]
+    };
+    let head = [
+        "In",
+        "Fires",
+        "Pages",
+        "Before",
+        "Self-resolved",
+        "Acked",
+        "Useful",
+        "Flaps",
+        "Lasted (median)",
+        "Night pages (22-6 UTC)",
+        "Trend",
+        "Alert",
+    ];
+    text.push_str(&screen.table(&head, &noise.alerts.iter().map(name).collect::<Vec<_>>()));
+
+    text.push_str("\nReceivers\n");
+    let receiver = |receiver: &ReceiverNoiseEntry| {
+        let budget = receiver.budget.as_ref().map_or("-".to_owned(), BudgetEntry::text);
+        vec![receiver.receiver.clone(), receiver.came.to_string(), receiver.pages.to_string(), budget]
+    };
+    let rows: Vec<_> = noise.receivers.iter().map(receiver).collect();
+    text.push_str(&screen.table(&["Receiver", "In", "Pages", "Budget"], &rows));
+
+    if !noise.changing_labels.is_empty() {
+        text.push_str(
+            "\nLabels whose value changes at each evaluation\n\
+             Each change ends one alert and starts another one. Add the line under `identity`.\n",
+        );
+        let row = |one: &ChangingLabelEntry| {
+            vec![plain(&one.alertname), plain(&one.label), one.changes.to_string(), plain(&one.yaml)]
+        };
+        let rows: Vec<_> = noise.changing_labels.iter().map(row).collect();
+        text.push_str(&screen.table(&["Alert", "Label", "Changes in a row", "Line"], &rows));
+    }
+
+    if !noise.unknown_severities.is_empty() {
+        text.push_str(
+            "\nSeverity values that no level names\n\
+             Correct the rules, or add the values to the aliases of a level.\n",
+        );
+        let row = |one: &UnknownSeverityEntry| vec![plain(&one.value), one.alerts.to_string()];
+        let rows: Vec<_> = noise.unknown_severities.iter().map(row).collect();
+        text.push_str(&screen.table(&["Value", "Alerts in 24 h"], &rows));
+    }
+
+    if !noise.suggestions.is_empty() {
+        text.push_str(&format!("\nSuggestions\n{PRICED}\n"));
+    }
+    for one in &noise.suggestions {
+        text.push_str(&format!("# {}\n{}", plain(&one.text), one.yaml));
+    }
+    text
+}
+
+/// In percent, rounded down.
+fn share(part: u64, whole: u64) -> u64 {
+    u64::try_from(u128::from(part) * 100 / u128::from(whole.max(1))).unwrap_or(100)
+}
