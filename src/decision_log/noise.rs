@@ -1,4 +1,4 @@
-//! What was counted, as people and programs read it.
+//! The counts in the form that people and programs read.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::config::Limit;
 use crate::history::{Priced, Suggestion};
 use crate::model::{Quoted, Timestamp};
 
-/// What came in over a stretch of time, what went out, and which rules to mend first. An observation counts
-/// once for each receiver that it went to.
+/// The observations and notifications of a stretch of time, and which rules to fix first. An observation
+/// counts once for each receiver that it went to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Noise)]
 #[serde(rename_all = "camelCase")]
@@ -31,31 +31,31 @@ pub struct NoiseEntry {
     pub came: u64,
     /// Pages that went out.
     pub pages: u64,
-    /// The share of what came in that interrupted nobody, rounded down; missing if nothing came.
+    /// The share of observations that interrupted no person, rounded down. Missing if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_percent: Option<u64>,
     /// Occurrences that began, of all rules.
     pub fires: u64,
-    /// What people did about the pages.
+    /// People's answers to the pages.
     pub answers: AnswersEntry,
     /// The period before, which is as long. Missing if its counting takes too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PeriodEntry>,
     /// The length of one step of the trend.
     pub by: By,
-    /// The pages and what people did about them, step by step, the oldest first.
+    /// The pages and people's answers to them, step by step, the oldest first.
     pub trend: Vec<TrendEntry>,
     /// Pages by day of the week, Monday first, and hour, UTC.
     #[schema(value_type = Vec<Vec<u64>>)]
     pub week: [[u64; 24]; 7],
-    /// What became of it, the most first.
+    /// Their dispositions, by count, highest first.
     pub fates: Vec<FateEntry>,
-    /// What would have become of what profiles only observed; missing if none did.
+    /// The dispositions of profiles that only observe. Missing if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<ObservedEntry>,
-    /// What came in and what went out, in steps of equal length.
+    /// Observations and notifications, in steps of equal length.
     pub over_time: Vec<StepEntry>,
-    /// By alertname, those that came most first.
+    /// By alertname, the most frequent first.
     pub alerts: Vec<NameEntry>,
     /// By receiver.
     pub receivers: Vec<ReceiverNoiseEntry>,
@@ -93,12 +93,12 @@ pub struct PeriodEntry {
     pub came: u64,
     /// Pages that went out.
     pub pages: u64,
-    /// The share of what came in that interrupted nobody, rounded down. Missing if nothing came.
+    /// The share of observations that interrupted no person, rounded down. Missing if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_percent: Option<u64>,
     /// Occurrences that began, of all rules.
     pub fires: u64,
-    /// What people did about the pages.
+    /// People's answers to the pages.
     pub answers: AnswersEntry,
 }
 
@@ -110,7 +110,7 @@ pub struct TrendEntry {
     /// When it begins.
     #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
-    /// What people did about the pages of this step.
+    /// People's answers to the pages of this step.
     pub answers: AnswersEntry,
 }
 
@@ -163,20 +163,20 @@ pub fn changing_labels(found: &BTreeMap<(SmolStr, SmolStr), u64>) -> Vec<Changin
     found.iter().map(entry).collect()
 }
 
-/// How many observations something became of.
+/// The number of observations with one disposition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Fate)]
 pub struct FateEntry {
     /// `page`, `update`, `resolve` or `suppressed`.
     pub disposition: String,
-    /// Why it was suppressed; missing otherwise.
+    /// The reason of the suppression. Missing otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// How many observations.
     pub count: u64,
 }
 
-/// What would have become of what profiles only observed. It counts nowhere else.
+/// The dispositions of profiles that only observe. They count nowhere else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Observed)]
 #[serde(rename_all = "camelCase")]
@@ -185,9 +185,9 @@ pub struct ObservedEntry {
     pub came: u64,
     /// Pages that would have gone out.
     pub pages: u64,
-    /// The share of what came in that would have interrupted nobody, rounded down.
+    /// The share of observations that would have interrupted no person, rounded down.
     pub removed_percent: u64,
-    /// What would have become of it, the most first.
+    /// The dispositions that would have followed, by count, highest first.
     pub fates: Vec<FateEntry>,
 }
 
@@ -204,7 +204,7 @@ pub struct StepEntry {
     pub pages: u64,
 }
 
-/// What the alerts of one name did.
+/// The counts of the alerts of one name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = NameNoise)]
 #[serde(rename_all = "camelCase")]
@@ -217,14 +217,14 @@ pub struct NameEntry {
     pub pages: u64,
     /// Observations that flap damping kept back.
     pub flaps: u64,
-    /// How long its occurrences lasted, in the median; missing if none is known.
+    /// The median length of its occurrences. Missing if none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub median_seconds: Option<u64>,
     /// Pages from 22 to 6, UTC.
     pub night_pages: u64,
     /// Occurrences that began. One that went to several receivers counts once.
     pub fires: u64,
-    /// What people did about its pages. An incident belongs to the rule whose alert opened it.
+    /// People's answers to its pages. An incident belongs to the rule whose alert opened it.
     pub answers: AnswersEntry,
     /// Pages of the period before. Missing as that one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,7 +233,7 @@ pub struct NameEntry {
     pub trend: Vec<u64>,
 }
 
-/// What a receiver got.
+/// The notifications of a receiver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ReceiverNoise)]
 pub struct ReceiverNoiseEntry {
@@ -243,7 +243,7 @@ pub struct ReceiverNoiseEntry {
     pub came: u64,
     /// Pages that went out to it.
     pub pages: u64,
-    /// What it may take, where that is declared.
+    /// Its page budget, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetEntry>,
 }
@@ -281,8 +281,8 @@ impl From<&Suggestion> for SuggestionEntry {
 }
 
 impl NoiseEntry {
-    /// What `tally` counted, compared with the period `before`, with the `most` names that came most, and the
-    /// budgets of receivers.
+    /// The counts of `tally`, compared with the period `before`, with the `most` most frequent names, and
+    /// the budgets of receivers.
     pub fn new(
         tally: &Tally,
         before: Option<&Tally>,

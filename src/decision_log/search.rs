@@ -15,9 +15,9 @@ use crate::model::{AlertId, Cause, Disposition, Fingerprint, LabelSet, MatchOp, 
 const LONGEST: Duration = Duration::from_secs(5);
 /// SQLite asks whether to go on after so many of its steps.
 const STEPS: i32 = 10_000;
-/// Up to so many alerts are each looked up by the index; more are found by looking at every row.
+/// Up to this many alerts are each looked up by the index. For more, the search looks at every row.
 const BY_ALERT: usize = 500;
-/// So many connections are kept open; as many searches may run at once without opening one.
+/// The number of connections kept open. As many searches may run at once without opening one.
 const KEPT: usize = 4;
 
 const COLUMNS: &str = "
@@ -29,7 +29,8 @@ const JOINS: &str = "
     LEFT JOIN text ca ON ca.id = d.cause LEFT JOIN text s ON s.id = d.setting
     LEFT JOIN incident i ON i.id = d.incident LEFT JOIN incident u ON u.id = d.update_of";
 
-/// Searches the decision log of a storage directory; a server may be writing it. Blocks: not for async code.
+/// Searches the decision log of a storage directory. A server may be writing it. It blocks: not for async
+/// code.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
@@ -48,8 +49,8 @@ impl Reader {
         &self.dir
     }
 
-    /// One page of what `query` means, newest first. What is written meanwhile is newer than every
-    /// cursor, and changes no page behind it.
+    /// One page of the results of `query`, newest first. Rows written meanwhile are newer than every
+    /// cursor, and change no page behind it.
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
@@ -91,7 +92,7 @@ impl Reader {
     }
 }
 
-/// What must hold of a row besides what finds it.
+/// The conditions on a row beside the index that finds it.
 #[derive(Clone, Default)]
 struct Where {
     conditions: Vec<&'static str>,
@@ -234,10 +235,10 @@ fn with_each(all: &[Where], condition: &'static str, values: &[i64]) -> Vec<Wher
     all.iter().flat_map(|one| values.iter().map(move |value| each(one, *value))).collect()
 }
 
-/// Asked apart, each is the end of the index; asked as one, SQLite looks at every row.
+/// Asked apart, each is the end of the index. Asked as one, SQLite looks at every row.
 const BOUNDS: &str = "SELECT (SELECT min(id) FROM decision), (SELECT max(id) FROM decision)";
 
-/// The first id whose time is `at` or later; by halving, since times rise with ids.
+/// The first id whose time is `at` or later. A binary search finds it, since times rise with ids.
 pub(super) fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, DecisionLogError> {
     let bounds: (Option<i64>, Option<i64>) = conn.query_row(BOUNDS, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(high)) = bounds else { return Ok(0) };
@@ -264,7 +265,7 @@ fn numbers(conn: &Connection, table: &str, name: Option<&str>) -> Result<Vec<i64
     statement.query_map(params_from_iter(values), |row| row.get(0))?.collect()
 }
 
-/// The alerts that the query names; none if it names none.
+/// The alerts that the query names. `None` if it names none.
 pub(super) fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, DecisionLogError> {
     let mut found: Option<Vec<i64>> = None;
     let mut narrow = |ids: Vec<i64>| {
@@ -285,7 +286,7 @@ pub(super) fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>
     }
     let (mut asked, mut later): (Vec<&Matcher>, Vec<&Matcher>) = (Vec::new(), Vec::new());
     for matcher in &query.matchers {
-        // What matches a missing label says nothing that the pairs know.
+        // A matcher that matches a missing label says nothing about the pairs.
         let positive = matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex);
         match positive && !matcher.matches(&LabelSet::default()) {
             true => asked.push(matcher),

@@ -1,4 +1,4 @@
-//! Counting: what came in over a stretch of time, what went out, and which rules to mend first.
+//! Counting: the observations and notifications of a stretch of time, and which rules to fix first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use crate::model::{Duration, LabelSet, Timestamp};
 
 /// Steps of [`Tally::over_time`].
 const BUCKETS: u64 = 48;
-/// Hours, UTC, at which a page wakes somebody: from ten in the evening to six.
+/// Hours, UTC, at which a page wakes a person: from ten in the evening to six.
 const NIGHT: [i64; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
-/// Decisions that are read, the newest; what is older is left out, and [`Tally::cut_at`] says so.
+/// The most decisions that are read, the newest. Older ones are left out, and [`Tally::cut_at`] says so.
 const MOST_ROWS: i64 = 2_000_000;
-/// Occurrences whose length is kept; those beyond count, and their lengths do not.
+/// The most occurrences whose length is kept. Further ones count, and their lengths do not.
 const MOST_OCCURRENCES: usize = 500_000;
 /// Sent pages that are compared with the decisions of profiles that observe, the newest.
 const MOST_COMPARED: usize = 200;
@@ -36,18 +36,18 @@ pub struct Tally {
     pub came: u64,
     /// Pages that went out.
     pub pages: u64,
-    /// Observations by what became of them: the disposition, and the reason where there is one.
+    /// Observations by their disposition, and the reason where there is one.
     pub by_fate: BTreeMap<(String, String), u64>,
-    /// What would have become of what profiles only observed. It counts nowhere else.
+    /// The dispositions of profiles that only observe. They count nowhere else.
     pub observed: Observed,
-    /// What came in and what went out, from one [`Tally::step`] to the next.
+    /// Observations and notifications, from one [`Tally::step`] to the next.
     pub over_time: Vec<(u64, u64)>,
-    /// Observations that interrupted nobody, by the reason or else the disposition, from one [`Tally::step`]
-    /// to the next.
+    /// Observations that interrupted no person, by the reason or else the disposition, from one
+    /// [`Tally::step`] to the next.
     pub quiet: BTreeMap<String, Vec<u64>>,
     /// Pages by day of the week, Monday first, and hour, UTC.
     pub by_week: [[u64; 24]; 7],
-    /// By receiver: what came in, and when it was paged.
+    /// By receiver: the observations, and the times of its pages.
     pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
     /// By alertname.
     pub names: BTreeMap<String, Name>,
@@ -57,14 +57,14 @@ pub struct Tally {
     pub kept_since: Option<Timestamp>,
 }
 
-/// What would have become of what profiles only observed.
+/// The dispositions of profiles that only observe.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Observations that came in.
     pub came: u64,
     /// Pages that would have gone out.
     pub pages: u64,
-    /// Observations by what would have become of them, as in [`Tally::by_fate`].
+    /// Observations by the disposition that would have followed, as in [`Tally::by_fate`].
     pub by_fate: BTreeMap<(String, String), u64>,
     /// Pages that were sent and that Squelch would not have sent, the newest first, of the newest 200 pages.
     pub saved: Vec<Saved>,
@@ -79,11 +79,11 @@ pub struct Saved {
     pub labels: LabelSet,
     /// The receiver.
     pub receiver: String,
-    /// What Squelch would have done with the alert: the reason, or the disposition without one.
+    /// The disposition that would have followed for the alert: the reason, or the disposition without one.
     pub fate: String,
 }
 
-/// What the alerts of one name did.
+/// The counts of the alerts of one name.
 #[derive(Clone, Debug, Default)]
 pub struct Name {
     /// Observations that came in.
@@ -96,11 +96,11 @@ pub struct Name {
     pub night: u64,
     /// Occurrences that began in the time.
     pub fires: u64,
-    /// How long its occurrences lasted, in milliseconds: from the start to what was last heard.
+    /// The lengths of its occurrences, in milliseconds: from the start to the last statement.
     lasted: Vec<i64>,
 }
 
-/// One decision, as it is counted.
+/// One counted decision.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     at: i64,
@@ -111,18 +111,18 @@ struct Counted {
     starts_at: Option<i64>,
 }
 
-/// What one alert did.
+/// The counts of one alert.
 #[derive(Default)]
 struct OneAlert {
     name: Name,
-    /// Of each occurrence its start, and what was last heard of it.
+    /// For each occurrence its start, and its last statement.
     occurrences: BTreeMap<i64, i64>,
 }
 
-/// The numbers of small tables, and what they stand for.
+/// The numbers of small tables, and their meanings.
 struct Words {
     kinds: BTreeMap<i64, (String, String)>,
-    /// Those of what was only observed.
+    /// Those of profiles that only observe.
     observed: BTreeSet<i64>,
     receivers: BTreeMap<i64, String>,
 }
@@ -136,7 +136,7 @@ impl Words {
 }
 
 impl Reader {
-    /// Counts what was decided from `from` on and before `to`.
+    /// Counts the decisions from `from` on and before `to`.
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the counting takes longer than 5 s.
@@ -210,8 +210,8 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
     Ok(tally)
 }
 
-/// What a profile that observes would have done with the occurrence of a sent page. `None` if it would have
-/// paged too, or has not decided.
+/// The action that a profile in observe mode would have taken for the occurrence of a sent page. `None` if
+/// it would have paged too, or has not decided.
 fn would_have_been(
     conn: &Connection,
     words: &Words,
@@ -310,7 +310,7 @@ impl Tally {
         Duration::from_millis((self.to.since(self.from).as_millis() / BUCKETS).max(1))
     }
 
-    /// The share of what came in that interrupted nobody, in percent, rounded down.
+    /// The share of observations that interrupted no person, in percent, rounded down.
     pub fn removed(&self) -> Option<u64> {
         removed(self.came, self.pages)
     }
@@ -325,7 +325,7 @@ impl Tally {
         self.incidents.iter().filter(move |incident| incident.rule == alertname)
     }
 
-    /// The names that came most, with what they did.
+    /// The most frequent names, with their counts.
     pub fn top(&self, most: usize) -> Vec<(&str, &Name)> {
         let mut names: Vec<_> = self.names.iter().map(|(name, counts)| (name.as_str(), counts)).collect();
         names.sort_by_key(|(name, counts)| (std::cmp::Reverse((counts.came, counts.pages)), *name));

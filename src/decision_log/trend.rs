@@ -1,4 +1,4 @@
-//! The course of the pages over days, weeks or months, and what people did about them, by rule.
+//! The course of the pages over days, weeks or months, and people's answers to them, by rule.
 
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Unit};
@@ -80,7 +80,7 @@ pub struct RuleIncident {
     pub useful: Option<bool>,
 }
 
-/// What people did about the pages of a rule, or of all rules.
+/// People's answers to the pages of a rule, or of all rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PageAnswers)]
 #[serde(rename_all = "camelCase")]

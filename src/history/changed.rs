@@ -246,7 +246,7 @@ impl<'a, I: Iterator<Item = Result<Past, HistoryError>>> Changed<'a, I> {
         let later = (id, batch.peer.clone(), chain.start);
         one.starts_at = chain.start;
         if one.status == Status::Firing {
-            // What an earlier occurrence still waits to say, it says before.
+            // The pending changes of an earlier occurrence come first.
             let waiting = self.due.values().map(|(later, _)| later);
             let earlier: Vec<Later> =
                 waiting.filter(|l| l.0 == id && l.1 == later.1 && l.2 < chain.start).cloned().collect();

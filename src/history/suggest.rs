@@ -189,7 +189,7 @@ where
     Changed::new(past()?, change, &spans).collect()
 }
 
-/// The changes that differ in what they do to the occurrences of the rule.
+/// The changes that differ in their effect on the occurrences of the rule.
 fn candidates(rule: &str, spans: &Spans) -> Vec<Change> {
     let mut candidates = Vec::new();
     for (setting, lengths) in [(Setting::For, WAITS), (Setting::KeepFiringFor, KEEPS)] {
@@ -300,7 +300,7 @@ impl Run {
         self.of(other).map(|incident| incident.at).filter(|at| (from..=to).contains(at)).min()
     }
 
-    /// Whether an earlier incident of this replay goes on in an incident of another one: it is still open,
+    /// Whether an earlier incident of this replay goes on in an incident of another one. It is still open,
     /// and its alerts fired for at least half of the time in between.
     fn goes_on(&self, other: &Incident, fired: &Fired<'_>) -> bool {
         self.of(other).any(|earlier| {
@@ -323,7 +323,7 @@ fn run(past: impl Iterator<Item = Result<Past, HistoryError>>, policy: &Policy) 
                 for alert in &telling.alerts {
                     run.paged.entry((n.receiver.clone(), alert.id)).or_default().push(run.incidents.len());
                 }
-                // As in the report of a backtest, what is new in a page made it.
+                // As in the report of a backtest, the new alerts of a page made it.
                 let made = telling.fresh.iter().min_by_key(|alert| alert.starts_at);
                 let made = made.or(telling.alerts.first());
                 let rule = made.map(|alert| alert.labels.value("alertname")).unwrap_or_default();

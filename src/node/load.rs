@@ -82,7 +82,7 @@ pub(super) struct InForce {
     pub(super) labelling: ArcSwap<Labelling>,
     /// When shifts begin.
     pub(super) on_call: ArcSwap<OnCall>,
-    /// What decides.
+    /// The policy in force.
     pub(super) policy: ArcSwap<Policy>,
 }
 

@@ -33,7 +33,7 @@ impl Suggestions {
         Suggestions { dir, known: ArcSwap::default(), due: ArcSwap::default(), busy: AtomicBool::new(false) }
     }
 
-    /// What was priced last. Begins to price anew if that is old.
+    /// The latest prices. It begins to price anew if they are old.
     pub(super) fn ask(self: &Arc<Self>, policy: Arc<Policy>) -> Arc<Priced> {
         let rests = self.due.load().is_some_and(|due| Instant::now() < due);
         if let Some(dir) = self.dir.clone().filter(|_| !rests && !self.busy.swap(true, Ordering::AcqRel)) {

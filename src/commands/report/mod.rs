@@ -1,4 +1,4 @@
-//! `squelch report`: how much noise was removed over a time, where it comes from, and what would calm it.
+//! `squelch report`: how much noise Squelch removed over a time, where it comes from, and how to reduce it.
 
 mod page;
 mod patch;
@@ -26,10 +26,10 @@ pub struct Args {
     /// How far to look back from --until.
     #[arg(long, default_value = "7d", value_name = "DURATION")]
     pub since: Duration,
-    /// Until when, RFC 3339; now if it is not given.
+    /// The end of the time, RFC 3339. By default now.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// How many alert names are listed, those that came most.
+    /// How many alert names are listed, the most frequent first.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = top())]
     pub top: u16,
     /// Length of one step of the trend.
@@ -41,7 +41,7 @@ pub struct Args {
     /// Print the suggestions as a patch of these rule files in place of the report. `patch -p1` takes it.
     #[arg(long = "rules-patch", value_name = "FILE", num_args = 1.., conflicts_with_all = ["html", "output"])]
     pub rules_patch: Vec<PathBuf>,
-    /// Read the storage directory of a server instead of asking one; it may be running.
+    /// Read the storage directory of a server instead of asking one. The server may be running.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage: Option<PathBuf>,
     /// With --storage.path: the configuration, for its page budgets and the suggestions.
@@ -81,7 +81,7 @@ fn top() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=1000)
 }
 
-/// Reports: 0 then, 1 if nobody can be asked, 2 if the question makes no sense.
+/// Reports. The code is 0 then, 1 if no server answers, 2 if the question is invalid.
 pub async fn run(args: Args) -> ExitCode {
     let until = match args.until.as_deref().map(Timestamp::parse) {
         Some(Err(e)) => return senseless(&format!("--until: {e}")),

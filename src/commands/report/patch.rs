@@ -11,7 +11,7 @@ use crate::settings::yaml::{self, Node, Value};
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
-/// The patch, and what it lacks.
+/// The patch, and the parts that it lacks.
 #[derive(Debug, Default)]
 pub(super) struct Patch {
     /// A unified diff, for `patch -p1` and `git apply`.

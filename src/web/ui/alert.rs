@@ -1,4 +1,4 @@
-//! One alert: where it stands at each receiver, what became of it, and what a person can do about it.
+//! One alert: its state at each receiver, its decisions, and the actions for a person.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -15,7 +15,7 @@ use crate::history::Priced;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize)]
 pub(in crate::web) struct AlertPageParams {
     id: String,
@@ -48,7 +48,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     }
 }
 
-/// What is left of an alert that the engine does not know any more.
+/// The page of an alert that the engine does not know any more.
 fn past(frame: &Frame, story: &[Entry]) -> Markup {
     html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
 }
@@ -75,10 +75,10 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -
                 div { dt { "Fingerprint" } dd { code { (alert.fingerprint()) } } }
                 @if !alert.generator_url.is_empty() { div
                     { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
-                div { dt { "What if" } dd { a href=(dry) { "see its route and what would become of it" } } }
+                div { dt { "Dry run" } dd { a href=(dry) { "see its route and its next steps" } } }
             }
             @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper, priced)) }
-            @if !story.is_empty() { h2 { "What became of it" } (lanes::draw(story)) (decisions::table(frame, story)) }
+            @if !story.is_empty() { h2 { "Decisions" } (lanes::draw(story)) (decisions::table(frame, story)) }
             h2 { "Labels" }
             (text::labels_in_full(&alert.labels))
             @if !alert.annotations.is_empty() { h2 { "Annotations" } (text::labels_in_full(&alert.annotations)) }

@@ -1,4 +1,5 @@
-//! *Flapping*: what changes back and forth, how far it is from being calm, and what its rule could wait for.
+//! *Flapping*: alerts that change back and forth, how far they are from calm, and how long their rules
+//! could wait.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -25,7 +26,7 @@ const TOP: u64 = 18;
 /// Points between two changes.
 const STEPS: u64 = 6;
 
-/// What is asked for in the address line.
+/// The parameters of the address line.
 #[derive(Deserialize, Default)]
 pub(in crate::web) struct FlappingPageParams {
     page: Option<usize>,

@@ -15,26 +15,26 @@ use crate::web::app::App;
 use crate::web::budget;
 use crate::web::problem::{Details, Problem};
 
-/// How far back, where nobody says.
+/// How far back, by default.
 const SPAN: Duration = Duration::from_hours(24);
 
-/// What is asked for.
+/// The parameters.
 #[derive(Deserialize, IntoParams, Default)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(super) struct NoiseParams {
-    /// From then on, RFC 3339; a day before `until` if it is not given.
+    /// The start, RFC 3339. By default a day before `until`.
     since: Option<String>,
-    /// Before that; now if it is not given.
+    /// The end. By default now.
     until: Option<String>,
     /// Alert names that are listed at most.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100)]
     limit: PageLimit,
-    /// The length of one step of the trend; `day` if it is not given.
+    /// The length of one step of the trend. By default `day`.
     by: By,
 }
 
-/// What came in over a stretch of time, what went out, and which rules to mend first.
+/// The observations and notifications of a stretch of time, and which rules to fix first.
 #[utoipa::path(
     get, path = "/api/v1/noise", operation_id = "countNoise", tag = "history", params(NoiseParams),
     responses(
