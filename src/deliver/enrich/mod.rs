@@ -1,5 +1,5 @@
-//! The additions to a page when it leaves. Prometheus gives the value of a rule's expression now, and its last
-//! hour. The decision log tells how often the rule fires ([`baseline`]).
+//! The additions to a page when it leaves. Prometheus gives the value of a rule's expression now, and its
+//! last hour. The decision log tells how often the rule fires ([`baseline`]).
 //!
 //! Squelch asks the Prometheus of the configuration and no other. The URL of an alert gives the expression
 //! alone. A page waits for at most [`PATIENCE`], once, whether Prometheus answers or not.
