@@ -155,6 +155,7 @@ pub fn text(cause: &Cause) -> String {
         Cause::Digest { period, held_back, withheld, unnamed } => {
             digest(period, held_back, withheld, *unnamed)
         }
+        Cause::Report { text } => text.to_string(),
         Cause::Problem { problem } => self::problem(problem),
         Cause::ProblemOver => "the problem is over".into(),
         Cause::WatcherChanged => "another receiver is notified of it now".into(),

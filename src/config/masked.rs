@@ -123,7 +123,7 @@ fn plain_or_quoted(text: &str) -> String {
 }
 
 /// Keys at the top that only Squelch knows.
-const OWN_SECTIONS: [&str; 11] = [
+const OWN_SECTIONS: [&str; 12] = [
     "severities",
     "identity",
     "noise",
@@ -135,6 +135,7 @@ const OWN_SECTIONS: [&str; 11] = [
     "users",
     "storage",
     "on_call",
+    "report",
 ];
 
 /// Keys further down that only Squelch knows, with the section at the top that they stand in.

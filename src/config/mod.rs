@@ -7,6 +7,7 @@ mod masked;
 mod on_call;
 mod overlap;
 mod read;
+mod report;
 mod storage;
 mod tracing;
 mod validated;
@@ -39,6 +40,7 @@ pub use enrichment::Enrichment;
 pub use masked::for_alertmanager;
 pub use on_call::OnCall;
 pub use read::database_url;
+pub use report::{Every, ReportSchedule};
 pub use squelch_core::policy::{
     Alone, BUSY_PAGES, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef,
     KnownBy, Level, Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route,
@@ -153,6 +155,7 @@ impl Default for Config {
             enrichment: None,
             storage: Storage::default(),
             on_call: OnCall::default(),
+            report: None,
             postgres: None,
             memory: None,
             masked: "".into(),

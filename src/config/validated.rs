@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{AccessRules, Enrichment, Integration, OnCall, Policy, Problem, Storage, Tracing};
+use super::{
+    AccessRules, Enrichment, Integration, OnCall, Policy, Problem, ReportSchedule, Storage, Tracing,
+};
 use crate::model::{Duration, LabelSet};
 use crate::settings::Secret;
 use crate::templates::Library;
@@ -29,6 +31,8 @@ pub struct Config {
     pub storage: Storage,
     /// When the shifts of the people on call begin.
     pub on_call: OnCall,
+    /// `report`: the report that a receiver gets again and again.
+    pub report: Option<ReportSchedule>,
     /// Where the URL of the PostgreSQL is that holds the journal. None: the journal is a file.
     pub postgres: Option<Secret>,
     /// `limits.memory`: the memory in bytes, if that is less than the system says. With the machine it

@@ -29,9 +29,14 @@ pub fn past<E: std::fmt::Display>(
                 | Event::Clocks(_)
                 | Event::Started),
             ) => Some(Ok(Past { at, event })),
-            Ok(Event::Delivered(_) | Event::Replay(_) | Event::Policy(_) | Event::Alarm(_) | Event::Tick) => {
-                None
-            }
+            Ok(
+                Event::Delivered(_)
+                | Event::Replay(_)
+                | Event::Policy(_)
+                | Event::Alarm(_)
+                | Event::Report(_)
+                | Event::Tick,
+            ) => None,
             Err(error) => {
                 let what =
                     format!("the event of {at} in the journal cannot be read: {error}; use its version");

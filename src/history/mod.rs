@@ -61,6 +61,7 @@ impl Past {
             | Event::Silence(_)
             | Event::Policy(_)
             | Event::Alarm(_)
+            | Event::Report(_)
             | Event::Clocks(_)
             | Event::Started
             | Event::Release(_)

@@ -301,6 +301,10 @@ impl Core {
                 Command::CheckStorage => open.journal.check().map_err(Failure::Storage),
                 Command::Alarm(_) if self.quiesced => Ok(()),
                 Command::Alarm(alarm) => tick.apply(open, &self.clock, &Event::Alarm(alarm)),
+                Command::Report(report, done) => {
+                    tick.wait(told(done, |_| ()));
+                    tick.apply(open, &self.clock, &Event::Report(report))
+                }
                 Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
                 Command::Delivered(report) => {
                     // Until this is durable, the report is in `Core::owed`.

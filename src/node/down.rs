@@ -238,6 +238,7 @@ impl Core {
                     }
                 }
                 Command::CheckStorage => {}
+                Command::Report(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Alarm(alarm) => self.owe_alarm(alarm),
                 Command::Policy(policy, done) if standby => {
                     // It takes over under the configuration that was read last.

@@ -10,10 +10,10 @@ use prometheus::Registry;
 use smol_str::SmolStr;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::config::{Config, Storage};
+use crate::config::{Config, ReportSchedule, Storage};
 use crate::decision_log::{self, DecisionLogError};
 use crate::deliver::{Deliverer, Health, Prepared};
-use crate::engine::{Release, Stats};
+use crate::engine::{PeriodReport, Release, Stats};
 use crate::history::Priced;
 use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
@@ -130,6 +130,16 @@ impl NodeGate {
     /// The counters as of the last durable tick.
     pub fn stats(&self) -> Arc<Stats> {
         self.published.stats.load_full()
+    }
+
+    /// The report that is due again and again, if one is.
+    pub(super) fn report(&self) -> Option<Arc<ReportSchedule>> {
+        self.in_force.report.load_full()
+    }
+
+    /// Hands a report to the engine. Returns when it is durable.
+    pub(super) async fn send_report(&self, report: PeriodReport) -> Result<(), Unavailable> {
+        self.queue.ask(|done| Command::Report(report, done)).await?
     }
 
     /// Runs a search of the decision log off the threads that serve, when there is room for one.

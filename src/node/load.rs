@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, oneshot};
 
 use super::memory;
@@ -14,7 +14,7 @@ use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
 use crate::causes;
-use crate::config::{self, Config, OnCall, Policy, Storage};
+use crate::config::{self, Config, OnCall, Policy, ReportSchedule, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::journal::Postgres;
@@ -82,6 +82,8 @@ pub(super) struct InForce {
     pub(super) labelling: ArcSwap<Labelling>,
     /// When shifts begin.
     pub(super) on_call: ArcSwap<OnCall>,
+    /// The report that is due again and again.
+    pub(super) report: ArcSwapOption<ReportSchedule>,
     /// The policy in force.
     pub(super) policy: ArcSwap<Policy>,
 }
@@ -93,6 +95,7 @@ impl InForce {
             callbacks: ArcSwap::from_pointee(Callback::all(&config.receivers)),
             labelling: ArcSwap::from_pointee(Labelling::new(config)),
             on_call: ArcSwap::from_pointee(config.on_call.clone()),
+            report: ArcSwapOption::from(config.report.clone().map(Arc::new)),
             policy: ArcSwap::from_pointee(policy.clone()),
             resolve_timeout: AtomicU64::new(policy.resolve_timeout.as_millis()),
             named_labels: ArcSwap::from_pointee(NamedLabels::of(policy)),
@@ -111,6 +114,7 @@ impl InForce {
         self.callbacks.store(fresh.callbacks.load_full());
         self.labelling.store(fresh.labelling.load_full());
         self.on_call.store(fresh.on_call.load_full());
+        self.report.store(fresh.report.load_full());
         self.policy.store(fresh.policy.load_full());
     }
 }

@@ -20,6 +20,7 @@ mod poison;
 mod published;
 pub mod queue;
 mod recover;
+mod report;
 mod run;
 mod signals;
 mod storage;

@@ -96,6 +96,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Remark(_) => "remark",
         Event::Silence(_) => "silence",
         Event::Alarm(_) => "alarm",
+        Event::Report(_) => "report",
         Event::Policy(_) => "policy",
         Event::Clocks(_) => "clocks",
         Event::Started => "started",

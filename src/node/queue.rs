@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
 use crate::config::Policy;
-use crate::engine::{Alarm, Release};
+use crate::engine::{Alarm, PeriodReport, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
 use crate::spans::Context;
@@ -24,6 +24,8 @@ pub enum Command {
     CheckStorage,
     /// A problem outside of the engine that a person must know.
     Alarm(Alarm),
+    /// The report of a period. Answered when that is durable.
+    Report(PeriodReport, oneshot::Sender<Result<(), Unavailable>>),
     /// A dead letter to send again. Answered when that is durable.
     Replay(NotificationId, oneshot::Sender<Result<(), ReplayError>>),
     /// A silence to create, change or end. Answered with its id when that is durable.
@@ -182,6 +184,7 @@ fn always_fits(command: &Command) -> bool {
         | Command::Stop(_) => true,
         Command::Observe(..)
         | Command::Replay(..)
+        | Command::Report(..)
         | Command::Silence(..)
         | Command::Release(..)
         | Command::Acknowledge(..)

@@ -80,6 +80,8 @@ pub struct Node {
     forwarder: JoinHandle<()>,
     stop_forwarder: oneshot::Sender<()>,
     memory: JoinHandle<()>,
+    /// Sends the report that is due again and again.
+    reports: JoinHandle<()>,
     engine: oneshot::Receiver<()>,
     decision_log: decision_log::Following,
     watch: storage::Watch,
@@ -223,6 +225,7 @@ impl Node {
             decision_log: decision_log::Reader::new(&options.storage),
             keep,
         }));
+        let reports = tokio::spawn(super::report::run(gate.clone()));
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let (stop_web, stop) = watch::channel(false);
         let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
@@ -257,6 +260,7 @@ impl Node {
             forwarder,
             stop_forwarder,
             memory,
+            reports,
             engine,
             decision_log,
             watch,
@@ -295,6 +299,7 @@ impl Node {
             tracing::warn!(left, "notifications are not delivered yet: they are sent at the next start");
         }
         self.memory.abort();
+        self.reports.abort();
         self.watch.stop();
         let _ = self.stop_forwarder.send(());
         let _ = self.forwarder.await;

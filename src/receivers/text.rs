@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::View;
 use crate::causes;
-use crate::model::{AlertView, Kind, LabelSet, headline};
+use crate::model::{AlertView, Cause, Kind, LabelSet, Notification, headline};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
 use crate::templates::{Reading, Readings};
 
@@ -90,6 +90,7 @@ pub fn cut_bytes(text: String, max: usize) -> String {
 pub fn subject(view: &View<'_>) -> String {
     let n = view.notification;
     let state = match n.kind {
+        Kind::Digest if is_report(n) => "[REPORT]".to_owned(),
         Kind::Digest => format!("[DIGEST:{}]", n.alerts.len() as u64 + n.truncated),
         _ if view.is_firing() => format!("[FIRING:{}]", view.firing.len()),
         _ => "[RESOLVED]".to_owned(),
@@ -97,6 +98,11 @@ pub fn subject(view: &View<'_>) -> String {
     let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
     let title = headline(n.title(), &labels, n.kind != Kind::Digest);
     clean_line(format!("{state} {title}").trim_end())
+}
+
+/// Whether a digest is the report of a period.
+fn is_report(n: &Notification) -> bool {
+    matches!(n.cause, Cause::Report { .. })
 }
 
 /// Alerts as text, one block each: labels, annotations, source, as Alertmanager's `__text_alert_list`. It
@@ -147,6 +153,9 @@ pub const PLAIN: Style = Style {
 /// The alerts in the words of their annotations, then each of them.
 pub fn story(view: &View<'_>, style: &Style) -> String {
     let mut text = String::new();
+    if let Cause::Report { text: report } = &view.notification.cause {
+        return (style.escape)(&clean_text(report));
+    }
     if view.notification.kind == Kind::Digest {
         // Its subject is in that one line. The alerts only illustrate it.
         text.push_str(&(style.escape)(&clean_line(&causes::text(&view.notification.cause))));

@@ -19,7 +19,7 @@ use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, Templated, View, signature,
 };
 use crate::causes;
-use crate::model::{AlertId, AlertView, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys, is_template, template_check};
@@ -215,8 +215,12 @@ pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) ->
 /// would open an incident that never closes, and one that resolved might close an incident that is open.
 fn digest(view: &View<'_>) -> Notification {
     let n = view.notification;
+    let (name, summary) = match &n.cause {
+        Cause::Report { text } => ("SquelchReport", text.to_string()),
+        cause => ("SquelchDigest", causes::text(cause)),
+    };
     let labels = LabelSet::from_pairs([
-        ("alertname", "SquelchDigest"),
+        ("alertname", name),
         ("receiver", n.receiver.as_str()),
         ("severity", n.severity.as_str()),
     ]);
@@ -230,10 +234,7 @@ fn digest(view: &View<'_>) -> Notification {
         id: AlertId::of(&labels, |_| false),
         status: Status::Resolved,
         labels,
-        annotations: LabelSet::from_pairs([
-            ("summary", causes::text(&n.cause).as_str()),
-            ("description", &description),
-        ]),
+        annotations: LabelSet::from_pairs([("summary", summary.as_str()), ("description", &description)]),
         starts_at: n.opened_at,
         ends_at: Some(n.at),
         generator_url: SmolStr::default(),

@@ -10,6 +10,7 @@ mod noise;
 mod not_in_force;
 mod on_call;
 mod receivers;
+mod report;
 mod routes;
 mod storage;
 mod templates;
@@ -145,6 +146,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     escalation::check(&severities, &escalations, &routes, &receivers.deciding, problems);
     let (storage, postgres) = storage::read(top.section("storage"), base);
     let on_call = on_call::read(top.section("on_call"));
+    let report = report::read(top.section("report"), &receivers.deciding);
     let sources = top.list("sources").unwrap_or_default();
     let users = top.list("users").unwrap_or_default();
     let access = access::read(sources, users, base, top.problems);
@@ -178,6 +180,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         enrichment,
         storage,
         on_call,
+        report,
         postgres,
         memory,
         masked: "".into(),

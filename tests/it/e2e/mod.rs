@@ -21,6 +21,7 @@ mod lifecycle;
 mod neighbours;
 mod packaged;
 mod quickstart;
+mod report;
 pub(crate) mod scrape;
 pub(crate) mod sender;
 pub(crate) mod squelch;

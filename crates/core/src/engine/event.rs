@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::pages::report::PeriodReport;
 use crate::engine::repeats::Repeats;
 use crate::model::{
     AlertId, Batch, Decision, Duration, IncidentRecord, Notification, NotificationId, Problem, Remark,
@@ -34,6 +35,8 @@ pub enum Event {
     Silence(SilenceChange),
     /// A problem outside of the engine that a person must know.
     Alarm(Alarm),
+    /// The report of a period is due.
+    Report(PeriodReport),
     /// The configuration, at start and whenever it changes.
     Policy(Box<Policy>),
     /// Engine time is so many milliseconds ahead of wall time from now on: senders' times are compared with

@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Acknowledge, Alarm, Effects, Event, IncidentRemark, Release, Why};
 pub use occurrences::PeerId;
+pub use pages::report::PeriodReport;
 pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
 pub use query::board::{Board, BoardOrder, BoardPart, BoardQuery, Row, Standing};
 pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
@@ -126,6 +127,7 @@ impl Engine {
             Event::Remark(remark) => self.pages.incidents.remark(&self.world, remark),
             Event::Silence(change) => self.silence(change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
+            Event::Report(report) => self.pages.report(&mut self.world, report),
             Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),
             Event::Repeats(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
         }

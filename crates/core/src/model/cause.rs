@@ -327,6 +327,12 @@ pub enum Cause {
         /// many.
         unnamed: u64,
     },
+    /// The report of a period.
+    Report {
+        /// The report as text of several lines.
+        #[schema(value_type = String)]
+        text: SmolStr,
+    },
     /// The problem of an internal incident.
     Problem {
         /// The problem.
@@ -445,6 +451,7 @@ impl Cause {
             | Cause::PassedOn
             | Cause::SenderResolved
             | Cause::Digest { .. }
+            | Cause::Report { .. }
             | Cause::Problem { .. }
             | Cause::ProblemOver
             | Cause::WatcherChanged
@@ -479,6 +486,7 @@ mod tests {
                 withheld: counted,
                 unnamed: 4,
             },
+            Cause::Report { text: "# Noise\n".into() },
             Cause::Problem { problem: Problem::StorageGone { error: "gone".into(), rescue_after: minute } },
         ] {
             let json = serde_json::to_string(&cause).unwrap();

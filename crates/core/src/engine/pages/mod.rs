@@ -14,6 +14,7 @@ pub(crate) mod internal;
 pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod release;
+pub(crate) mod report;
 pub(crate) mod series;
 pub(crate) mod suppress;
 
@@ -33,7 +34,7 @@ use crate::engine::pages::series::Series;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::{REMEMBER_ON, World, earliest};
-use crate::model::{AlertId, Duration};
+use crate::model::{AlertId, Duration, Timestamp};
 
 /// With more alerts than this withheld in one group, resolved ones go.
 pub(crate) const WITHHELD: usize = 10_000;
@@ -56,6 +57,9 @@ pub(crate) struct Pages {
     pub(crate) internal: BTreeMap<GroupKey, IncidentId>,
     #[serde(default)]
     pub(crate) forwards: Forwards,
+    /// When the last report was due.
+    #[serde(default)]
+    pub(crate) reported: Option<Timestamp>,
 }
 
 impl Pages {

@@ -21,6 +21,7 @@ mod read;
 mod relations;
 mod reload;
 mod repeats;
+mod report;
 mod scene;
 mod told;
 mod trust;

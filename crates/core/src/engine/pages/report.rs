@@ -1,0 +1,70 @@
+//! Reports of a period: the program writes one when it is due, and it leaves as a digest.
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::engine::incidents::incident::dedup_key;
+use crate::engine::pages::Pages;
+use crate::engine::world::World;
+use crate::model::{Cause, Kind, LabelSet, Notification, NotificationId, Timestamp};
+
+/// A report of a period, for one receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeriodReport {
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// When the period begins.
+    pub since: Timestamp,
+    /// When it ends: the report is due then. There is one report at most for each due time.
+    pub due: Timestamp,
+    /// The report as text of several lines.
+    pub text: SmolStr,
+}
+
+impl Pages {
+    /// Sends a report to the integrations of its receiver that digests go to, unless that was done before.
+    pub(crate) fn report(&mut self, world: &mut World, report: &PeriodReport) {
+        if self.reported.is_some_and(|last| last >= report.due) {
+            return;
+        }
+        let Some(receiver) = world.policy.receivers.get(&report.receiver) else { return };
+        let takes = || receiver.integrations.iter().filter(|one| one.takes_digests);
+        let any = takes().any(|one| one.send_updates);
+        let integrations: Vec<SmolStr> =
+            takes().filter(|one| one.send_updates || !any).map(|one| one.name.clone()).collect();
+        self.reported = Some(report.due);
+        let levels = &world.policy.severities.levels;
+        let lowest = levels.len() - 1;
+        let key = format_smolstr!("report:{}", report.receiver);
+        let notified = Notification {
+            id: NotificationId(0),
+            at: world.now,
+            receiver: report.receiver.clone(),
+            integration: SmolStr::default(),
+            kind: Kind::Digest,
+            dedup_key: dedup_key(&key, 0),
+            group_key: key,
+            generation: 0,
+            group_labels: LabelSet::from_pairs([
+                ("alertname", "SquelchReport"),
+                ("receiver", report.receiver.as_str()),
+            ]),
+            route_labels: LabelSet::default(),
+            title: None,
+            severity: levels[lowest].name.clone(),
+            level: (lowest as u8, levels.len() as u8),
+            alerts: Vec::new(),
+            beside: Vec::new(),
+            truncated: 0,
+            opened_at: report.since,
+            message: None,
+            cause: Cause::Report { text: report.text.clone() },
+        };
+        for integration in integrations {
+            let id = NotificationId(self.incidents.next_notification);
+            self.incidents.next_notification += 1;
+            world.accounting.notified(&report.receiver, &integration, Kind::Digest);
+            self.incidents.outgoing.push(Notification { id, integration, ..notified.clone() });
+        }
+    }
+}
