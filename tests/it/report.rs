@@ -252,19 +252,22 @@ fn each_suggestion_saves_in_a_backtest_what_it_claims() {
 
 #[test]
 fn no_suggestion_loses_the_page_of_a_long_outage() {
-    // The latency comes back after ten minutes, and the second time it stays for two hours.
+    // The latency comes back after twenty minutes, and then it stays for two hours. A longer
+    // keep_firing_for would save the second page.
     let mut history = Vec::new();
     for turn in 0..5 {
         let start = turn * 24 * 60;
         history.extend(occurrence("HighLatency", "web-3", start, 3));
         history.extend(occurrence("HighLatency", "web-3", start + 23, 120));
-        history.extend(occurrence("HighLatency", "web-3", start + 300, 3));
     }
     let found = suggestions(&history, &config());
-    let keeps: Vec<_> = found.iter().filter(|one| one.setting == Setting::KeepFiringFor).collect();
-    assert!(keeps.is_empty(), "{keeps:?}");
-    let waits: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert_eq!(waits, ["for: +5m on HighLatency: 10 of 15 pages fewer, each other page 5m later"]);
+    assert!(found.is_empty(), "{found:?}");
+    // Blips alone have a suggestion.
+    history.clear();
+    for turn in 0..5 {
+        history.extend(occurrence("HighLatency", "web-3", turn * 24 * 60, 3));
+    }
+    assert_eq!(suggestions(&history, &config()).len(), 1);
 }
 
 #[test]
