@@ -75,3 +75,8 @@ impl From<rusqlite::Error> for DecisionLogError {
         DecisionLogError::Failed(e.to_string())
     }
 }
+
+/// Whether a page at this hour wakes a person: from 22 to 6.
+fn is_night(hour: i64) -> bool {
+    !(6..22).contains(&hour)
+}

@@ -6,7 +6,8 @@ use jiff::ToSpan;
 use jiff::civil::Weekday;
 use serde::{Deserialize, Serialize};
 
-use super::{DecisionLogError, PastIncident, Reader};
+use super::incidents::Load;
+use super::{DecisionLogError, Reader};
 use crate::config::OnCall;
 use crate::model::{Duration, Timestamp};
 
@@ -18,8 +19,6 @@ pub const TOIL_LINE: u64 = 50;
 const MOST: usize = 20_000;
 /// The report looks back so far at most.
 pub const LONGEST: Duration = Duration::from_hours(400 * 24);
-/// At these hours a page wakes a person: from 22 to 6.
-const NIGHT: [i8; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
 
 /// The load of the people on call over a time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -131,9 +130,9 @@ impl Reader {
 }
 
 /// Counts these incidents.
-fn load(on_call: &OnCall, incidents: &[PastIncident], since: Timestamp, until: Timestamp) -> OnCallEntry {
+fn load(on_call: &OnCall, incidents: &[Load], since: Timestamp, until: Timestamp) -> OnCallEntry {
     let shifts = shifts(on_call, since, until);
-    let mut by_receiver: BTreeMap<&str, Vec<&PastIncident>> = BTreeMap::new();
+    let mut by_receiver: BTreeMap<&str, Vec<&Load>> = BTreeMap::new();
     for incident in incidents.iter().filter(|incident| !incident.observed) {
         by_receiver.entry(&incident.receiver).or_default().push(incident);
     }
@@ -158,7 +157,7 @@ fn load(on_call: &OnCall, incidents: &[PastIncident], since: Timestamp, until: T
 fn of_receiver(
     on_call: &OnCall,
     shifts: &[(Timestamp, Timestamp)],
-    all: &[&PastIncident],
+    all: &[&Load],
     since: Timestamp,
     until: Timestamp,
 ) -> ReceiverLoadEntry {
@@ -173,10 +172,10 @@ fn of_receiver(
             ShiftEntry { start: *start, end: *end, incidents }
         })
         .collect();
-    let local = |incident: &PastIncident| on_call.location.civil(incident.opened_at);
+    let local = |incident: &Load| on_call.location.civil(incident.opened_at);
     let weekend = |day: Weekday| matches!(day, Weekday::Saturday | Weekday::Sunday);
     let incidents = count(since, until);
-    let acknowledged = within(since, until).filter(|one| one.acknowledged_at.is_some()).count() as u64;
+    let acknowledged = within(since, until).filter(|one| one.acknowledged).count() as u64;
     let rated: Vec<bool> = within(since, until).filter_map(|one| one.useful).collect();
     let useful = rated.iter().filter(|useful| **useful).count() as u64;
     let allowed = BUDGET * shifts.len() as u64;
@@ -191,7 +190,7 @@ fn of_receiver(
         receiver: String::new(),
         incidents,
         incidents_before: count(since - until.since(since), since),
-        nights: within(since, until).filter(|one| NIGHT.contains(&local(one).hour())).count() as u64,
+        nights: within(since, until).filter(|one| super::is_night(local(one).hour().into())).count() as u64,
         weekends: within(since, until).filter(|one| weekend(local(one).weekday())).count() as u64,
         most_in_a_shift: shifts.iter().map(|shift| shift.incidents).max().unwrap_or(0),
         shifts_over_budget: shifts.iter().filter(|shift| shift.incidents > BUDGET).count() as u64,
@@ -206,7 +205,7 @@ fn of_receiver(
 }
 
 /// The share of a time in which at least one incident was open, in percent.
-fn open_share(all: &[&PastIncident], from: Timestamp, to: Timestamp) -> u64 {
+fn open_share(all: &[&Load], from: Timestamp, to: Timestamp) -> u64 {
     let spans: BTreeSet<(Timestamp, Timestamp)> = all
         .iter()
         .map(|one| (one.opened_at.max(from), one.closed_at.unwrap_or(to).min(to)))
@@ -258,24 +257,14 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
-    fn incident(opened: &str, minutes: u64) -> PastIncident {
+    fn incident(opened: &str, minutes: u64) -> Load {
         let opened_at = at(opened);
-        PastIncident {
-            number: 1,
-            dedup_key: "a".into(),
+        Load {
             receiver: "pager".into(),
             observed: false,
-            title: "Down".into(),
-            severity: "critical".into(),
-            firing: 0,
-            size: 1,
-            started_at: opened_at,
             opened_at,
-            notified_at: Some(opened_at),
-            acknowledged_at: None,
-            acknowledged_by: None,
+            acknowledged: false,
             closed_at: Some(opened_at + Duration::from_mins(minutes)),
-            successor: None,
             useful: None,
         }
     }
@@ -306,9 +295,9 @@ mod tests {
             // The week before.
             incident("2026-11-18T10:00:00Z", 60),
         ];
-        incidents[0].acknowledged_at = Some(incidents[0].opened_at);
+        incidents[0].acknowledged = true;
         (incidents[0].useful, incidents[1].useful) = (Some(true), Some(false));
-        incidents.push(PastIncident { observed: true, ..incident("2026-11-26T10:00:00Z", 60) });
+        incidents.push(Load { observed: true, ..incident("2026-11-26T10:00:00Z", 60) });
         let all = load(&zurich(), &incidents, at("2026-11-23T07:00:00Z"), at("2026-11-30T07:00:00Z"));
         let [pager] = &all.receivers[..] else { panic!("{all:?}") };
         assert_eq!((pager.incidents, pager.incidents_before), (4, 1));
@@ -322,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_is_open_for_the_whole_time_is_toil_throughout() {
-        let open = PastIncident { closed_at: None, ..incident("2026-11-20T00:00:00Z", 0) };
+        let open = Load { closed_at: None, ..incident("2026-11-20T00:00:00Z", 0) };
         let (from, to) = (at("2026-11-23T00:00:00Z"), at("2026-11-24T00:00:00Z"));
         assert_eq!(open_share(&[&open], from, to), 100);
         assert_eq!(open_share(&[], from, to), 0);

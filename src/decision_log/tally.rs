@@ -12,8 +12,6 @@ use crate::model::{Duration, LabelSet, Timestamp};
 
 /// Steps of [`Tally::over_time`].
 const BUCKETS: u64 = 48;
-/// Hours, UTC, at which a page wakes a person: from ten in the evening to six.
-const NIGHT: [i64; 8] = [22, 23, 0, 1, 2, 3, 4, 5];
 /// The most decisions that are read, the newest. Older ones are left out, and [`Tally::cut_at`] says so.
 const MOST_ROWS: i64 = 2_000_000;
 /// The most occurrences whose length is kept. Further ones count, and their lengths do not.
@@ -295,7 +293,7 @@ impl Tally {
         name.came += row.count;
         name.pages += page;
         name.flaps += if reason == "flapping" { row.count } else { 0 };
-        name.night += if NIGHT.contains(&hours.rem_euclid(24)) { page } else { 0 };
+        name.night += if super::is_night(hours.rem_euclid(24)) { page } else { 0 };
         let Some(start) = row.starts_at else { return };
         if let Some(last) = alert.occurrences.get_mut(&start) {
             *last = row.at.max(*last);

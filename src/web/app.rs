@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use moka::sync::Cache;
 
+use super::access::Caller;
 use super::body::{Arrived, Refused, Room};
 use super::changes::Changes;
 use super::forward::Forwarder;
@@ -16,7 +19,13 @@ use super::outgoing::Outgoing;
 use super::problem::Problem;
 use super::refusals::Refusals;
 use super::{Gate, Limits, v2};
+use crate::decision_log::Baseline;
 use crate::model::Timestamp;
+
+/// So many baselines are kept.
+const BASELINES: u64 = 1_000;
+/// A baseline is counted anew after this time. The page of an incident refreshes every few seconds.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// The address at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
@@ -34,6 +43,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
+/// A request by which a person changes something.
+pub(super) struct Posted {
+    /// Where it comes from.
+    pub(super) peer: Peer,
+    /// Who is logged in.
+    pub(super) caller: Option<Caller>,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let unknown =
+            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the peer of the request is unknown");
+        let peer = parts.extensions.remove().ok_or_else(unknown)?;
+        let caller = parts.extensions.remove();
+        Ok(Posted { peer, caller, uri: parts.uri, headers: parts.headers, body })
+    }
+}
+
 /// The state that every handler shares.
 #[derive(Clone)]
 pub(super) struct App {
@@ -45,6 +78,8 @@ pub(super) struct App {
     pub(super) outgoing: Outgoing,
     pub(super) changes: Changes,
     pub(super) forwarder: Forwarder,
+    /// The baselines of the pages of incidents, by key and number of the incident and name of the rule.
+    pub(super) baselines: Cache<(String, u64, String), Arc<Baseline>>,
     /// When it began to serve, in wall time.
     pub(super) started: Timestamp,
 }
@@ -61,6 +96,7 @@ impl App {
             refusals: Refusals::new(),
             changes: Changes::default(),
             forwarder: Forwarder::new(),
+            baselines: Cache::builder().max_capacity(BASELINES).time_to_live(FRESH).build(),
         }
     }
 

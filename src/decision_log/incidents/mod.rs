@@ -38,6 +38,23 @@ pub struct PastIncidentQuery {
     pub limit: usize,
 }
 
+/// What the load of the people on call counts of one incident.
+#[derive(Clone, Debug)]
+pub(super) struct Load {
+    /// The receiver.
+    pub(super) receiver: String,
+    /// Whether Squelch only observed it.
+    pub(super) observed: bool,
+    /// When it opened.
+    pub(super) opened_at: Timestamp,
+    /// Whether a person acknowledged it.
+    pub(super) acknowledged: bool,
+    /// When it closed.
+    pub(super) closed_at: Option<Timestamp>,
+    /// Whether a person called the page useful.
+    pub(super) useful: Option<bool>,
+}
+
 /// An incident, open or closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -18,8 +17,7 @@ use super::silence::{self, Wrong};
 use crate::decision_log::{PastIncidentDetail, WhichIncident};
 use crate::engine::Release;
 use crate::model::{Duration, Said, Silence, SilenceRequest, Timestamp, parse_matchers_within};
-use crate::web::access::Caller;
-use crate::web::app::{App, Peer};
+use crate::web::app::{App, Posted};
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
 use crate::web::problem::Problem;
@@ -46,19 +44,12 @@ struct ExpireForm {
 }
 
 /// `POST /act/release`
-pub(in crate::web) async fn release(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn release(State(app): State<App>, posted: Posted) -> Response {
+    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
     let done = async {
-        let form: ReleaseForm = form(&app, &headers, body).await?;
+        let form: ReleaseForm = form(&app, &posted.headers, posted.body).await?;
         let alert = super::alert_id(&form.alert)?;
-        let by = history::author(&form.by, peer, caller);
+        let by = history::author(&form.by, posted.peer, posted.caller);
         let release = Release { alert, receiver: form.receiver, by: by.clone() };
         let (gate, asked) = (Arc::clone(&app.gate), release.clone());
         finished(&app, tokio::spawn(async move { gate.release(asked).await })).await?.map_err(
@@ -67,7 +58,7 @@ pub(in crate::web) async fn release(
                 ReleaseError::Unavailable(e) => Problem::unavailable(e.to_string()),
             },
         )?;
-        tracing::info!(%by, peer = %peer.0, alert = %alert, receiver = %release.receiver, "released");
+        tracing::info!(%by, peer = %posted.peer.0, alert = %alert, receiver = %release.receiver, "released");
         Ok("../?said=released".into())
     };
     answer(&frame, done.await)
@@ -77,16 +68,9 @@ pub(in crate::web) async fn release(
 ///
 /// A form that cannot be granted comes back as it was filled in, with the error. So does one whose matchers
 /// differ from those whose count it showed.
-pub(in crate::web) async fn silence(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
-    let form: silence::Form = match form(&app, &headers, body).await {
+pub(in crate::web) async fn silence(State(app): State<App>, posted: Posted) -> Response {
+    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
+    let form: silence::Form = match form(&app, &posted.headers, posted.body).await {
         Ok(form) => form,
         Err(problem) => return frame.problem(&problem),
     };
@@ -94,7 +78,7 @@ pub(in crate::web) async fn silence(
         Ok(turn) => turn,
         Err(problem) => return frame.problem(&problem),
     };
-    let by = history::author(&form.by, peer, caller);
+    let by = history::author(&form.by, posted.peer, posted.caller);
     let wanted = match wanted(&form, app.gate.now(), &by) {
         Ok(wanted) => wanted,
         Err(wrong) => return silence::again(&app, &frame, &form, Some(&wrong)).await,
@@ -104,7 +88,7 @@ pub(in crate::web) async fn silence(
     }
     match ask(&app, SilenceRequest::Set(wanted)).await {
         Ok(id) => {
-            tracing::info!(%by, peer = %peer.0, %id, "silenced");
+            tracing::info!(%by, peer = %posted.peer.0, %id, "silenced");
             answer(&frame, Ok("../?said=silenced".into()))
         }
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
@@ -135,20 +119,13 @@ fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence,
 }
 
 /// `POST /silences/expire`
-pub(in crate::web) async fn expire(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn expire(State(app): State<App>, posted: Posted) -> Response {
+    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
     let done = async {
-        let form: ExpireForm = form(&app, &headers, body).await?;
+        let form: ExpireForm = form(&app, &posted.headers, posted.body).await?;
         let id = ask(&app, SilenceRequest::Expire(form.id)).await?;
-        let by = history::author(&form.by, peer, caller);
-        tracing::info!(%by, peer = %peer.0, %id, "silence expired");
+        let by = history::author(&form.by, posted.peer, posted.caller);
+        tracing::info!(%by, peer = %posted.peer.0, %id, "silence expired");
         Ok("../?said=expired".into())
     };
     answer(&frame, done.await)
@@ -180,39 +157,18 @@ enum Wish {
 }
 
 /// `POST /incident/acknowledge`
-pub(in crate::web) async fn acknowledge(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(app, (peer, caller), (uri, headers, body), Wish::Acknowledge).await
+pub(in crate::web) async fn acknowledge(State(app): State<App>, posted: Posted) -> Response {
+    respond(app, posted, Wish::Acknowledge).await
 }
 
 /// `POST /incident/note`
-pub(in crate::web) async fn note(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(app, (peer, caller), (uri, headers, body), Wish::Note).await
+pub(in crate::web) async fn note(State(app): State<App>, posted: Posted) -> Response {
+    respond(app, posted, Wish::Note).await
 }
 
 /// `POST /incident/useful`
-pub(in crate::web) async fn useful(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(app, (peer, caller), (uri, headers, body), Wish::Rate).await
+pub(in crate::web) async fn useful(State(app): State<App>, posted: Posted) -> Response {
+    respond(app, posted, Wish::Rate).await
 }
 
 /// Waits until the decision log has more of an incident than before, so that the next page shows it. The
@@ -229,16 +185,11 @@ async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) 
 }
 
 /// Carries out the action of an incident's form, and leads back to the page of the incident.
-async fn respond(
-    app: App,
-    (peer, caller): (Peer, Option<Extension<Caller>>),
-    (uri, headers, body): (Uri, HeaderMap, Body),
-    wish: Wish,
-) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+async fn respond(app: App, posted: Posted, wish: Wish) -> Response {
+    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
     let done = async {
-        let form: IncidentForm = form(&app, &headers, body).await?;
-        let by = history::author(&form.by, peer, caller);
+        let form: IncidentForm = form(&app, &posted.headers, posted.body).await?;
+        let by = history::author(&form.by, posted.peer, posted.caller);
         let wanted =
             WhichIncident { key: form.key.clone(), number: form.number, observed: Some(form.observed) };
         let detail = history::incident(&app, wanted.clone()).await?;
@@ -260,7 +211,7 @@ async fn respond(
             }
         };
         let (key, number) = (&incident.dedup_key, incident.number);
-        tracing::info!(%by, peer = %peer.0, incident = %key, number, "{said}");
+        tracing::info!(%by, peer = %posted.peer.0, incident = %key, number, "{said}");
         indexed(&app, wanted, &detail).await;
         let number = incident.number.to_string();
         let observed = if form.observed { "true" } else { "" };

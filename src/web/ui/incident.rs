@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -63,7 +64,7 @@ struct Seen {
     /// Changes at the time of the incident.
     changes: Vec<Change>,
     /// How often its rules fire, by their names.
-    baselines: Vec<(String, Baseline)>,
+    baselines: Vec<(String, Arc<Baseline>)>,
 }
 
 /// `GET /incident?key=…`
@@ -124,7 +125,7 @@ async fn similar(app: &App, past: Option<&PastIncidentDetail>) -> Vec<PastIncide
 }
 
 /// How often the first rules of an incident fire in the scope of its group, as of its page.
-async fn baselines(app: &App, past: Option<&PastIncidentDetail>) -> Vec<(String, Baseline)> {
+async fn baselines(app: &App, past: Option<&PastIncidentDetail>) -> Vec<(String, Arc<Baseline>)> {
     let mut found = Vec::new();
     let Some(past) = past.filter(|past| past.origin != "internal") else { return found };
     for rule in past.rules.iter().take(BASELINES) {
@@ -132,10 +133,15 @@ async fn baselines(app: &App, past: Option<&PastIncidentDetail>) -> Vec<(String,
         let labels = scope.map(|(label, value)| (label.as_str(), value.as_str()));
         let labels = labels.chain([("alertname", rule.name.as_str())]);
         let matchers = labels.filter_map(|(label, value)| Matcher::new(label, MatchOp::Equal, value).ok());
+        let key = (past.incident.dedup_key.clone(), past.incident.number, rule.name.clone());
+        let mut baseline = app.baselines.get(&key);
         // The page is of use without them.
-        if let Ok(baseline) = app.gate.baseline(matchers.collect(), past.incident.opened_at).await {
-            found.push((rule.name.clone(), baseline));
+        if baseline.is_none()
+            && let Ok(counted) = app.gate.baseline(matchers.collect(), past.incident.opened_at).await
+        {
+            app.baselines.insert(key, baseline.insert(Arc::new(counted)).clone());
         }
+        found.extend(baseline.map(|baseline| (rule.name.clone(), baseline)));
     }
     found
 }

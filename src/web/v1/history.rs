@@ -1,11 +1,11 @@
 //! The history of incidents, and people's remarks about them: `GET /api/v1/incidents/history`, `GET
 //! /api/v1/incidents/{key}` and the requests below it.
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 use utoipa::{IntoParams, ToSchema};
@@ -21,7 +21,7 @@ use crate::engine::{Acknowledge, IncidentRemark};
 use crate::model::{Remark, Said};
 use crate::web::access::Caller;
 use crate::web::acknowledged::person;
-use crate::web::app::{App, Named, Peer};
+use crate::web::app::{App, Named, Peer, Posted};
 use crate::web::gate::Acknowledgement;
 use crate::web::problem::{Details, Problem};
 use crate::web::receive::not_json;
@@ -260,19 +260,11 @@ impl Changed {
         Refusal,
     )
 )]
-pub(super) async fn acknowledge(
-    State(app): State<App>,
-    Named(key): Named,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn acknowledge(State(app): State<App>, Named(key): Named, posted: Posted) -> Response {
     let done = async {
-        no_parameters(&uri)?;
-        let form: AcknowledgeForm = posted(&app, &headers, body).await?;
-        let by = author(&form.by, peer, caller);
+        no_parameters(&posted.uri)?;
+        let form: AcknowledgeForm = form(&app, &posted.headers, posted.body).await?;
+        let by = author(&form.by, posted.peer, posted.caller);
         let incident = incident(&app, WhichIncident { key, number: None, observed: Some(false) }).await?;
         let by = form.acknowledged.unwrap_or(true).then_some(by);
         acknowledged(&app, &incident.incident, by).await?;
@@ -295,24 +287,8 @@ pub(super) async fn acknowledge(
         Refusal,
     )
 )]
-pub(super) async fn note(
-    State(app): State<App>,
-    Named(key): Named,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let done = async {
-        no_parameters(&uri)?;
-        let form: NoteForm = posted(&app, &headers, body).await?;
-        let said = note_of(&form.note)?;
-        let incident = incident(&app, WhichIncident { key, number: None, observed: None }).await?;
-        remarked(&app, &incident.incident, author(&form.by, peer, caller), said).await?;
-        Ok(Changed::of(&incident.incident))
-    };
-    reply(done.await)
+pub(super) async fn note(State(app): State<App>, Named(key): Named, posted: Posted) -> Response {
+    reply(remark(&app, key, posted, |form: NoteForm| Ok((form.by, note_of(&form.note)?))).await)
 }
 
 /// Says whether the page of an incident was useful. The report counts it.
@@ -329,24 +305,22 @@ pub(super) async fn note(
         Refusal,
     )
 )]
-pub(super) async fn useful(
-    State(app): State<App>,
-    Named(key): Named,
-    Extension(peer): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let done = async {
-        no_parameters(&uri)?;
-        let form: UsefulForm = posted(&app, &headers, body).await?;
-        let incident = incident(&app, WhichIncident { key, number: None, observed: None }).await?;
-        let by = author(&form.by, peer, caller);
-        remarked(&app, &incident.incident, by, Said::Useful(form.useful)).await?;
-        Ok(Changed::of(&incident.incident))
-    };
-    reply(done.await)
+pub(super) async fn useful(State(app): State<App>, Named(key): Named, posted: Posted) -> Response {
+    reply(remark(&app, key, posted, |form: UsefulForm| Ok((form.by, Said::Useful(form.useful)))).await)
+}
+
+/// Records what a form says about the incident of a key. `read` says who says what.
+async fn remark<F: DeserializeOwned>(
+    app: &App,
+    key: String,
+    posted: Posted,
+    read: impl FnOnce(F) -> Result<(String, Said), Problem>,
+) -> Result<Changed, Problem> {
+    no_parameters(&posted.uri)?;
+    let (by, said) = read(form(app, &posted.headers, posted.body).await?)?;
+    let incident = incident(app, WhichIncident { key, number: None, observed: None }).await?;
+    remarked(app, &incident.incident, author(&by, posted.peer, posted.caller), said).await?;
+    Ok(Changed::of(&incident.incident))
 }
 
 /// Acknowledges an incident, or takes that back, and waits until it is durable.
@@ -401,8 +375,8 @@ pub(in crate::web) fn note_of(text: &str) -> Result<Said, Problem> {
 
 /// The author of an action: the user who is logged in, else the name that the request gives, else the
 /// address.
-pub(in crate::web) fn author(said: &str, peer: Peer, caller: Option<Extension<Caller>>) -> SmolStr {
-    if let Some(Extension(caller)) = caller {
+pub(in crate::web) fn author(said: &str, peer: Peer, caller: Option<Caller>) -> SmolStr {
+    if let Some(caller) = caller {
         return caller.name;
     }
     match person(said.trim()) {
@@ -412,11 +386,7 @@ pub(in crate::web) fn author(said: &str, peer: Peer, caller: Option<Extension<Ca
 }
 
 /// Reads a JSON body of at most 64 kB.
-async fn posted<T: serde::de::DeserializeOwned>(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<T, Problem> {
+async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     if let Some(problem) = not_json(headers) {
         return Err(problem);
     }

@@ -1,9 +1,7 @@
 //! `/api/v1/silences`: made, changed, listed and ended.
 
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,8 +10,7 @@ use super::asked::{PageLimit, asked, matchers, word};
 use super::document::{Refusal, no_parameters};
 use super::reply;
 use crate::model::{SilenceRequest, SilenceState};
-use crate::web::access::Caller;
-use crate::web::app::{App, Named};
+use crate::web::app::{App, Named, Posted};
 use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
 use crate::web::v2::silencing::{SilenceEntry, SilenceForm, ask, is_selected, posted};
@@ -92,16 +89,10 @@ async fn page(app: &App, uri: &Uri) -> Result<SilencePage, Problem> {
         Refusal,
     )
 )]
-pub(super) async fn set(
-    State(app): State<App>,
-    caller: Option<Extension<Caller>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn set(State(app): State<App>, sent: Posted) -> Response {
     let set = async {
-        no_parameters(&uri)?;
-        let request = posted(&app, &headers, body, caller.map(|Extension(caller)| caller)).await?;
+        no_parameters(&sent.uri)?;
+        let request = posted(&app, &sent.headers, sent.body, sent.caller).await?;
         Ok(Changed { silence_id: ask(&app, request).await?.to_string() })
     };
     reply(set.await)

@@ -2,10 +2,8 @@
 
 use std::cmp::Reverse;
 
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -14,8 +12,7 @@ use super::refusal::{Refusal, WRONG_TYPE};
 use super::silencing::{ask, is_selected, posted};
 use super::wire::GettableSilence;
 use crate::model::{SilenceRequest, SilenceState, Timestamp};
-use crate::web::access::Caller;
-use crate::web::app::App;
+use crate::web::app::{App, Posted};
 use crate::web::look::look;
 use crate::web::problem::{Problem, json as json_response};
 
@@ -56,14 +53,9 @@ pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Respo
 }
 
 /// `POST /api/v2/silences`: makes one, or changes the one whose id is given.
-pub(super) async fn post(
-    State(app): State<App>,
-    caller: Option<Extension<Caller>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn post(State(app): State<App>, sent: Posted) -> Response {
     let set = async {
-        let request = posted(&app, &headers, body, caller.map(|Extension(caller)| caller)).await?;
+        let request = posted(&app, &sent.headers, sent.body, sent.caller).await?;
         ask(&app, request).await.map_err(refused)
     };
     match set.await {

@@ -38,3 +38,9 @@ pub use problem::{ClockError, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};
+
+/// The beginning of a text, at most so many bytes.
+pub fn beginning(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}

@@ -13,7 +13,7 @@ use crate::engine::incidents::render::headline_of;
 use crate::engine::world::World;
 use crate::model::{
     IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Kind,
-    LabelSet, Outcome, Report, Timestamp,
+    LabelSet, Outcome, Report, Timestamp, beginning,
 };
 
 /// The history names so many rules of one incident at most.
@@ -88,8 +88,7 @@ impl Incident {
     fn issued(&mut self, world: &World) -> IncidentIssued {
         let levels = &world.policy.severities.levels;
         // The incident stays as severe as it was, also when its worst alert resolved.
-        let firing = self.members.highest().map_or(self.level, usize::from);
-        let level = firing.min(self.level).min(levels.len() - 1);
+        let level = self.level_now(levels.len()).min(self.level);
         let own = usize::from(self.internal.is_some());
         IncidentIssued {
             cause: (*self.cause).clone(),
@@ -111,7 +110,7 @@ impl Incident {
                 continue;
             }
             let (annotations, generator_url) = world.alerts.said(alert);
-            let annotations = annotations.iter().map(|(name, value)| (name, cut(value)));
+            let annotations = annotations.iter().map(|(name, value)| (name, beginning(value, ANNOTATION)));
             let annotations = LabelSet::from_pairs(annotations);
             let generator_url = Some(generator_url).filter(|url| url.len() <= ANNOTATION).unwrap_or_default();
             rules.push(IncidentRule { name: name.into(), annotations, generator_url });
@@ -119,12 +118,6 @@ impl Incident {
         }
         rules
     }
-}
-
-/// The beginning of an annotation.
-fn cut(value: &str) -> &str {
-    let end = (0..=ANNOTATION.min(value.len())).rev().find(|end| value.is_char_boundary(*end));
-    &value[..end.unwrap_or(0)]
 }
 
 impl Incidents {

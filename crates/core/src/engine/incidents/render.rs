@@ -42,8 +42,10 @@ impl Incidents {
             .map(|(status, id, m, alert)| alert_view(world, id, m, alert, status))
             .collect();
         alerts.extend(incident.internal.as_ref().map(|own| own.view(kind, world.now)));
-        let firing = members.highest().filter(|_| kind != Kind::Resolve);
-        let level = firing.map_or(incident.level, usize::from).min(levels.len() - 1);
+        let level = match kind {
+            Kind::Resolve => incident.level.min(levels.len() - 1),
+            _ => incident.level_now(levels.len()),
+        };
         let left_out = members.len() - members.listed().take(most).count();
         let title = title_of(world, incident);
         let destination = world.destinations.get(incident.group.0);

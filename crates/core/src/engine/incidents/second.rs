@@ -68,7 +68,7 @@ impl Incident {
             return None;
         }
         let levels = &world.policy.severities.levels;
-        let level = self.members.highest().map_or(self.level, usize::from).min(levels.len() - 1);
+        let level = self.level_now(levels.len());
         let (to, within) = (levels[level].escalate_to.as_ref()?, levels[level].respond_within?);
         let escalated = self.channels.iter().filter(|channel| !channel.is_gone()).any(|channel| {
             let second = channel.second.as_ref();

@@ -16,7 +16,9 @@ use crate::engine::pages::Pages;
 use crate::engine::self_check::SelfCheck;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Batch, ClockError, Duration, Observation, Problem, Source, Status, Timestamp};
+use crate::model::{
+    AlertId, Batch, ClockError, Duration, Observation, Problem, Source, Status, Timestamp, beginning,
+};
 
 /// So many senders are named at most. The one that was wrong longest ago goes first.
 const SENDERS: usize = 100;
@@ -47,7 +49,7 @@ struct Wrong {
 impl Clocks {
     /// The clock of `name` is wrong by `by` milliseconds or more.
     fn note(&mut self, now: Timestamp, name: &str, by: i64) {
-        let name = short(name);
+        let name = beginning(name, NAME);
         let before = self.senders.get(name).filter(|wrong| wrong.until > now).map_or(0, |wrong| wrong.by);
         // The largest error is nearest to the truth, as long as it is on the same side.
         let by = if before.signum() == by.signum() && before.abs() > by.abs() { before } else { by };
@@ -66,18 +68,14 @@ impl Clocks {
 
     /// How late the `endsAt` times are that a sender states for firing alerts, if its clock is behind.
     fn late(&self, now: Timestamp, name: &str) -> Option<Duration> {
-        let wrong = self.senders.get(short(name)).filter(|wrong| wrong.until > now && wrong.by < 0)?;
+        let wrong =
+            self.senders.get(beginning(name, NAME)).filter(|wrong| wrong.until > now && wrong.by < 0)?;
         Some(Duration::from_millis(wrong.by.unsigned_abs()))
     }
 
     fn forget(&mut self, now: Timestamp) {
         self.senders.retain(|_, wrong| wrong.until > now);
     }
-}
-
-fn short(name: &str) -> &str {
-    let end = (0..=NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
-    &name[..end.unwrap_or(0)]
 }
 
 /// By how many milliseconds the sender of `said` is ahead at least, if that is beyond doubt.
