@@ -56,10 +56,12 @@ pub enum Bug {
     SilenceWithoutEnd,
     /// An inhibition lasts whether its source fires or not.
     InhibitionWithoutSource,
+    /// The webhook by which PagerDuty says that it opened an incident counts as an acknowledgement.
+    TriggerAcknowledges,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 26] = [
+    pub const ALL: [Bug; 27] = [
         Bug::AckOnArrival,
         Bug::AckBeforeSync,
         Bug::FullQueueAcks,
@@ -86,5 +88,6 @@ impl Bug {
         Bug::SendersClockRules,
         Bug::SilenceWithoutEnd,
         Bug::InhibitionWithoutSource,
+        Bug::TriggerAcknowledges,
     ];
 }

@@ -50,7 +50,7 @@ impl World {
     }
 
     /// While alert 0 fires, it inhibits others.
-    fn may_be_inhibited(&self, i: usize) -> bool {
+    pub fn may_be_inhibited(&self, i: usize) -> bool {
         self.setup.overlaps && inhibited(i) && self.truth[0].fires()
     }
 
@@ -95,14 +95,18 @@ impl World {
             }
             let team = if i % 4 == 3 { "team" } else { "oncall" };
             for (lane, (receiver, name)) in NAMES.iter().enumerate() {
-                if *receiver == team && !self.pagers.shows(lane, *id) && !self.may_be_inhibited(i) {
+                let excused = self.may_be_inhibited(i) || self.waits_for_repeat(lane, *id);
+                if *receiver == team && !self.pagers.shows(lane, *id) && !excused {
                     findings.push(format!("alert {i} fires, and {receiver}/{name} does not show it"));
                 }
             }
         }
+        findings
+            .extend(state.engine().into_iter().flat_map(|engine| self.check_escalation(engine, &statuses)));
         for (i, (id, status)) in statuses.iter().enumerate() {
             let over = status != "firing" && self.requests.word(i, 0) == Some(false);
             let shown = (0..LANES).filter(|lane| self.pagers.shows(*lane, *id));
+            let shown = shown.filter(|lane| !self.waits_for_repeat(*lane, *id));
             findings.extend(
                 shown
                     .filter(|_| over && !self.truth[i].fires())

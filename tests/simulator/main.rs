@@ -11,6 +11,7 @@ mod inhibited;
 mod outbox;
 mod outside;
 mod pager;
+mod persons;
 mod plan;
 mod policy;
 mod replicas;
@@ -75,20 +76,22 @@ fn the_same_seed_twice_is_the_same_run() {
 
 #[test]
 fn the_runs_see_what_they_are_for() {
-    let mut sums = [0; 10];
+    let mut sums = [0; 11];
     for seed in 0..60 {
         let outcome = run::run(&Plan::of(seed), None);
         for (sum, n) in sums.iter_mut().zip(outcome.seen) {
             *sum += n;
         }
     }
-    let [accepted, repeats, refused, pages, decisions, failures, beyond, early, unread, unanswered] = sums;
+    let [accepted, repeats, refused, pages, decisions, failures, beyond, early, unread, unanswered, second] =
+        sums;
     assert!(
         accepted > 500 && repeats > 50 && refused > 50 && pages > 50 && decisions > 1_000 && failures > 20,
         "{sums:?}"
     );
     assert!(beyond > 100 && early > 100, "no bound bites: {sums:?}");
     assert!(unread > 0 && unanswered > 50, "the log and the files always answer: {sums:?}");
+    assert!(second > 10, "nothing escalates: {sums:?}");
 }
 
 #[test]

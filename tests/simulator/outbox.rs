@@ -53,7 +53,7 @@ impl Workers {
         };
         let schedule = |lane| {
             let (receiver, name) = NAMES[lane];
-            let integrations = &configuration(0, false).receivers[receiver];
+            let integrations = &configuration(0, false, false).receivers[receiver];
             let integration = integrations.iter().find(|i| i.name == name);
             let pace = integration.unwrap_or_else(|| panic!("{name}")).notifier.pace();
             let pacer = Pacer::new(pace, at(0));
@@ -179,7 +179,7 @@ fn transports() -> &'static [Transport] {
         let options = Options::default();
         let meter = Arc::new(Meter::new(&options.registry).unwrap_or_else(|e| panic!("{e}")));
         let make = |(receiver, name): (&str, &str)| {
-            let integrations = &configuration(0, false).receivers[receiver];
+            let integrations = &configuration(0, false, false).receivers[receiver];
             let integration =
                 integrations.iter().find(|i| i.name == name).unwrap_or_else(|| panic!("{name}"));
             Transport::new(receiver, integration, &options, meter.clone()).unwrap_or_else(|e| panic!("{e}"))

@@ -207,6 +207,24 @@ impl Pagers {
         open.map(|((_, key), _)| key.clone()).collect()
     }
 
+    /// The keys of the open incidents at `lane` that say that `alert` fires.
+    pub fn keys(&self, lane: usize, alert: AlertId) -> impl Iterator<Item = &String> {
+        let says =
+            move |((l, _), s): &(&(usize, String), &Shown)| *l == lane && s.open && s.firing.contains(&alert);
+        self.shown.iter().filter(says).map(|((_, key), _)| key)
+    }
+
+    /// How many incidents `lane` was ever shown.
+    pub fn at(&self, lane: usize) -> u64 {
+        self.shown.keys().filter(|(l, _)| *l == lane).count() as u64
+    }
+
+    /// Whether PagerDuty shows the open incident of a key as acknowledged. `None` = none is open.
+    pub fn is_acknowledged(&self, key: &str) -> Option<bool> {
+        let open = self.state.incidents().into_iter().find(|i| i.closed_at.is_none() && i.dedup_key == key);
+        open.map(|incident| incident.acknowledged)
+    }
+
     /// How many incidents were opened at PagerDuty.
     pub fn opened(&self) -> usize {
         self.state.incidents().len()

@@ -21,8 +21,10 @@ pub const END: Millis = RESOLVED + 100 * MINUTE;
 
 /// How many alerts there are.
 pub const ALERTS: usize = 9;
-/// How many integrations there are: PagerDuty, Slack, a webhook.
-pub const LANES: usize = 3;
+/// How many integrations there are: PagerDuty, Slack, a webhook, and the PagerDuty of the second receiver.
+pub const LANES: usize = 4;
+/// The place of the second receiver, to which incidents escalate.
+pub const LEAD: usize = 3;
 /// The most senders: Alertmanagers of one cluster, or replicas of Prometheus that speak themselves.
 pub const PEERS: usize = 3;
 /// The rhythms in which replicas of Prometheus send firing alerts.
@@ -171,6 +173,11 @@ pub enum Act {
     },
     /// The log has no reader.
     LogUnread(Millis),
+    /// A person acknowledges the n-th of the incidents that PagerDuty shows, or takes that back.
+    Acknowledge {
+        nth: usize,
+        taken: bool,
+    },
 }
 
 /// The settings for the whole run.
@@ -197,6 +204,8 @@ pub struct Setup {
     pub queue: usize,
     /// More fires than may be known: an alert that counts may find no room.
     pub crowded: bool,
+    /// Critical incidents that no person acknowledges go to a second receiver.
+    pub escalates: bool,
     pub policy: usize,
 }
 
@@ -223,6 +232,7 @@ impl Plan {
             max_alerts: if rng.once_in(4) { 2 } else { 0 },
             queue: if rng.once_in(6) { 1 } else { 4096 },
             crowded: seed % 8 == 4,
+            escalates: seed % 6 == 5,
             policy: rng.index(POLICIES),
         };
         // Swarm testing: each run has its own few kinds of trouble, so that rare ones meet.
@@ -261,7 +271,7 @@ impl Plan {
         if seed % 4 == 1 {
             let mut rng = Rng::new(!seed);
             for _ in 0..rng.between(1, 5) {
-                let (lane, mode) = (rng.index(LANES), MISJUDGED[rng.index(MISJUDGED.len())]);
+                let (lane, mode) = (rng.index(LEAD), MISJUDGED[rng.index(MISJUDGED.len())]);
                 let lasts = rng.between(MINUTE, LONGEST);
                 acts.push((rng.below(ACTIVE), Act::Receiver { lane, mode, lasts }));
             }
@@ -269,6 +279,9 @@ impl Plan {
         peers(seed, &mut setup, &mut acts);
         if setup.overlaps {
             overlaps(seed, &mut acts);
+        }
+        if setup.escalates {
+            escalation(seed, &mut acts);
         }
         if setup.crowded {
             let mut rng = Rng::new(!seed);
@@ -280,7 +293,7 @@ impl Plan {
         if seed % 5 == 2 {
             let mut rng = Rng::new(!seed);
             for _ in 0..rng.between(1, 5) {
-                let (lane, lasts) = (rng.index(LANES), rng.between(SECOND, LONGEST));
+                let (lane, lasts) = (rng.index(LEAD), rng.between(SECOND, LONGEST));
                 acts.push((rng.below(ACTIVE), Act::FileHangs { lane, lasts }));
             }
             acts.push((rng.below(ACTIVE), Act::LogUnread(rng.between(MINUTE, LONGEST))));
@@ -328,6 +341,19 @@ fn overlaps(seed: u64, acts: &mut Vec<(Millis, Act)>) {
     }
 }
 
+/// Persons who acknowledge incidents, and trouble of the second receiver.
+fn escalation(seed: u64, acts: &mut Vec<(Millis, Act)>) {
+    let mut rng = Rng::new(!seed ^ 0xac4e);
+    for _ in 0..rng.between(0, 8) {
+        let (nth, taken) = (rng.index(ALERTS), rng.below(4) > 0);
+        acts.push((rng.below(ACTIVE), Act::Acknowledge { nth, taken }));
+    }
+    if rng.once_in(2) {
+        let (mode, lasts) = (MODES[rng.index(MODES.len())], rng.between(MINUTE, LONGEST));
+        acts.push((rng.below(ACTIVE), Act::Receiver { lane: LEAD, mode, lasts }));
+    }
+}
+
 fn trouble(kind: u64, rng: &mut Rng, setup: &Setup) -> Act {
     let lasts = rng.between(SECOND, LONGEST);
     let down = rng.between(100, 90 * SECOND);
@@ -339,7 +365,7 @@ fn trouble(kind: u64, rng: &mut Rng, setup: &Setup) -> Act {
         1 | 2 => Act::Write(write),
         3 => Act::DiskFull(lasts),
         4 => Act::DiskSlow { lasts, commit: rng.between(100, 8 * SECOND) },
-        5 | 6 => Act::Receiver { lane: rng.index(LANES), mode: MODES[rng.index(MODES.len())], lasts },
+        5 | 6 => Act::Receiver { lane: rng.index(LEAD), mode: MODES[rng.index(MODES.len())], lasts },
         7 => Act::Alertmanager { member, down, remembers: rng.once_in(2) },
         8 if setup.pair => Act::Partition(lasts),
         8 | 9 => Act::Cut { member, answers: rng.once_in(2), lasts },

@@ -5,14 +5,18 @@ use std::sync::OnceLock;
 
 use squelch::config::{self, Config};
 
-use crate::plan::{KNOWN, POLICIES};
+use crate::plan::{KNOWN, LANES, POLICIES};
 
 /// PagerDuty's routing key, and the URLs of the other receivers.
-pub const SECRETS: [&str; 3] =
-    ["0123456789abcdef0123456789abcdef", "http://slack.invalid/hook", "http://team.invalid/hook"];
+pub const SECRETS: [&str; LANES] = [
+    "0123456789abcdef0123456789abcdef",
+    "http://slack.invalid/hook",
+    "http://team.invalid/hook",
+    "fedcba9876543210fedcba9876543210",
+];
 /// Receiver and integration of each lane.
-pub const NAMES: [(&str, &str); 3] =
-    [("oncall", "pagerduty[0]"), ("oncall", "slack[0]"), ("team", "webhook[0]")];
+pub const NAMES: [(&str, &str); LANES] =
+    [("oncall", "pagerduty[0]"), ("oncall", "slack[0]"), ("team", "webhook[0]"), ("lead", "pagerduty[0]")];
 
 const NOISE: [&str; POLICIES] = [
     "{storm: {start: 0}, limit: {pages: 0, per: 10m}, flapping: {half_life: 4m}}",
@@ -39,21 +43,30 @@ pub fn inhibited(i: usize) -> bool {
     (3..6).contains(&i)
 }
 
-/// Configuration number `n`, with or without mutes for some alerts.
-pub fn configuration(n: usize, overlaps: bool) -> &'static Config {
+/// The levels where critical incidents escalate.
+const ESCALATES: &str = "
+severities:
+  levels:
+    - {name: critical, never_hold: true, respond_within: 4m, escalate_to: lead}
+    - {name: warning}
+    - {name: info}";
+
+/// Configuration number `n`, with or without mutes for some alerts, and with or without escalation.
+pub fn configuration(n: usize, overlaps: bool, escalates: bool) -> &'static Config {
     static ALL: OnceLock<Vec<Config>> = OnceLock::new();
-    let all = || (0..POLICIES * 2).map(|n| read(n / 2, n % 2 == 1)).collect();
-    &ALL.get_or_init(all)[n * 2 + usize::from(overlaps)]
+    let all = || (0..POLICIES * 4).map(|n| read(n / 4, n % 2 == 1, n % 4 > 1)).collect();
+    &ALL.get_or_init(all)[n * 4 + 2 * usize::from(escalates) + usize::from(overlaps)]
 }
 
 /// Without fail open and internal incidents: the checker has no rule for those yet.
-fn read(n: usize, overlaps: bool) -> Config {
+fn read(n: usize, overlaps: bool, escalates: bool) -> Config {
     let [rules, route] = if overlaps { OVERLAPS } else { [""; 2] };
-    let (noise, group_by, [key, slack, team]) = (NOISE[n], GROUP_BY[n], SECRETS);
+    let (noise, group_by, [key, slack, team, lead]) = (NOISE[n], GROUP_BY[n], SECRETS);
+    let severities = if escalates { ESCALATES } else { "" };
     let text = format!(
         "global: {{stale_after: 1h, failopen_after: 0s}}
 self_check: {{enabled: false}}
-limits: {{alerts: {KNOWN}}}{rules}
+limits: {{alerts: {KNOWN}}}{severities}{rules}
 noise: {{default: {noise}}}
 route:
   receiver: oncall
@@ -68,6 +81,8 @@ receivers:
     slack_configs: [{{api_url: '{slack}', send_resolved: true}}]
   - name: team
     webhook_configs: [{{url: '{team}'}}]
+  - name: lead
+    pagerduty_configs: [{{routing_key: {lead}}}]
   - name: nobody
 "
     );

@@ -9,7 +9,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::bugs::Bug;
 use crate::outside::LogEar;
-use crate::plan::Plan;
+use crate::plan::{LEAD, Plan};
 use crate::world::World;
 
 /// The texts that may be logged as an ERROR, with the reason.
@@ -28,8 +28,9 @@ pub struct Outcome {
     pub steps: u64,
     /// Requests accepted, observations that repeat, and requests refused. Then incidents at PagerDuty,
     /// decisions, failures of the disk, and alerts beyond `limits.alerts`. Then entries forgotten early for
-    /// others, lines of the log dropped, and attempts whose secret could not be read.
-    pub seen: [u64; 10],
+    /// others, lines of the log dropped, attempts whose secret could not be read, and incidents at the second
+    /// receiver.
+    pub seen: [u64; 11],
 }
 
 pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
@@ -55,8 +56,11 @@ pub fn run(plan: &Plan, bug: Option<Bug>) -> Outcome {
     let requests = &world.requests;
     let (accepted, refused) = (requests.accepted, requests.refused);
     let (unread, unanswered) = (world.log.dropped(), world.unanswered);
+    let second = world.pagers.at(LEAD);
     Outcome {
-        seen: [accepted, repeats, refused, opened, decisions, excuses, beyond, early, unread, unanswered],
+        seen: [
+            accepted, repeats, refused, opened, decisions, excuses, beyond, early, unread, unanswered, second,
+        ],
         findings: std::mem::take(&mut world.findings),
         trace: std::mem::take(&mut world.trace),
         steps: world.steps,

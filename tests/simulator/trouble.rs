@@ -111,6 +111,10 @@ impl World {
                 self.log.unread = true;
                 Some(*lasts)
             }
+            Act::Acknowledge { nth, taken } => {
+                self.acknowledge(*nth, *taken);
+                None
+            }
             Act::Replay => {
                 self.replay();
                 None
@@ -166,7 +170,7 @@ impl World {
         self.calm = true;
         (self.partition, self.cut, self.commit, self.offset) = (false, [None; PEERS], 3, 0);
         self.blind = [None; PEERS];
-        self.pagers.modes = [Mode::Well; 3];
+        self.pagers.modes = [Mode::Well; LANES];
         self.vanished.clear();
         self.log.unread = false;
         (0..LANES).for_each(|lane| self.file_answers(lane));
@@ -200,7 +204,7 @@ impl World {
     }
 
     fn made(&self, number: usize) -> Policy {
-        let mut policy = configuration(number, self.setup.overlaps).policy.clone();
+        let mut policy = configuration(number, self.setup.overlaps, self.setup.escalates).policy.clone();
         if self.bug == Some(Bug::InhibitionWithoutSource) {
             // Any alert that fires stands for the source.
             policy.inhibit_rules.iter_mut().for_each(|rule| rule.source_matchers.clear());

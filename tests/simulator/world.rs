@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::outbox::{Attempt, Workers};
 use crate::outside::{Log, Readers};
 use crate::pager::{Pagers, Reply};
+use crate::persons::Persons;
 use crate::plan::{
     ALERTS, Act, CALM, END, LANES, MINUTE, Millis, PEERS, Plan, RESOLVED, SECOND, Setup, Write,
 };
@@ -76,6 +77,8 @@ impl std::fmt::Debug for Reply {
     }
 }
 
+/// The answer to an acknowledgement, which comes once that is durable.
+type Answer = oneshot::Receiver<Result<(), squelch::web::Unavailable>>;
 type Tray = Arc<Mutex<Vec<(Notification, bool)>>>;
 
 /// The tray in which the engine's thread puts notifications to send. Each of them must be durable.
@@ -96,6 +99,8 @@ pub struct Process {
     published: Arc<Published>,
     tray: Tray,
     pub replays: Vec<oneshot::Receiver<Result<(), squelch::web::ReplayError>>>,
+    /// Acknowledgements that are not answered yet: the key, and whether a person took it.
+    pub acknowledging: Vec<(String, bool, Answer)>,
 }
 
 /// The machine's clocks, in nanoseconds.
@@ -124,6 +129,7 @@ pub struct World {
     pub blind: [Option<Millis>; PEERS],
     pub requests: Requests,
     pub pagers: Pagers,
+    pub persons: Persons,
     pub log: Log,
     /// Of each lane: whether the file of its secret hangs.
     pub files: [bool; LANES],
@@ -142,7 +148,7 @@ pub struct World {
     /// The wall clock was an hour ahead once: a start then takes its knowledge to be as old.
     pub jumped: bool,
     life: u64,
-    attempts: Vec<Attempt>,
+    pub attempts: Vec<Attempt>,
     core_due: Millis,
     lanes_due: Millis,
     pub busy_until: Millis,
@@ -172,6 +178,7 @@ impl World {
             blind: [None; PEERS],
             requests: Requests::default(),
             pagers: Pagers::new(),
+            persons: Persons::default(),
             log: Log::new(bug),
             files: [false; LANES],
             readers: Readers::new(bug),
@@ -348,7 +355,15 @@ impl World {
         match core {
             Ok(core) => {
                 self.note("started");
-                self.process = Some(Process { core, queue, clock, published, tray, replays: Vec::new() });
+                self.process = Some(Process {
+                    core,
+                    queue,
+                    clock,
+                    published,
+                    tray,
+                    replays: Vec::new(),
+                    acknowledging: Vec::new(),
+                });
                 self.workers = Workers::new(self.bug);
                 self.pagers.started_anew();
                 self.readers = Readers::new(self.bug);
@@ -434,6 +449,14 @@ impl World {
                 self.findings.push("the counters that are shown are not those of what is durable".into());
             }
         }
+        process.acknowledging.retain_mut(|(key, taken, answer)| match answer.try_recv() {
+            Ok(Ok(())) => {
+                self.persons.said(key, *taken);
+                false
+            }
+            Err(oneshot::error::TryRecvError::Empty) => true,
+            Ok(Err(_)) | Err(_) => false,
+        });
         process.replays.retain_mut(|r| matches!(r.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         self.answer();
         self.take_tray();
@@ -516,9 +539,9 @@ impl World {
         if !matches!(reply, Reply::Answer(answer) if answer.status == 200) {
             tracing::warn!(lane, id = id.0, ?reply, "attempt failed");
         }
-        if let Some(report) = self.workers.settle(lane, id, reply, self.now)
-            && let Some(process) = &self.process
-        {
+        if let Some(report) = self.workers.settle(lane, id, reply, self.now) {
+            self.misread(lane, &report);
+            let Some(process) = &self.process else { return };
             let _ = process.queue.push(Command::Delivered(report));
             self.poke();
         }
