@@ -198,9 +198,10 @@ async fn the_incident_the_history_and_on_call_are_pictured() {
     let key = incident["dedupKey"].as_str().unwrap();
     let incident = format!("incident?key={key}");
     let pages = [("incident", &*incident), ("history", "history"), ("on-call", "on-call")];
-    for (look, suffix) in [(DESK, "light"), (Look { dark: false, width: 360 }, "phone")] {
+    let phone = Look { dark: false, width: 360 };
+    for (look, suffix, pages) in [(DESK, "light", &pages[..]), (phone, "phone", &pages[..1])] {
         let browser = Browser::start(look).await.expect("pictures need Chromium");
-        for (name, path) in &pages {
+        for (name, path) in pages {
             browser.open(&format!("{url}{path}")).await;
             browser.shoot(&format!("{name}-{suffix}.png")).await;
         }
