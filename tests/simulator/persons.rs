@@ -15,13 +15,13 @@ use crate::world::World;
 /// An incident escalates within this time, with the retries of a receiver that is well again.
 const IN_TIME: Duration = Duration::from_mins(10);
 
-/// What persons said about incidents, by key.
+/// The last words of persons about incidents, by key.
 #[derive(Default)]
 pub struct Persons(BTreeMap<String, Said>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Said {
-    /// The request was not answered, so nobody knows.
+    /// The request was not answered, so its outcome is unknown.
     Unknown,
     Taken,
     Back,
@@ -62,8 +62,8 @@ impl World {
         }
     }
 
-    /// Squelch does not repeat an incident that a person acknowledged. Slack takes no updates, so it learns of
-    /// changes from repeats alone.
+    /// Squelch does not repeat an incident that a person acknowledged. Slack takes no updates, so it learns
+    /// of changes from repeats alone.
     pub fn waits_for_repeat(&self, lane: usize, alert: AlertId) -> bool {
         let mut keys = self.pagers.keys(0, alert).chain(self.pagers.keys(1, alert));
         lane == 1 && keys.any(|key| self.persons.0.contains_key(key))
@@ -91,7 +91,7 @@ impl World {
                 keys.peek().is_some() && keys.all(|key| late(key) && !self.persons.0.contains_key(key));
             if status == "firing" && untouched && !self.may_be_inhibited(i) && !self.pagers.shows(LEAD, *id) {
                 findings.push(format!(
-                    "critical alert {i} fires, no person acknowledged it, and the second receiver does not show it"
+                    "critical alert {i} fires unacknowledged, and the second receiver does not show it"
                 ));
             }
         }

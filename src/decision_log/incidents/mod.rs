@@ -38,7 +38,7 @@ pub struct PastIncidentQuery {
     pub limit: usize,
 }
 
-/// What the load of the people on call counts of one incident.
+/// The facts about one incident that count for the load of the people on call.
 #[derive(Clone, Debug)]
 pub(super) struct Load {
     /// The receiver.

@@ -209,8 +209,8 @@ impl Incident {
         !self.is_over() && (self.members.firing() > 0 || self.internal.is_some())
     }
 
-    /// The position of the highest severity level among the alerts that fire, of so many. Where none fires, it
-    /// is that of the page.
+    /// The position of the highest severity level among the alerts that fire, of so many levels. If none
+    /// fires, it is that of the page.
     pub(crate) fn level_now(&self, levels: usize) -> usize {
         self.members.highest().map_or(self.level, usize::from).min(levels - 1)
     }
