@@ -8,7 +8,7 @@ use serde_json::Value;
 use squelch::config::Config;
 use squelch::decision_log::{Follower, Meter};
 use squelch::engine::{Acknowledge, Event, IncidentRemark};
-use squelch::history::{Candidate, Effort, Past, Progress, Setting, Suggestion, backtest, changed, suggest};
+use squelch::history::{Candidate, Effort, Past, Progress, Suggestion, backtest, changed, suggest};
 use squelch::model::{Batch, Duration, LabelSet, Observation, Remark, Said, Source, Status, Timestamp};
 
 use crate::history::Recorder;
