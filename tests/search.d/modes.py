@@ -1,6 +1,7 @@
-"""Two checks of their own: observe mode, and alerts that a page of their group leaves behind.
+"""Two more checks.
 
 modes observe FROM TO OUT: Squelch forwards the notifications of the sender, so receivers get the plain truth.
+
 modes behind FROM TO OUT: the page of a group lists each alert of the group that fires and was not shown.
 """
 

@@ -16,12 +16,12 @@ GOES_ON = re.compile("took its place|in another incident now")
 
 
 class Incident:
-    """What one receiver accepted under one key, from a page to its resolve."""
+    """All that one receiver accepted under one key, from a page to its resolve."""
 
     def __init__(self, page):
         self.receiver, self.page, self.rows = page.receiver, page, [page]
-        # When its resolve left, and when it was over. A receiver without keys gets the resolve of an incident
-        # only when no alert of the group fires, because it cannot tell the incidents of a group apart.
+        # When its resolve left, and when it was over. A receiver without keys cannot tell the incidents of a
+        # group apart. It gets their resolves when no alert of the group fires.
         self.closed = self.gone = None
 
     def open(self, t):
@@ -99,7 +99,7 @@ class Judge:
                 and f"({j.page.why})" in ends[0].why
                 and shown & {labels for labels, _ in j.page.alerts}
             ]
-            i.gone = min([r.at for r in ends[:1]] + places[-1:], default=None)
+            i.gone = min([r.at for r in ends[:1]] + places[-1:], default=i.closed)
         return out
 
     def told(self):
@@ -136,14 +136,14 @@ class Judge:
                 continue
             for a, b in alert.occ:
                 bound = truth.bound(alert, d, a)
-                if b - a <= bound + truth.slack or truth.may_flap(alert, d, a + bound):
+                if b - a <= bound + truth.slack or any(truth.may_flap(alert, d, t) for t in (a, a + bound)):
                     continue
                 if truth.usual(alert, d, a - truth.slack) or truth.may_be_alone(alert, d, a + bound):
                     continue
                 if truth.muted_within(alert, its, a - truth.slack, a + bound):
                     continue
                 first = [
-                    (r.at, r.kind != "page", n, i, r)
+                    (r.at, r.kind != "page", -n, i, r)
                     for n, i in enumerate(self.at(receiver))
                     for r in i.rows
                     if r.at >= a and r.kind != "resolve" and truth.shows(r, alert)
@@ -257,7 +257,7 @@ class Judge:
         least = min(d.noise["resolve_hold"] for d in its)
         for m in members - later:
             for a, b in m.occ:
-                told = any(r.at >= a and truth.shows(r, m) for r in i.rows[:-1])
+                told = any(a <= r.at < i.gone and truth.shows(r, m) for r in i.rows)
                 if a <= i.closed and told and i.closed < b + least - truth.slack - 1:
                     self.wrong("3-closed-early", f"{i} closes at {i.closed}, and {m.name} resolves at {b}")
         # If its group had another incident within a day, the incident stays open for at least merge_window.
@@ -397,7 +397,8 @@ class Judge:
                     if i.open(t) and i.open(t + 60) and states and states[-1]:
                         both.append(i)
                 sure = alert.surely(t, truth.slack) and alert.surely(t + 60, truth.slack)
-                if len(both) > 1 and sure and not truth.may_flap(alert, its[0], t):
+                held = truth.may_flap(alert, its[0], t) or truth.may_be_alone(alert, its[0], t)
+                if len(both) > 1 and sure and not held:
                     self.wrong("9-double", f"{alert.name} fires in two incidents at {t}: {both}")
 
     def pace(self):
@@ -411,7 +412,8 @@ class Judge:
             repeat = (
                 max(d.repeat_interval for d in its) + 2 * max(d.group_interval for d in its) + truth.slack
             )
-            for x, y in zip(i.rows, i.rows[1:]):
+            rows = [r for r in i.rows if i.gone is None or r.at < i.gone or r.kind == "resolve"]
+            for x, y in zip(rows, rows[1:]):
                 if (
                     x.kind == y.kind == "update"
                     and y.at - x.at < least - 0.01
