@@ -425,6 +425,8 @@ class Judge:
                     for m in (truth.find(labels) for labels in x.firing())
                 )
                 mutes = any(truth.muted(m, d) for m in members for d in m.destinations)
+                # A receiver without keys also gets alerts that fire in another incident of the group.
+                mutes = mutes or self.s["integration"] == "webhook"
                 if (
                     min(y.at, i.gone or y.at) - x.at > repeat
                     and len({d.node for d in its}) == 1

@@ -23,6 +23,11 @@ def pages(rows, name=lambda labels: labels, without=None):
     )
 
 
+def times(pages):
+    """The pages without their alerts, and without the milliseconds of a request in two parts."""
+    return collections.Counter((round(at - 0.004), receiver) for at, receiver, _ in pages.elements())
+
+
 def requests(said):
     """The statements of each request."""
     by = collections.defaultdict(list)
@@ -109,7 +114,7 @@ def repeats(s, said, rng):
 
 def by_prometheus(s, said, rng):
     """A Prometheus sends, not an Alertmanager."""
-    if s["sender"] != "am" or s["mode"] == "severities":
+    if s["sender"] != "am" or s["mode"] in ("severities", "long"):
         return None
     t = {**s, "sender": "prom"}
     return compared(s, said, t, scenario.statements(t))
@@ -118,7 +123,8 @@ def by_prometheus(s, said, rng):
 def other_integration(s, said, rng):
     """The receivers have no keys, or they have keys."""
     t = {**s, "integration": {"pagerduty": "webhook", "webhook": "pagerduty"}[s["integration"]]}
-    return compared(s, said, t, said)
+    # A receiver without keys also gets alerts that fire in another incident of the group.
+    return [times(c) for c in compared(s, said, t, said)]
 
 
 def stranger(s, said, rng):
@@ -143,7 +149,9 @@ def stranger(s, said, rng):
 def split(s, said, rng):
     """Requests arrive in two parts, a millisecond apart: as many pages leave, at the same times."""
     profiles = [truth.profile(s, name) for name in {"default", *s["noise"]}]
-    if s.get("inhibit_rules") or len({scenario.severity_level(a["labels"]) for a in s["alerts"]}) > 1:
+    if s["mode"] in ("severities", "deliveries") or s.get("inhibit_rules"):
+        return None
+    if len({scenario.severity_level(a["labels"]) for a in s["alerts"]}) > 1:
         return None
     if any(p["growth"] for p in profiles) and len(s["alerts"]) >= truth.GROWTH_FROM:
         return None
@@ -151,7 +159,6 @@ def split(s, said, rng):
     for request in requests(said):
         k = rng.randrange(0, len(request) + 1)
         other += request[:k] + [(x[0] + 0.001, *x[1:]) for x in request[k:]]
-    times = lambda c: collections.Counter((round(at - 0.004), receiver) for at, receiver, _ in c.elements())
     return [times(c) for c in compared(s, said, s, other)]
 
 

@@ -246,7 +246,8 @@ class Truth:
             and r.at <= t + self.slack
             and {self.find(labels) for labels, _ in r.alerts} == {alert}
         ]
-        return len(pages) >= d.noise["alone"]["pages"]
+        # Pages that the receiver refused count too.
+        return len(pages) >= d.noise["alone"]["pages"] or bool(self.s.get("deliveries"))
 
     def usual(self, alert, d, t=1e18):
         """Whether the profile may open no page for it at t. A name that never fired before is not usual."""
