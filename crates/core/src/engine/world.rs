@@ -137,6 +137,14 @@ impl World {
         )
     }
 
+    /// The groups of an alert, one for each destination that it takes.
+    pub(crate) fn groups_of(&self, alert: AlertId) -> impl Iterator<Item = crate::engine::GroupKey> {
+        let known = self.alerts.alert(alert);
+        let destinations = known.map(|_| self.taken_destinations(alert)).unwrap_or_default();
+        let key = move |destination| known.map(|known| self.group_key(destination, &known.labels));
+        destinations.into_iter().filter_map(key)
+    }
+
     pub(crate) fn fires(&self, alert: AlertId) -> bool {
         self.alerts.alert(alert).is_some_and(crate::engine::alerts::Alert::firing)
     }

@@ -1,5 +1,7 @@
 //! The life of an incident: it opens, changes, is repeated, gets worse, and closes.
 
+use std::collections::BTreeSet;
+
 use smol_str::format_smolstr;
 
 use crate::engine::destinations::DestinationId;
@@ -220,13 +222,20 @@ impl Pages {
         incident.superseded_by = Some(new);
         *incident.cause = Cause::Superseded { cause: Box::new(cause.clone()) };
         let waiting = std::mem::take(&mut incident.waiting);
-        let (again, merges) = (incident.again, incident.merges.clone());
+        let (again, mut merges) = (incident.again, incident.merges.clone());
         let members = incident.members.move_out(world.now);
         for alert in members.keys() {
             // Alerts that were merged at the receiver came by destinations of their own.
             for destination in world.taken_destinations(*alert) {
                 world.state(*alert, destination).follow(old, new);
             }
+        }
+        // The new page stands in the groups whose alerts it names. An alert of another group pages for itself.
+        let left = merges.clone();
+        if !left.is_empty() {
+            let named: BTreeSet<GroupKey> =
+                members.keys().flat_map(|alert| world.groups_of(*alert)).collect();
+            merges.retain(|key| named.contains(key));
         }
         if let Some(incident) = self.incidents.all.get_mut(&new) {
             (incident.members, incident.again) = (members, again);
@@ -236,8 +245,10 @@ impl Pages {
             incident.supersedes = Some(old);
             incident.merges = merges.clone();
         }
-        for key in merges {
-            self.groups.entry(key.clone()).or_default().open.push(new);
+        for key in left {
+            if merges.contains(&key) {
+                self.groups.entry(key.clone()).or_default().open.push(new);
+            }
             self.forget_group_later(world, &key);
         }
         // The alerts that wait are part of the next page of their group, and this is one.

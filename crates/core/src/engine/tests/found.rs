@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{Bound, Event};
 use crate::model::{Duration, Kind, LabelSet, Observation, Reason, Source, Status, parse_matchers};
-use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
+use crate::policy::{Flapping, InhibitRule, IntegrationRef, KnownBy, Limit, Limits, Noise, Policy, Storm};
 
 fn seconds(s: u64) -> Duration {
     Duration::from_secs(s)
@@ -343,4 +343,36 @@ fn an_alert_that_is_gone_for_a_moment_while_it_is_inhibited_is_not_held_anew() {
     let of_a = world.sent.iter().filter(|n| n.group_labels.value("alertname") == "A");
     let kinds: Vec<_> = of_a.map(|n| n.kind).collect();
     assert_eq!(kinds, [Kind::Page, Kind::Update], "it goes on in its incident: {:#?}", world.sent);
+}
+
+/// A storm merges two groups into one page. One of them flaps, so it pages again alone. The other one is calm, and
+/// fires again after 42 minutes. That is news, and no update of a page that never named it.
+#[test]
+fn a_group_that_left_a_merged_page_pages_for_itself() {
+    let storm = Storm { start: 1, window: Duration::from_mins(1), ..Storm::default() };
+    let flapping = Flapping { suppress_at: 4000, confirm: Duration::from_mins(5), ..Flapping::default() };
+    let mut world = World::new(policy(&["alertname"], Noise { storm, flapping, ..Noise::default() }));
+    let critical = |name| labels(&[("alertname", name), ("severity", "critical")]);
+    let says = |world: &mut World, minute: u64, names: &[&'static str], fires: bool| {
+        world.advance((START + Duration::from_mins(minute)).since(world.now));
+        let said = names.iter().map(|name| match fires {
+            true => firing(&critical(name), world.now),
+            false => resolved(&critical(name), START, world.now),
+        });
+        let said = said.collect();
+        world.webhook("am", said);
+    };
+    says(&mut world, 0, &["First"], true);
+    says(&mut world, 0, &["Flapper", "Calm"], true);
+    says(&mut world, 2, &["First", "Calm", "Flapper"], false);
+    for (minute, fires) in [(3, true), (4, false), (5, true), (6, false), (35, true)] {
+        says(&mut world, minute, &["Flapper"], fires);
+    }
+    world.advance(Duration::from_mins(8));
+    let before = world.sent.len();
+    says(&mut world, 44, &["Calm"], true);
+    world.advance(Duration::from_mins(2));
+    let named = |n: &&crate::model::Notification| n.alerts.iter().any(|a| a.labels == critical("Calm"));
+    let kinds: Vec<_> = world.sent[before..].iter().filter(named).map(|n| n.kind).collect();
+    assert_eq!(kinds, [Kind::Page], "{:#?}", world.sent);
 }
