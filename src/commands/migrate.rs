@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_user_learns_what_is_in_force_what_changes_and_what_to_edit() {
         let text = "route:\n  receiver: team\n  group_by: [alertname]\n  routes:\n    - {receiver: pager, \
-                    matchers: [severity=critical], group_by: ['...']}\ntracing: {endpoint: 'a:1'}\nreceivers:\n  \
+                    matchers: [severity=critical], group_by: ['...']}\nevent_recorder: {file_outputs: [{path: a}]}\nreceivers:\n  \
                     - {name: team}\n  - name: pager\n    pagerduty_configs: [{routing_key: abc}]\n";
         let (code, told) = migrate(text);
         assert_eq!(code, ExitCode::SUCCESS, "{told}");
@@ -182,7 +182,7 @@ mod tests {
             "team\n    no integration",
             "pagerduty[0]: one incident per problem",
             "line 5: {}/{severity=\"critical\"} to pager, group_by: ['...']",
-            "alertmanager.yml:6: tracing is not in force",
+            "alertmanager.yml:6: event_recorder is not in force",
             "targets: ['squelch:9096']",
             "url: 'http://squelch:9096/alertmanager/webhook'",
         ] {
