@@ -362,6 +362,15 @@ impl std::io::Write for Captured {
     }
 }
 
+/// Lets a subscriber of one test see every line. Other tests reach the same log statements first, and a statement
+/// without a subscriber stays switched off. The subscriber of the process therefore wants everything, always.
+pub(crate) fn switch_all_log_statements_on() {
+    let wants_all =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);
+    // Another test may have set it.
+    let _ = tracing::subscriber::set_global_default(wants_all.finish());
+}
+
 #[tokio::test]
 async fn no_secret_in_errors_or_logs() {
     let captured = Captured::default();
@@ -370,11 +379,7 @@ async fn no_secret_in_errors_or_logs() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // Other tests reach the same log statements first, and a statement without a subscriber stays switched
-    // off. This subscriber therefore wants everything, always.
-    let wants_all =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);
-    let _ = tracing::subscriber::set_global_default(wants_all.finish());
+    switch_all_log_statements_on();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let pager = pager().await;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::deliver::{World, fault, notification, pager, pagerduty, receivers};
+use crate::deliver::{World, fault, notification, pager, pagerduty, receivers, switch_all_log_statements_on};
 
 /// Each notification has one line at its end, and its first failure one. Further failures are quieter.
 #[tokio::test]
@@ -31,6 +31,7 @@ async fn the_log_has_one_line_for_each_end_of_a_notification() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    switch_all_log_statements_on();
     let _guard = tracing::subscriber::set_default(subscriber);
     let pager = pager().await;
     let mut world = World::new(&receivers([("team", pagerduty(pager.url("/v2/enqueue")))]));
