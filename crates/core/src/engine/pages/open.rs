@@ -230,7 +230,7 @@ impl Pages {
                 world.state(*alert, destination).follow(old, new);
             }
         }
-        // The new page stands in the groups whose alerts it names. An alert of another group pages for itself.
+        // The page stands in the groups whose alerts it names. An alert of another group pages for itself.
         let left = merges.clone();
         if !left.is_empty() {
             let named: BTreeSet<GroupKey> =
