@@ -363,7 +363,7 @@ impl std::io::Write for Captured {
 }
 
 /// Lets a subscriber of one test see every line. Other tests reach the same log statements first, and a
-/// statement without a subscriber stays switched off. The subscriber of the process therefore wants all lines.
+/// statement without a subscriber stays switched off. The subscriber of the process thus wants all lines.
 pub(crate) fn switch_all_log_statements_on() {
     let wants_all =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(std::io::sink);

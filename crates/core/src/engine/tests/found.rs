@@ -345,7 +345,7 @@ fn an_alert_that_is_gone_for_a_moment_while_it_is_inhibited_is_not_held_anew() {
     assert_eq!(kinds, [Kind::Page, Kind::Update], "it goes on in its incident: {:#?}", world.sent);
 }
 
-/// A storm merges two groups into one page. One of them flaps, so it pages again alone. The other one is calm,
+/// A storm merges two groups into one page. One of them flaps, so it pages again alone. The other is calm,
 /// and fires again after 42 minutes. That is news, and no update of a page that never named it.
 #[test]
 fn a_group_that_left_a_merged_page_pages_for_itself() {
