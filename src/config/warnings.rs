@@ -57,9 +57,11 @@ fn unused_receivers(config: &Config, found: &mut Vec<Problem>) {
     used.extend(policy.severities.levels.iter().filter_map(|level| level.escalate_to.as_deref()));
     used.extend(policy.heartbeats.iter().filter_map(|heartbeat| heartbeat.receiver.as_deref()));
     used.extend(policy.self_check.receiver.as_deref());
+    used.extend(config.report.iter().map(|report| report.receiver.as_str()));
     for name in config.receivers.keys().filter(|name| !used.contains(name.as_str())) {
         let message = format!(
-            "receiver {name:?} gets nothing: no route, fallback, escalate_to, heartbeat or self_check names it"
+            "receiver {name:?} gets nothing: no route, fallback, escalate_to, heartbeat, self_check or report \
+             names it"
         );
         found.push(Problem::new(0, message));
     }

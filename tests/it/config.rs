@@ -376,8 +376,9 @@ fn what_is_probably_not_meant_is_said() {
 #[test]
 fn a_receiver_that_anything_names_is_not_called_unused() {
     let text = "route: {receiver: a}\nseverities: {levels: [{name: a, respond_within: 5m, escalate_to: c}]}\n\
-                self_check: {receiver: d}\nreceivers: [{name: a, fallback: b, console_configs: [{}]}, \
-                {name: b, console_configs: [{}]}, {name: c, console_configs: [{}]}, {name: d}]\n";
+                self_check: {receiver: d}\nreport: {receiver: e}\nreceivers: [{name: a, fallback: b, \
+                console_configs: [{}]}, {name: b, console_configs: [{}]}, {name: c, console_configs: [{}]}, \
+                {name: d}, {name: e}]\n";
     assert_eq!(config::warnings(&parse(text)).len(), 0);
 }
 
