@@ -8,7 +8,7 @@ mod lines;
 mod noise;
 mod trust;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -256,6 +256,21 @@ impl Policy {
     pub fn shows_no_digest(&self, receiver: &str) -> bool {
         let integrations = self.receivers.get(receiver).map_or(&[][..], |r| &r.integrations);
         !integrations.is_empty() && !integrations.iter().any(|i| i.takes_digests)
+    }
+
+    /// The receivers that may be notified of an incident at `receiver`: itself and its fallbacks. If the
+    /// incident `escalates`, also those that a severity level names, with their fallbacks.
+    pub fn reached_from<'a>(&'a self, receiver: &'a SmolStr, escalates: bool) -> BTreeSet<&'a SmolStr> {
+        let levels = self.severities.levels.iter().filter(|_| escalates);
+        let mut open: Vec<_> = levels.filter_map(|level| level.escalate_to.as_ref()).collect();
+        open.push(receiver);
+        let mut reached = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            if reached.insert(next) {
+                open.extend(self.receivers.get(next).and_then(|receiver| receiver.fallback.as_ref()));
+            }
+        }
+        reached
     }
 
     /// The page budget of each receiver that has one. If several routes lead to a receiver, the last one

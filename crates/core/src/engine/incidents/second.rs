@@ -5,6 +5,9 @@
 //! A second receiver gets the key of the incident. The link, the history and an acknowledgement that comes
 //! back name the incident by this key, so it has one key everywhere. A tool keeps the keys of each service
 //! apart, so the page opens an incident there.
+//!
+//! Routes with the same key give an alert's group the same keys at several receivers. Where two such
+//! incidents may meet at one receiver, the later one takes the key of a further generation.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +19,7 @@ use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{Cause, Duration, IncidentChange, Timestamp};
+use crate::model::{Cause, Duration, IncidentChange, LabelSet, Timestamp};
 
 /// A receiver that is notified of an incident that is not its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,15 @@ impl Incident {
         self.channels.iter().filter_map(|channel| channel.second.as_ref())
     }
 
+    /// Whether a receiver that is, or may be, notified of this incident may also be notified of an incident
+    /// of this side at `receiver`.
+    pub(crate) fn meets(&self, world: &World, side: Side, receiver: &SmolStr) -> bool {
+        let home = &world.destinations.get(self.group.0).receiver;
+        let mut ours = world.policy.reached_from(home, self.side == Side::Ours);
+        ours.extend(self.channels.iter().map(|channel| channel.receiver(home)));
+        !ours.is_disjoint(&world.policy.reached_from(receiver, side == Side::Ours))
+    }
+
     /// The escalation of this incident that is to come, if any. An incident escalates once. A receiver that
     /// the configuration does not have any more does not count.
     fn escalation(&self, world: &World) -> Option<Escalation> {
@@ -90,6 +102,20 @@ impl Incident {
 }
 
 impl Incidents {
+    /// Whether an incident of a group of this name has this key where an incident of Squelch at `receiver`
+    /// may be shown. A page under the key would be silent there, and the end of one would close both.
+    pub(crate) fn holds_key(
+        &self,
+        world: &World,
+        labels: &LabelSet,
+        receiver: &SmolStr,
+        key: &SmolStr,
+    ) -> bool {
+        let ids = self.kin.get(labels).into_iter().flatten();
+        let mut holders = ids.filter_map(|id| self.all.get(id)).filter(|i| i.dedup_key == *key);
+        holders.any(|incident| incident.meets(world, Side::Ours, receiver))
+    }
+
     /// Brings in the fallbacks of the receivers at which a page was refused or has waited for too long.
     /// `refused`: one was refused just now. Each receiver is brought in once, so this ends.
     pub(crate) fn fall_back(&mut self, world: &mut World, id: IncidentId, refused: bool) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::accounting::Verdict;
-use crate::engine::destinations::{DestinationId, Destinations};
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
@@ -48,17 +48,18 @@ impl Forwards {
         rename_part(&mut self.open, old, new);
     }
 
-    /// Whether a mirrored incident has, or may still have, this key at `receiver`.
+    /// Whether a mirrored incident has, or may still have, this key where an incident of Squelch at
+    /// `receiver` may be shown.
     pub(crate) fn holds(
         &self,
+        world: &World,
         incidents: &BTreeMap<IncidentId, Incident>,
-        destinations: &Destinations,
         receiver: &SmolStr,
         key: &SmolStr,
     ) -> bool {
         let unsettled = self.unsettled.iter().filter_map(|id| incidents.get(id));
         let mut held = unsettled.filter(|i| i.dedup_key == *key);
-        held.any(|i| destinations.get(i.group.0).receiver == *receiver)
+        held.any(|incident| incident.meets(world, Side::Ours, receiver))
     }
 }
 
@@ -279,8 +280,9 @@ impl Forwards {
         // Our own incident, or the last one of the sender's, may have the key still: a page under it would
         // be silent.
         let used = |text: &SmolStr| {
-            let ours = incidents.all.values().filter(|i| i.side != Side::Observed && i.dedup_key == *text);
-            ours.into_iter().any(|i| world.destinations.get(i.group.0).receiver == key.0)
+            let mut same =
+                incidents.all.values().filter(|i| i.side != Side::Observed && i.dedup_key == *text);
+            same.any(|incident| incident.meets(world, Side::Forwarded, &key.0))
         };
         let generation = (0..).find(|n| !used(&dedup_key(&said.text, *n))).unwrap_or(u32::MAX);
         let id = IncidentId(incidents.next_incident);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use smol_str::format_smolstr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::channel::Channel;
@@ -28,13 +28,13 @@ impl Pages {
         let again = generation > 0 || group.merged;
         let side = if destination.observes() { Side::Observed } else { Side::Ours };
         if side == Side::Ours {
-            // A key that was mirrored may be open: a page under it would be silent.
-            while self.forwards.holds(
-                &self.incidents.all,
-                &world.destinations,
-                &destination.receiver,
-                &dedup_key(&text, generation),
-            ) {
+            let receiver = &destination.receiver;
+            let held = |dedup_key: &SmolStr| {
+                // A key that was mirrored may be open too.
+                self.forwards.holds(world, &self.incidents.all, receiver, dedup_key)
+                    || self.incidents.holds_key(world, &key.1, receiver, dedup_key)
+            };
+            while held(&dedup_key(&text, generation)) {
                 generation += 1;
             }
         }

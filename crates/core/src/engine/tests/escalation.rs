@@ -10,7 +10,7 @@ use crate::model::{
     Cause, Duration, IncidentChange, Kind, Notification, Silence, SilenceRequest, Source, Timestamp,
     parse_matchers,
 };
-use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver};
+use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver, Route};
 
 const WITHIN: Duration = Duration::from_mins(10);
 
@@ -246,6 +246,72 @@ fn the_fallback_of_the_second_receiver_stands_in_for_it() {
     let last: Vec<_> = world.sent.iter().filter(|n| n.receiver == "last").collect();
     assert_eq!(last.iter().map(|n| n.at.since(START)).collect::<Vec<_>>(), [Duration::from_mins(15)]);
     assert_replays(&world);
+}
+
+/// Two routes with the same key take each alert, to `pd` and to `other`. The incident at `other` ends later.
+fn at_two_receivers(fallback: Option<&str>) -> World {
+    let mut policy = escalating(Noise::default());
+    let slow = Noise { resolve_hold: Duration::from_hours(1), ..Noise::default() };
+    policy.noise.insert("slow".into(), slow);
+    let other = IntegrationRef::new("pagerduty[2]", KnownBy::DedupKey);
+    policy.receivers.insert("other".into(), Receiver::new(vec![other]));
+    policy.receivers.get_mut("pd").unwrap().fallback = fallback.map(Into::into);
+    let child = Route { key: "{}/{}".into(), continue_: true, ..policy.routes[0].clone() };
+    let second = Route { receiver: "other".into(), noise: "slow".into(), ..child.clone() };
+    policy.routes[0].children = vec![1, 2];
+    policy.routes.extend([child, second]);
+    World::new(policy)
+}
+
+/// The keys that an integration shows as open, each with the number of its pages.
+fn open_at(world: &World, integration: &str) -> Vec<u32> {
+    let shown = world.pager.iter().filter(|((at, _), shown)| at == integration && shown.open);
+    shown.map(|(_, shown)| shown.interrupted).collect()
+}
+
+#[test]
+fn incidents_of_one_group_at_two_receivers_have_keys_of_their_own_at_a_third() {
+    let mut world = at_two_receivers(None);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    world.advance(Duration::from_mins(30));
+    assert_eq!(open_at(&world, "pagerduty[1]"), [1, 1], "both escalated");
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&set("1", "critical"), START, now)]);
+    world.advance(Duration::from_mins(30));
+    assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
+    world.advance(Duration::from_hours(1));
+    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_fallback_with_an_incident_of_its_own_for_the_group_keeps_it_open() {
+    let mut world = at_two_receivers(Some("other"));
+    world.unreachable = vec!["pagerduty[0]"];
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    assert_eq!(open_at(&world, "pagerduty[2]"), [1, 1]);
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&set("1", "critical"), START, now)]);
+    world.advance(Duration::from_mins(30));
+    assert_eq!(open_at(&world, "pagerduty[2]"), [1], "its own incident goes on");
+    world.advance(Duration::from_hours(1));
+    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    assert_replays(&world);
+}
+
+#[test]
+fn receivers_that_share_no_other_receiver_keep_the_key_of_alertmanager() {
+    let mut world = at_two_receivers(None);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "warning"), START)]);
+    let keys: Vec<_> = world.sent.iter().map(|n| (n.receiver.as_str(), n.generation)).collect();
+    assert_eq!(keys, [("pd", 0), ("other", 1)], "a critical alert may escalate to `lead` from both");
+    let mut policy = world.events_policy();
+    policy.severities.levels[0].escalate_to = None;
+    let mut world = World::new(policy);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "warning"), START)]);
+    let keys: Vec<_> = world.sent.iter().map(|n| (n.receiver.as_str(), n.generation)).collect();
+    assert_eq!(keys, [("pd", 0), ("other", 0)]);
+    assert_eq!(world.sent[0].dedup_key, world.sent[1].dedup_key);
 }
 
 /// Policies under which critical incidents escalate, in one variant to the fallback.
