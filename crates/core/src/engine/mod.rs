@@ -186,7 +186,7 @@ impl Engine {
                 Timer::ForgetSeries(destination, series) => {
                     self.pages.forget_series(&mut self.world, destination, series)
                 }
-                Timer::Update(id) => self.pages.incidents.update_due(id),
+                Timer::Update(id) => self.pages.incidents.update_due(&self.world, id),
                 Timer::ResolveHold(id) => self.pages.close(&mut self.world, id),
                 Timer::Repeat(id) => self.pages.repeat(&mut self.world, id),
                 Timer::Retry(id) => self.pages.incidents.pump(&mut self.world, id),

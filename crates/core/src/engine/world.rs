@@ -89,6 +89,12 @@ impl World {
         }
     }
 
+    /// Whether the pages of this group list an alert that takes this destination.
+    pub(crate) fn listed_in(&self, alert: AlertId, destination: DestinationId, key: &GroupKey) -> bool {
+        let own = || Some(self.group_key(destination, &self.alerts.alert(alert)?.labels));
+        *key == self.merged_key(destination) || own().as_ref() == Some(key)
+    }
+
     /// Whether an alert fires of which receivers are notified. A heartbeat never counts.
     pub(crate) fn really_fires(&self, alert: AlertId) -> bool {
         let known = self.alerts.alert(alert).filter(|a| a.firing());

@@ -3,11 +3,13 @@
 //! The next notification leaves only after the outcome of the previous one is known, so none overtakes
 //! another. All changes of the meantime go out as one: the pager converges to the truth.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::incidents::second::Second;
-use crate::model::{Duration, Kind, NotificationId, Outcome, Report, Timestamp};
+use crate::model::{AlertId, Duration, Kind, NotificationId, Outcome, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
 /// The incident's side of the matter.
@@ -79,7 +81,10 @@ pub(crate) struct Channel {
     pub(crate) closes_at: Option<(SmolStr, SmolStr)>,
     /// The message about the incident here, by the receiver's name for it.
     #[serde(default)]
-    message: Option<SmolStr>,
+    pub(crate) message: Option<SmolStr>,
+    /// Alerts of other incidents that its messages named as firing.
+    #[serde(default)]
+    pub(crate) borrowed: BTreeSet<AlertId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +148,7 @@ impl Channel {
             endpoint: integration.endpoint,
             closes_at: None,
             message: None,
+            borrowed: BTreeSet::new(),
         }
     }
 
@@ -246,11 +252,6 @@ impl Channel {
     /// The latest notification has become false, or may not be the last that arrived.
     pub(crate) fn owe(&mut self) {
         self.owes |= self.is_open();
-    }
-
-    /// The message about the incident here, by the receiver's name for it.
-    pub(crate) fn message(&self) -> Option<&SmolStr> {
-        self.message.as_ref()
     }
 
     /// Whether nothing more will ever be sent here.
@@ -504,16 +505,12 @@ mod tests {
         c.ended(NOW, &posted(1, "C1 1.5"));
         c.sent(NotificationId(2), Kind::Update, 2);
         c.ended(NOW, &report(2, Outcome::Accepted));
-        assert_eq!(
-            c.message().map(SmolStr::as_str),
-            Some("C1 1.5"),
-            "an update names none, and changed this one"
-        );
+        assert_eq!(c.message.as_deref(), Some("C1 1.5"), "an update names none, and changed this one");
         let same = IntegrationRef::new("slack[1]", KnownBy::Nothing);
         c.adopt(Some(&same));
-        assert!(c.message().is_some(), "another position, and the same place");
+        assert!(c.message.is_some(), "another position, and the same place");
         c.adopt(Some(&IntegrationRef { endpoint: 7, ..same }));
-        assert_eq!(c.message(), None);
+        assert_eq!(c.message, None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Incidents {
                 self.next_notification += 1;
                 channel.sent(notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
-                self.notify(world, (notification, kind), (id, &mut incident), channel);
+                self.notify(world, (notification, kind), (id, &incident), channel);
             }
             let tells = kind.is_some() || incident.is_over();
             let waits = channel.known_by == KnownBy::Group || wanted.waits;
@@ -135,12 +135,13 @@ impl Incidents {
         &mut self,
         world: &mut World,
         (number, kind): (NotificationId, Kind),
-        (id, incident): (IncidentId, &mut Incident),
-        channel: &Channel,
+        (id, incident): (IncidentId, &Incident),
+        channel: &mut Channel,
     ) {
         let group = channel.known_by == KnownBy::Group && kind == Kind::Update;
         if group && incident.is_over() && !self.shows_one_that_fires(world, id, incident, channel) {
-            incident.borrowed.extend(self.one_that_fires(world, incident, channel));
+            let borrowed = self.one_that_fires(world, incident, channel);
+            channel.borrowed.extend(borrowed);
         }
         let mut notification = self.render(world, (number, kind), (id, incident), channel);
         if let Some(second) = &channel.second {

@@ -12,7 +12,7 @@ use crate::engine::incidents::members::Members;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::internal::Internal;
 use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
-use crate::policy::{GROWTH_FROM, Noise, ROLLS_FOR};
+use crate::policy::{GROWTH_FROM, KnownBy, Noise, ROLLS_FOR};
 
 /// The number of an incident. It is unique for the life of the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -64,9 +64,6 @@ pub(crate) struct Incident {
     /// Why it closes, if not because its alerts resolved.
     pub(crate) closing: Option<Box<Cause>>,
     pub(crate) channels: Vec<Channel>,
-    /// Alerts of other incidents of its group that its messages named as firing when its own no longer did.
-    #[serde(default)]
-    pub(crate) borrowed: BTreeSet<AlertId>,
     /// The number of its alerts that were left out because there were too many. They were over, and
     /// notified as over.
     #[serde(default)]
@@ -167,7 +164,6 @@ impl Incident {
             supersedes: None,
             closing: None,
             channels,
-            borrowed: BTreeSet::new(),
             shed: 0,
             owes: false,
             contradicted: false,
@@ -215,9 +211,10 @@ impl Incident {
         self.members.highest().map_or(self.level, usize::from).min(levels - 1)
     }
 
-    /// The alerts that its messages name.
-    pub(crate) fn tells_of(&self) -> impl Iterator<Item = AlertId> {
-        self.members.listed().map(|(alert, _)| alert).chain(self.borrowed.iter().copied())
+    /// The alerts that its messages at a channel name. `None` is an integration without a channel.
+    pub(crate) fn tells_of(&self, channel: Option<&Channel>) -> impl Iterator<Item = AlertId> {
+        let borrowed = channel.into_iter().flat_map(|channel| &channel.borrowed);
+        self.members.listed().map(|(alert, _)| alert).chain(borrowed.copied())
     }
 
     /// Whether alerts may join it.
@@ -240,12 +237,15 @@ impl Incident {
         self.channels.iter().any(Channel::takes_updates)
     }
 
-    /// Issues a new version. It goes to every channel if `repeat`.
+    /// Issues a new version. It goes to every channel if `repeat`. A version that every channel gets also
+    /// says all that the incident owes.
     pub(crate) fn issue(&mut self, now: Timestamp, cause: Cause, repeat: bool) {
         self.version += 1;
         if repeat {
             self.repeat = self.version;
         }
+        let misses = |c: &Channel| c.known_by == KnownBy::Group && !c.is_gone() && !c.takes_updates();
+        self.owes &= !repeat && self.channels.iter().any(misses);
         self.issued_at = now;
         *self.cause = cause;
         self.members.note();

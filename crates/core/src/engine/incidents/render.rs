@@ -67,7 +67,7 @@ impl Incidents {
             beside: self.beside(world, id, incident, channel),
             truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
-            message: channel.message().cloned(),
+            message: channel.message.clone(),
             cause: (*incident.cause).clone(),
         }
     }
@@ -80,7 +80,7 @@ impl Incidents {
         incident: &Incident,
         channel: &Channel,
     ) -> Vec<AlertView> {
-        let wanted = incident.borrowed.iter().filter(|_| channel.known_by == KnownBy::Group);
+        let wanted = channel.borrowed.iter().filter(|_| channel.known_by == KnownBy::Group);
         let view = |alert: &AlertId| {
             let known = world.alerts.alert(*alert)?;
             let own = incident.members.contains_key(alert);

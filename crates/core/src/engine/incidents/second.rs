@@ -137,15 +137,18 @@ impl Incidents {
     }
 
     /// The time is over in which a person should have acknowledged an incident: its second receiver is
-    /// notified too. While all that fires in it is muted, no person is wanted, so its time begins anew.
+    /// notified too. While all that fires in it is muted or attended, no person is wanted, so its time
+    /// begins anew.
     pub(crate) fn escalate(&mut self, world: &mut World, id: IncidentId) {
-        let muted = self.is_muted(world, id);
-        let Some(incident) = self.all.get_mut(&id) else { return };
+        let Some(incident) = self.all.get(&id) else { return };
         let due = incident.escalation(world).filter(|escalation| escalation.at <= world.now);
-        if muted && due.is_some() {
+        let idle = |due: &Escalation| self.is_muted(world, id) || self.is_attended(world, id, &due.to);
+        let idle = due.as_ref().is_some_and(idle);
+        let Some(incident) = self.all.get_mut(&id) else { return };
+        if idle {
             incident.respond_from = Some(world.now);
         }
-        let Some(Escalation { within, to, .. }) = due.filter(|_| !muted) else {
+        let Some(Escalation { within, to, .. }) = due.filter(|_| !idle) else {
             return incident.watch_response(world, id);
         };
         let change = IncidentChange::Escalated { to: to.clone(), within };
@@ -155,6 +158,23 @@ impl Incidents {
         self.bring_in(world, id, vec![second]);
         self.watch_page(world, id, &to);
         self.pump(world, id);
+    }
+
+    /// Whether each alert that fires in an incident also fires in another one. A person has acknowledged
+    /// that one, or the receiver `to` is notified of it.
+    fn is_attended(&self, world: &World, id: IncidentId, to: &SmolStr) -> bool {
+        let Some(incident) = self.all.get(&id).filter(|i| i.internal.is_none()) else { return false };
+        let attends = |other: &Incident| {
+            let home = &world.destinations.get(other.group.0).receiver;
+            let mut there = other.channels.iter().filter(|c| !c.is_gone() && c.receiver(home) == to);
+            other.acknowledged.is_some() || there.any(|c| c.was_opened() || !c.was_refused())
+        };
+        let attended = |alert| {
+            let others = world.alerts.states_of(alert).filter_map(|(_, state)| state.notified_in());
+            let others = others.filter(|other| *other != id).filter_map(|other| self.all.get(&other));
+            others.filter(|other| other.side == Side::Ours && !other.is_over()).any(attends)
+        };
+        incident.members.that_fire(true).all(|(alert, _)| attended(*alert))
     }
 
     /// The incidents that are to escalate.

@@ -77,21 +77,36 @@ impl Incidents {
         let ids = self.kin.entry(labels.clone()).or_default();
         ids.insert(id);
         if ids.len() > WAITING {
-            let oldest = ids.iter().copied().find(|id| {
-                let incident = self.all.get(id);
-                incident.is_some_and(|i| i.is_over() && !i.ends_alone)
-            });
-            if let Some(incident) = oldest.and_then(|id| self.all.get_mut(&id)) {
-                incident.ends_alone = true;
-                // Its end does not name those of its alerts that fire. The newest incident names them until
-                // they resolve.
-                let named: Vec<AlertId> = incident.tells_of().collect();
-                let firing = named.into_iter().filter(|alert| world.really_fires(*alert));
-                self.all.entry(id).and_modify(|newest| newest.borrowed.extend(firing));
+            let home = |incident: &Incident| &world.destinations.get(incident.group.0).receiver;
+            let here = self.all.get(&id).map(home);
+            let mine = ids.iter().filter_map(|id| Some((*id, self.all.get(id)?)));
+            let mine: Vec<_> = mine.filter(|(_, incident)| Some(home(incident)) == here).collect();
+            let mut waiting = mine.iter().filter(|(_, i)| i.is_over() && !i.ends_alone);
+            let oldest = waiting.next().filter(|_| mine.len() > WAITING).map(|(id, _)| *id);
+            if let Some(oldest) = oldest {
+                self.end_alone(world, oldest, id);
             }
             self.touched.extend(oldest);
         }
         self.group_changed(&labels);
+    }
+
+    /// The end of the oldest incident of a group waits no longer. It does not name those of its alerts that
+    /// fire. The newest incident names them until they resolve, where both are shown.
+    fn end_alone(&mut self, world: &World, oldest: IncidentId, newest: IncidentId) {
+        let Some(incident) = self.all.get_mut(&oldest) else { return };
+        incident.ends_alone = true;
+        let Some(mut next) = self.all.remove(&newest) else { return };
+        let mut channels = std::mem::take(&mut next.channels);
+        for channel in channels.iter_mut().filter(|channel| channel.known_by == KnownBy::Group) {
+            let Some(incident) = self.all.get(&oldest) else { continue };
+            let there = channel_at(world, incident, spot_of(world, &next, channel));
+            let named = there.into_iter().flat_map(|there| incident.tells_of(Some(there)));
+            let firing: Vec<AlertId> = named.filter(|alert| world.really_fires(*alert)).collect();
+            channel.borrowed.extend(firing);
+        }
+        next.channels = channels;
+        self.all.insert(newest, next);
     }
 
     /// An incident is gone.
@@ -163,9 +178,11 @@ impl Incidents {
     }
 
     /// An update of an incident is due. Changes that had to wait go with it.
-    pub(crate) fn update_due(&mut self, id: IncidentId) {
+    pub(crate) fn update_due(&mut self, world: &World, id: IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };
         if std::mem::take(&mut incident.owes) {
+            // The next update keeps its distance from this one.
+            incident.issued_at = world.now;
             incident.channels.iter_mut().filter(|c| c.known_by == KnownBy::Group).for_each(Channel::owe);
         }
         self.touched.insert(id);
@@ -291,7 +308,9 @@ impl Incidents {
         let at = spot_of(world, incident, channel);
         let waits = incident.internal.is_none() && !incident.ends_alone && channel.takes_resolves();
         waits
-            && incident.tells_of().any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
+            && incident
+                .tells_of(Some(channel))
+                .any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
     }
 
     /// Whether a message lists any alert.
@@ -324,9 +343,10 @@ impl Incidents {
             }
         }
         let over = self.group_at(world, &incident.group.1, at).filter(|(_, other)| other.is_over());
-        let over = over.filter(|(other, _)| *other != id).chain([(id, incident)]);
-        for (_, other) in over {
-            if other.tells_of().any(|alert| self.elsewhere(world, alert, id, at) != Elsewhere::No) {
+        let over = over.filter(|(other, _)| *other != id);
+        let over = over.map(|(_, other)| (other, channel_at(world, other, at)));
+        for (other, channel) in over.chain([(incident, Some(channel))]) {
+            if other.tells_of(channel).any(|alert| self.elsewhere(world, alert, id, at) != Elsewhere::No) {
                 return Stand::Fires;
             }
         }
@@ -347,7 +367,7 @@ impl Incidents {
         };
         let alive = self.group_at(world, &incident.group.1, at).filter(|(_, other)| !other.is_over());
         let over = self.group_at(world, &incident.group.1, at).filter(|(_, other)| other.is_over());
-        let mut over = over.flat_map(|(_, other)| other.tells_of().collect::<Vec<_>>());
+        let mut over = over.flat_map(|(_, other)| other.tells_of(channel_at(world, other, at)));
         let unnotified = |alert: &AlertId| self.elsewhere(world, *alert, IncidentId(0), at) != Elsewhere::No;
         alive.filter(|(_, other)| other.fires()).find_map(firing).or_else(|| over.find(unnotified))
     }
@@ -368,7 +388,7 @@ impl Incidents {
             Elsewhere::Notified(_) => incident.is_over().then_some((alert, true)),
             Elsewhere::No => None,
         };
-        let unsaid: Vec<_> = incident.tells_of().filter(fires_not).filter_map(unsaid).collect();
+        let unsaid: Vec<_> = incident.tells_of(Some(channel)).filter(fires_not).filter_map(unsaid).collect();
         for (alert, said_to_fire) in unsaid {
             self.unsaid.entry(alert).or_default().insert((id, said_to_fire));
         }

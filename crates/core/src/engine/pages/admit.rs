@@ -40,6 +40,7 @@ impl Pages {
             }
             State::Idle | State::Muted(_) | State::Notified { .. } => {}
         }
+        self.leave_ended(world, alert, destination);
         let withheld = std::mem::take(&mut world.state(alert, destination).waiting);
         if withheld > 0 {
             let flapping = flapping_cause(world, alert, destination);
@@ -47,6 +48,19 @@ impl Pages {
         }
         let basis = Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis };
         self.suppress_by(world, alert, destination, count, (cause, release), basis);
+    }
+
+    /// An alert recovered while it waited, and is muted now that it fires again. No page lists it.
+    fn leave_ended(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
+        for key in [world.group_key(destination, &labels), world.merged_key(destination)] {
+            let Some(group) = self.groups.get_mut(&key) else { continue };
+            let (count, was_due) = group.take_ended(alert);
+            if was_due.is_some() {
+                self.wait_anew(world, &key);
+            }
+            self.never_paged(world, alert, destination, count, 0);
+        }
     }
 
     /// A muted alert resolves. It returns whether no receiver was notified of it, so that nothing is left

@@ -86,23 +86,24 @@ impl Digests {
         rename_part(&mut self.refused, old, new);
     }
 
-    /// The period of `receiver`. If one begins, it lasts for `every`, and the call also returns the time of
-    /// its end.
+    /// The period of `receiver`. It ends after `every` at the latest, even if another profile began it. If
+    /// that is new, the call also returns the time of its end.
     fn period(
         &mut self,
         now: Timestamp,
         receiver: &SmolStr,
         every: Duration,
     ) -> (&mut Period, Option<Timestamp>) {
-        let begins = !self.periods.contains_key(receiver);
         let due = now + every;
+        let ends = self.periods.get(receiver).is_none_or(|period| due < period.due);
         let period = self.periods.entry(receiver.clone()).or_insert_with(|| Period {
             since: now,
             due,
             held: BTreeMap::new(),
             beyond: BTreeMap::new(),
         });
-        (period, begins.then_some(due))
+        period.due = period.due.min(due);
+        (period, ends.then_some(due))
     }
 
     /// Until when an alert must be known, so that a digest can say how it stands.
@@ -463,8 +464,10 @@ mod tests {
         for (n, name) in ["A", "B", "C", "D", "D"].iter().enumerate() {
             period.hold(AlertId(n as u128), name, Reason::Usual, 2 + n as u64 % 2);
         }
-        let (period, begins) = digests.period(at(60), &"pd".into(), Duration::from_mins(1));
-        assert_eq!(begins, None, "a period goes on as it began");
+        let (_, ends) = digests.period(at(60), &"pd".into(), Duration::from_hours(12));
+        assert_eq!(ends, Some(at(43_260)), "a shorter period of another profile");
+        let (period, ends) = digests.period(at(61), &"pd".into(), day);
+        assert_eq!(ends, None, "a period goes on as it began");
         assert_eq!(
             period.cause(at(86_400), &BTreeMap::from([("Job".into(), 2)])),
             Cause::Digest {

@@ -72,7 +72,8 @@ impl Pages {
     }
 
     /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in it
-    /// yet. An alert that waits elsewhere on another destination goes on to wait there.
+    /// yet. An alert that waits elsewhere on another destination goes on to wait there. One that recovered
+    /// and fires again is held no longer than this page.
     pub(crate) fn enter(
         &mut self,
         world: &mut World,
@@ -83,7 +84,17 @@ impl Pages {
     ) {
         let now = world.now;
         let mut flaps = None;
+        let (mut recovered, mut held) = (recovered, 0);
         for destination in world.taken_destinations(alert) {
+            let again = recovered && world.listed_in(alert, destination, from);
+            let state = world.state(alert, destination);
+            if again && state.end_hold() {
+                held += std::mem::take(&mut state.waiting);
+                state.gather(from.clone());
+                recovered = false;
+                world.timers.clear(&Timer::Hold(destination, alert));
+                world.gauges(destination).held -= 1;
+            }
             let state = world.state(alert, destination);
             if !recovered && state.waits_in() == Some(from) {
                 state.notify(id);
@@ -95,6 +106,9 @@ impl Pages {
         let level = world.level_of(alert);
         self.incidents.bound_members(world, id);
         let Some(incident) = self.incidents.all.get_mut(&id) else { return };
+        if held > 0 {
+            incident.waiting.push((alert, held));
+        }
         if let Some(known) = world.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
@@ -117,14 +131,11 @@ impl Pages {
                 let destinations = world.taken_destinations(alert).into_iter();
                 let here =
                     |t: &crate::engine::AlertState| t.notified_in() == Some(old) && t.muted().is_none();
-                let labels = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
                 let mut destinations: Vec<_> = destinations
                     .filter(|destination| world.alerts.state(alert, *destination).is_some_and(here))
                     .collect();
                 // The incident of a merged page is older for each of its groups, and has alerts of others.
-                destinations.retain(|destination| {
-                    *key == world.merged_key(*destination) || *key == world.group_key(*destination, &labels)
-                });
+                destinations.retain(|destination| world.listed_in(alert, *destination, key));
                 if destinations.is_empty() {
                     continue;
                 }

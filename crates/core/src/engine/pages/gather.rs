@@ -244,10 +244,7 @@ impl Pages {
                 cause: Arc::new(Cause::SeriesHold),
             });
         }
-        match group.pending.iter().map(|p| p.due).min() {
-            Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
-            None => world.timers.clear(&Timer::GroupWait(key.clone())),
-        }
+        self.wait_anew(world, key);
         let mut fired = pending.count;
         if pending.wait == Wait::Merged {
             self.suppress(world, alert, destination, std::mem::take(&mut fired), Cause::RateLimited, None);
@@ -270,12 +267,18 @@ impl Pages {
             return 0;
         };
         let pending = group.pending.remove(index);
-        match group.pending.iter().map(|p| p.due).min() {
+        self.wait_anew(world, key);
+        pending.count
+    }
+
+    /// Alerts left the next page of a group: it leaves when the first of the others is due.
+    pub(crate) fn wait_anew(&mut self, world: &mut World, key: &GroupKey) {
+        let due = self.groups.get(key).and_then(|group| group.pending.iter().map(|p| p.due).min());
+        match due {
             Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
             None => world.timers.clear(&Timer::GroupWait(key.clone())),
         }
         self.forget_group_later(world, key);
-        pending.count
     }
 
     /// Forgets withheld alerts that have resolved and are too old for the next page.

@@ -249,6 +249,7 @@ fn the_fallback_of_the_second_receiver_stands_in_for_it() {
 }
 
 /// Two routes with the same key take each alert, to `pd` and to `other`. The incident at `other` ends later.
+/// Alerts of instance 2 take the second route only.
 fn at_two_receivers(fallback: Option<&str>) -> World {
     let mut policy = escalating(Noise::default());
     let slow = Noise { resolve_hold: Duration::from_hours(1), ..Noise::default() };
@@ -258,6 +259,7 @@ fn at_two_receivers(fallback: Option<&str>) -> World {
     policy.receivers.get_mut("pd").unwrap().fallback = fallback.map(Into::into);
     let child = Route { key: "{}/{}".into(), continue_: true, ..policy.routes[0].clone() };
     let second = Route { receiver: "other".into(), noise: "slow".into(), ..child.clone() };
+    let child = Route { matchers: parse_matchers("instance!=2").unwrap(), ..child };
     policy.routes[0].children = vec![1, 2];
     policy.routes.extend([child, second]);
     World::new(policy)
@@ -272,15 +274,58 @@ fn open_at(world: &World, integration: &str) -> Vec<u32> {
 #[test]
 fn incidents_of_one_group_at_two_receivers_have_keys_of_their_own_at_a_third() {
     let mut world = at_two_receivers(None);
-    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    let both = ["1", "2"].map(|instance| firing(&set(instance, "critical"), START));
+    world.say(Source::Alertmanager, "a", both.to_vec());
     world.advance(Duration::from_mins(30));
     assert_eq!(open_at(&world, "pagerduty[1]"), [1, 1], "both escalated");
-    let now = world.now;
-    world.say(Source::Alertmanager, "a", vec![resolved(&set("1", "critical"), START, now)]);
-    world.advance(Duration::from_mins(30));
-    assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
+    for instance in ["1", "2"] {
+        let now = world.now;
+        world.say(Source::Alertmanager, "a", vec![resolved(&set(instance, "critical"), START, now)]);
+        world.advance(Duration::from_mins(30));
+        assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
+    }
     world.advance(Duration::from_hours(1));
     assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_second_receiver_that_knows_all_alerts_of_an_incident_is_not_paged_for_it() {
+    let mut world = at_two_receivers(None);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    world.advance(Duration::from_mins(30));
+    assert_eq!(told(&world), [(Kind::Page, 600)], "one of the two incidents escalated");
+    // An alert that the second receiver does not know is a reason.
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&set("2", "critical"), now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(open_at(&world, "pagerduty[1]"), [1, 1]);
+    assert_replays(&world);
+}
+
+#[test]
+fn a_second_receiver_that_refuses_the_page_of_one_incident_gets_that_of_the_other() {
+    let mut world = at_two_receivers(None);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    world.advance(Duration::from_secs(599));
+    world.answers = Answers::Reject;
+    world.advance(Duration::from_secs(1));
+    world.answers = Answers::Accept;
+    world.unreachable = vec!["pagerduty[0]"];
+    world.advance(WITHIN);
+    assert!(!open_at(&world, "pagerduty[1]").is_empty(), "{:?}", world.pager);
+}
+
+#[test]
+fn an_acknowledgement_counts_for_the_other_incidents_of_the_same_alerts() {
+    let mut world = at_two_receivers(None);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "critical"), START)]);
+    acknowledge(&mut world, "other", Some("ada"));
+    world.advance(Duration::from_hours(1));
+    assert_eq!(told(&world), [], "a person works on the alert that both have");
+    acknowledge(&mut world, "other", None);
+    world.advance(WITHIN);
+    assert_eq!(told(&world).len(), 1);
     assert_replays(&world);
 }
 
