@@ -20,6 +20,7 @@ mod incidents;
 mod meter;
 mod noise;
 mod on_call;
+mod pages;
 mod query;
 mod report;
 mod review;
@@ -44,6 +45,7 @@ pub use noise::{
     line_to_ignore, unknown_severities,
 };
 pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
+pub use pages::{SentPage, of_them};
 pub use query::{MAX_LIMIT, Page, Query};
 pub use report::{Compared, PRICED, change, sparkline};
 pub use review::{AroundEntry, NamedReview, Review};

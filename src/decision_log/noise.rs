@@ -29,8 +29,14 @@ pub struct NoiseEntry {
     pub counted_since: Option<Timestamp>,
     /// Observations that came in.
     pub came: u64,
-    /// Pages that went out.
+    /// Pages that went out: of incidents, of those about Squelch itself, and to second receivers.
     pub pages: u64,
+    /// Pages of incidents about Squelch itself.
+    #[serde(default)]
+    pub internal_pages: u64,
+    /// Pages that went to a second receiver: escalations and fallbacks.
+    #[serde(default)]
+    pub second_pages: u64,
     /// The share of observations that interrupted no person, rounded down. Missing if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_percent: Option<u64>,
@@ -110,6 +116,9 @@ pub struct TrendEntry {
     /// When it begins.
     #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
+    /// Pages that went out in it.
+    #[serde(default)]
+    pub pages: u64,
     /// People's answers to the pages of this step.
     pub answers: AnswersEntry,
 }
@@ -183,6 +192,9 @@ pub struct FateEntry {
 pub struct ObservedEntry {
     /// Observations that came in.
     pub came: u64,
+    /// Pages that went out as the sender sent them.
+    #[serde(default)]
+    pub sent: u64,
     /// Pages that would have gone out.
     pub pages: u64,
     /// The share of observations that would have interrupted no person, rounded down.
@@ -213,7 +225,7 @@ pub struct NameEntry {
     pub alertname: String,
     /// Observations that came in.
     pub came: u64,
-    /// Pages that went out.
+    /// Pages that went out of the incidents that its alerts opened.
     pub pages: u64,
     /// Observations that flap damping kept back.
     pub flaps: u64,
@@ -229,7 +241,7 @@ pub struct NameEntry {
     /// Pages of the period before. Missing as that one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pages_before: Option<u64>,
-    /// Incidents that paged, by the steps of the trend.
+    /// Pages that went out, by the steps of the trend.
     pub trend: Vec<u64>,
 }
 
@@ -304,6 +316,7 @@ impl NoiseEntry {
         let (fates, observed) = (fates_of(&tally.by_fate), &tally.observed);
         let observed = removed(observed.came, observed.pages).map(|removed_percent| ObservedEntry {
             came: observed.came,
+            sent: observed.sent,
             pages: observed.pages,
             removed_percent,
             fates: fates_of(&observed.by_fate),
@@ -323,11 +336,13 @@ impl NoiseEntry {
             fires: name.fires,
             answers: AnswersEntry::of(tally.incidents_of(alertname)),
             pages_before: before.map(|before| before.names.get(alertname).map_or(0, |name| name.pages)),
-            trend: by_step(&steps, tally.incidents_of(alertname).map(|one| one.opened_at)),
+            trend: by_step(&steps, tally.pages_of(alertname)),
         });
         let ends = steps.iter().skip(1).copied().chain([tally.to]);
-        let trend = steps.iter().zip(ends).map(|(start, end)| TrendEntry {
+        let pages = by_step(&steps, tally.sent.iter().map(|page| page.at));
+        let trend = steps.iter().zip(ends).zip(pages).map(|((start, end), pages)| TrendEntry {
             start: *start,
+            pages,
             answers: AnswersEntry::of(
                 tally.incidents.iter().filter(|one| (*start..end).contains(&one.opened_at)),
             ),
@@ -348,7 +363,9 @@ impl NoiseEntry {
             counted_since: tally.cut_at,
             came: tally.came,
             pages: tally.pages,
-            removed_percent: removed(tally.came, tally.pages),
+            internal_pages: tally.internal_pages,
+            second_pages: tally.second_pages,
+            removed_percent: tally.removed(),
             fires: tally.fires(),
             answers: AnswersEntry::of(&tally.incidents),
             previous: before.map(PeriodEntry::of),
@@ -383,7 +400,7 @@ impl PeriodEntry {
             counted_since: tally.cut_at.max(tally.kept_since),
             came: tally.came,
             pages: tally.pages,
-            removed_percent: removed(tally.came, tally.pages),
+            removed_percent: tally.removed(),
             fires: tally.fires(),
             answers: AnswersEntry::of(&tally.incidents),
         }

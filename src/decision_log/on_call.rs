@@ -6,7 +6,7 @@ use jiff::ToSpan;
 use jiff::civil::Weekday;
 use serde::{Deserialize, Serialize};
 
-use super::incidents::Load;
+use super::pages::{self, SentPage};
 use super::{DecisionLogError, Reader};
 use crate::config::OnCall;
 use crate::model::{Duration, Timestamp};
@@ -15,8 +15,6 @@ use crate::model::{Duration, Timestamp};
 pub const BUDGET: u64 = 2;
 /// Operational work should take at most this share of the time, in percent, after Google's SRE book.
 pub const TOIL_LINE: u64 = 50;
-/// So many incidents are read, the newest.
-const MOST: usize = 20_000;
 /// The report looks back so far at most.
 pub const LONGEST: Duration = Duration::from_hours(400 * 24);
 
@@ -41,6 +39,11 @@ pub struct OnCallEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub counted_since: Option<Timestamp>,
+    /// The time of the first decision, if Squelch has none from the beginning of the time. Shifts and weeks
+    /// before it do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub known_since: Option<Timestamp>,
     /// By receiver, the busiest first.
     pub receivers: Vec<ReceiverLoadEntry>,
 }
@@ -52,10 +55,18 @@ pub struct OnCallEntry {
 pub struct ReceiverLoadEntry {
     /// The receiver.
     pub receiver: String,
-    /// Incidents that paged.
+    /// Incidents that paged it, also as a second receiver: by escalation, or as a fallback.
     pub incidents: u64,
-    /// Incidents that paged in the period of the same length before.
-    pub incidents_before: u64,
+    /// Incidents among them that are about Squelch itself.
+    #[serde(default)]
+    pub internal: u64,
+    /// Incidents among them that paged it as a second receiver.
+    #[serde(default)]
+    pub second: u64,
+    /// Incidents that paged it in the period of the same length before. Missing if Squelch does not know all
+    /// of that period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incidents_before: Option<u64>,
     /// Incidents that paged from 22 to 6.
     pub nights: u64,
     /// Incidents that paged on a Saturday or a Sunday.
@@ -123,25 +134,37 @@ impl Reader {
         until: Timestamp,
     ) -> Result<OnCallEntry, DecisionLogError> {
         let length = until.since(since);
-        let incidents = self.with(|conn| super::incidents::between(conn, since - length, until, MOST))?;
-        let cut = (incidents.len() >= MOST).then(|| incidents.last().map(|last| last.opened_at)).flatten();
-        Ok(OnCallEntry { counted_since: cut, ..load(on_call, &incidents, since, until) })
+        let (pages, known) =
+            self.with(|conn| Ok((pages::read(conn, since - length, until)?, pages::known_since(conn)?)))?;
+        Ok(OnCallEntry { counted_since: pages.cut_at, ..load(on_call, &pages.all, known, since, until) })
     }
 }
 
-/// Counts these incidents.
-fn load(on_call: &OnCall, incidents: &[Load], since: Timestamp, until: Timestamp) -> OnCallEntry {
-    let shifts = shifts(on_call, since, until);
-    let mut by_receiver: BTreeMap<&str, Vec<&Load>> = BTreeMap::new();
-    for incident in incidents.iter().filter(|incident| !incident.observed) {
-        by_receiver.entry(&incident.receiver).or_default().push(incident);
+/// Counts these pages. Squelch has decisions since `known`.
+fn load(
+    on_call: &OnCall,
+    pages: &[SentPage],
+    known: Option<Timestamp>,
+    since: Timestamp,
+    until: Timestamp,
+) -> OnCallEntry {
+    let before = since - until.since(since);
+    let known_since = known.filter(|known| (since..until).contains(known));
+    let from = known_since.unwrap_or(since);
+    let shifts = shifts(on_call, from, until);
+    let mut by_receiver: BTreeMap<&str, Vec<&SentPage>> = BTreeMap::new();
+    for page in pages {
+        by_receiver.entry(&page.receiver).or_default().push(page);
     }
     let each = by_receiver.into_iter().map(|(receiver, all)| {
-        let entry = of_receiver(on_call, &shifts, &all, since, until);
-        ReceiverLoadEntry { receiver: receiver.to_owned(), ..entry }
+        let entry = of_receiver(on_call, &shifts, &all, from, until);
+        let incidents_before = known
+            .filter(|known| *known <= before)
+            .map(|_| all.iter().filter(|page| (before..since).contains(&page.at)).count() as u64);
+        ReceiverLoadEntry { receiver: receiver.to_owned(), incidents_before, ..entry }
     });
     let mut receivers: Vec<ReceiverLoadEntry> =
-        each.filter(|load| load.incidents + load.incidents_before > 0).collect();
+        each.filter(|load| load.incidents + load.incidents_before.unwrap_or(0) > 0).collect();
     receivers.sort_by(|a, b| (b.incidents, &a.receiver).cmp(&(a.incidents, &b.receiver)));
     OnCallEntry {
         since,
@@ -150,6 +173,7 @@ fn load(on_call: &OnCall, incidents: &[Load], since: Timestamp, until: Timestamp
         budget: BUDGET,
         toil_line_percent: TOIL_LINE,
         counted_since: None,
+        known_since,
         receivers,
     }
 }
@@ -157,13 +181,12 @@ fn load(on_call: &OnCall, incidents: &[Load], since: Timestamp, until: Timestamp
 fn of_receiver(
     on_call: &OnCall,
     shifts: &[(Timestamp, Timestamp)],
-    all: &[&Load],
+    all: &[&SentPage],
     since: Timestamp,
     until: Timestamp,
 ) -> ReceiverLoadEntry {
-    let within = |from: Timestamp, to: Timestamp| {
-        all.iter().filter(move |incident| (from..to).contains(&incident.opened_at))
-    };
+    let within =
+        |from: Timestamp, to: Timestamp| all.iter().filter(move |page| (from..to).contains(&page.at));
     let count = |from, to| within(from, to).count() as u64;
     let shifts: Vec<ShiftEntry> = shifts
         .iter()
@@ -172,7 +195,7 @@ fn of_receiver(
             ShiftEntry { start: *start, end: *end, incidents }
         })
         .collect();
-    let local = |incident: &Load| on_call.location.civil(incident.opened_at);
+    let local = |page: &SentPage| on_call.location.civil(page.at);
     let weekend = |day: Weekday| matches!(day, Weekday::Saturday | Weekday::Sunday);
     let incidents = count(since, until);
     let acknowledged = within(since, until).filter(|one| one.acknowledged).count() as u64;
@@ -189,7 +212,9 @@ fn of_receiver(
     ReceiverLoadEntry {
         receiver: String::new(),
         incidents,
-        incidents_before: count(since - until.since(since), since),
+        internal: within(since, until).filter(|one| one.internal).count() as u64,
+        second: within(since, until).filter(|one| one.second).count() as u64,
+        incidents_before: None,
         nights: within(since, until).filter(|one| super::is_night(local(one).hour().into())).count() as u64,
         weekends: within(since, until).filter(|one| weekend(local(one).weekday())).count() as u64,
         most_in_a_shift: shifts.iter().map(|shift| shift.incidents).max().unwrap_or(0),
@@ -205,10 +230,10 @@ fn of_receiver(
 }
 
 /// The share of a time in which at least one incident was open, in percent.
-fn open_share(all: &[&Load], from: Timestamp, to: Timestamp) -> u64 {
+fn open_share(all: &[&SentPage], from: Timestamp, to: Timestamp) -> u64 {
     let spans: BTreeSet<(Timestamp, Timestamp)> = all
         .iter()
-        .map(|one| (one.opened_at.max(from), one.closed_at.unwrap_or(to).min(to)))
+        .map(|one| (one.at.max(from), one.closed_at.unwrap_or(to).min(to)))
         .filter(|(start, end)| start < end)
         .collect();
     let (mut open, mut reached) = (0, from);
@@ -257,16 +282,10 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
-    fn incident(opened: &str, minutes: u64) -> Load {
-        let opened_at = at(opened);
-        Load {
-            receiver: "pager".into(),
-            observed: false,
-            opened_at,
-            acknowledged: false,
-            closed_at: Some(opened_at + Duration::from_mins(minutes)),
-            useful: None,
-        }
+    fn page(sent: &str, minutes: u64) -> SentPage {
+        let sent = at(sent);
+        let closed_at = Some(sent + Duration::from_mins(minutes));
+        SentPage { closed_at, ..pages::tests::page(sent, "pager") }
     }
 
     fn zurich() -> OnCall {
@@ -287,20 +306,23 @@ mod tests {
     fn counts_by_shift_night_and_weekend() {
         let mut incidents = vec![
             // Wednesday 2026-11-25, 23:30 in Zurich: one shift, at night.
-            incident("2026-11-25T22:30:00Z", 60),
-            incident("2026-11-25T22:40:00Z", 10),
-            incident("2026-11-26T02:00:00Z", 60),
+            page("2026-11-25T22:30:00Z", 60),
+            page("2026-11-25T22:40:00Z", 10),
+            page("2026-11-26T02:00:00Z", 60),
             // Saturday, by day.
-            incident("2026-11-28T10:00:00Z", 60),
+            page("2026-11-28T10:00:00Z", 60),
             // The week before.
-            incident("2026-11-18T10:00:00Z", 60),
+            page("2026-11-18T10:00:00Z", 60),
         ];
         incidents[0].acknowledged = true;
         (incidents[0].useful, incidents[1].useful) = (Some(true), Some(false));
-        incidents.push(Load { observed: true, ..incident("2026-11-26T10:00:00Z", 60) });
-        let all = load(&zurich(), &incidents, at("2026-11-23T07:00:00Z"), at("2026-11-30T07:00:00Z"));
+        (incidents[1].second, incidents[2].internal) = (true, true);
+        let known = Some(at("2026-11-01T00:00:00Z"));
+        let all = load(&zurich(), &incidents, known, at("2026-11-23T07:00:00Z"), at("2026-11-30T07:00:00Z"));
+        assert_eq!(all.known_since, None);
         let [pager] = &all.receivers[..] else { panic!("{all:?}") };
-        assert_eq!((pager.incidents, pager.incidents_before), (4, 1));
+        assert_eq!((pager.incidents, pager.incidents_before), (4, Some(1)));
+        assert_eq!((pager.second, pager.internal), (1, 1));
         assert_eq!((pager.nights, pager.weekends), (3, 1));
         assert_eq!((pager.shifts.len(), pager.most_in_a_shift, pager.shifts_over_budget), (14, 3, 1));
         assert_eq!(pager.budget_burned_percent, 14);
@@ -310,8 +332,21 @@ mod tests {
     }
 
     #[test]
+    fn shifts_before_the_first_decision_do_not_dilute() {
+        let known = at("2026-11-29T07:30:00Z");
+        let pages = [page("2026-11-29T08:00:00Z", 60), page("2026-11-29T09:00:00Z", 60)];
+        let (since, until) = (at("2026-11-02T07:00:00Z"), at("2026-11-30T07:00:00Z"));
+        let all = load(&zurich(), &pages, Some(known), since, until);
+        let [pager] = &all.receivers[..] else { panic!("{all:?}") };
+        assert_eq!((all.known_since, pager.incidents_before), (Some(known), None));
+        assert_eq!((pager.shifts.len(), pager.budget_burned_percent, pager.weeks.len()), (2, 50, 1));
+        // Two hours of the 23 and a half that are known.
+        assert_eq!(pager.toil_percent, 8);
+    }
+
+    #[test]
     fn what_is_open_for_the_whole_time_is_toil_throughout() {
-        let open = Load { closed_at: None, ..incident("2026-11-20T00:00:00Z", 0) };
+        let open = SentPage { closed_at: None, ..page("2026-11-20T00:00:00Z", 0) };
         let (from, to) = (at("2026-11-23T00:00:00Z"), at("2026-11-24T00:00:00Z"));
         assert_eq!(open_share(&[&open], from, to), 100);
         assert_eq!(open_share(&[], from, to), 0);

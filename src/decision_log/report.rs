@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::review::{cell, second};
-use super::{AnswersEntry, NameEntry, NoiseEntry, PeriodEntry};
+use super::{AnswersEntry, NameEntry, NoiseEntry, PeriodEntry, of_them};
 use crate::model::Duration;
 
 /// The blocks of a sparkline, from none to the most.
@@ -96,13 +96,18 @@ impl NoiseEntry {
 
     /// Pages by the steps of the trend.
     pub fn pages_by_step(&self) -> Vec<u64> {
-        self.trend.iter().map(|step| step.answers.incidents).collect()
+        self.trend.iter().map(|step| step.pages).collect()
     }
 
     /// A sentence about the period before, where Squelch has too few decisions of it.
     pub fn partly_counted(&self) -> Option<String> {
         let since = self.previous.as_ref()?.counted_since?;
         Some(format!("Squelch has no decisions from before {}, so the comparison is partial.", second(since)))
+    }
+
+    /// `, 2 of them about Squelch itself`, where a reader may not expect all of the pages.
+    pub fn of_them(&self) -> String {
+        of_them(self.internal_pages, self.second_pages).map(|text| format!(", {text}")).unwrap_or_default()
     }
 
     /// The report as Markdown.
@@ -124,14 +129,16 @@ impl NoiseEntry {
         let removed = self.removed_percent.unwrap_or(0);
         writeln!(
             out,
-            "{} observations came in, {} pages went out. {removed} % of the observations interrupted nobody.\n",
-            self.came, self.pages
+            "{} observations came in, {} pages went out{}. {removed} % of the observations interrupted nobody.\n",
+            self.came,
+            self.pages,
+            self.of_them()
         )?;
         if let Some(observed) = &self.observed {
             writeln!(
                 out,
-                "Profiles that only observe would have sent {} pages for {} observations.\n",
-                observed.pages, observed.came
+                "Profiles that only observe would have sent {} pages for {} observations, in place of {}.\n",
+                observed.pages, observed.came, observed.sent
             )?;
         }
         writeln!(out, "| | This period | The period before | Change |\n| --- | ---: | ---: | ---: |")?;

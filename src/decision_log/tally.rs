@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::pages::{self, SentPage};
 use super::search::first_from;
-use super::trend::{self, RuleIncident};
+use super::trend::RuleIncident;
 use super::write::OBSERVED;
 use super::{DecisionLogError, Reader};
-use crate::model::{Duration, LabelSet, Timestamp};
+use crate::model::{Cause, Duration, LabelSet, Timestamp};
 
 /// Steps of [`Tally::over_time`].
 const BUCKETS: u64 = 48;
@@ -32,13 +33,19 @@ pub struct Tally {
     pub cut_at: Option<Timestamp>,
     /// Observations that came in.
     pub came: u64,
-    /// Pages that went out.
+    /// Observations that paged.
+    pub paged: u64,
+    /// Pages that went out: of incidents, of those about Squelch itself, and to second receivers.
     pub pages: u64,
+    /// Pages of incidents about Squelch itself.
+    pub internal_pages: u64,
+    /// Pages that went to a second receiver: escalations and fallbacks.
+    pub second_pages: u64,
     /// Observations by their disposition, and the reason where there is one.
     pub by_fate: BTreeMap<(String, String), u64>,
     /// The dispositions of profiles that only observe. They count nowhere else.
     pub observed: Observed,
-    /// Observations and notifications, from one [`Tally::step`] to the next.
+    /// Observations and pages, from one [`Tally::step`] to the next.
     pub over_time: Vec<(u64, u64)>,
     /// Observations that interrupted no person, by the reason or else the disposition, from one
     /// [`Tally::step`] to the next.
@@ -49,8 +56,10 @@ pub struct Tally {
     pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
     /// By alertname.
     pub names: BTreeMap<String, Name>,
-    /// The incidents that paged, the newest first, at most 20,000.
+    /// The incidents that paged, the newest first, at most 100,000.
     pub incidents: Vec<RuleIncident>,
+    /// The pages that went out, by the name of the rule. See [`Tally::pages`].
+    pub sent: Vec<SentPage>,
     /// The first decision that Squelch still has, if a tenth of the time is over by then.
     pub kept_since: Option<Timestamp>,
 }
@@ -60,6 +69,8 @@ pub struct Tally {
 pub struct Observed {
     /// Observations that came in.
     pub came: u64,
+    /// Pages that went out as the sender sent them.
+    pub sent: u64,
     /// Pages that would have gone out.
     pub pages: u64,
     /// Observations by the disposition that would have followed, as in [`Tally::by_fate`].
@@ -106,6 +117,7 @@ struct Counted {
     receiver: i64,
     kind: i64,
     count: u64,
+    cause: i64,
     starts_at: Option<i64>,
 }
 
@@ -122,14 +134,16 @@ struct Words {
     kinds: BTreeMap<i64, (String, String)>,
     /// Those of profiles that only observe.
     observed: BTreeSet<i64>,
+    /// The texts of the cause by which Squelch forwards a statement as it came.
+    as_sent: BTreeSet<i64>,
     receivers: BTreeMap<i64, String>,
 }
 
 impl Words {
-    /// Whether decisions of this kind sent a page.
-    fn sends(&self, kind: i64) -> bool {
-        !self.observed.contains(&kind)
-            && self.kinds.get(&kind).is_some_and(|(disposition, _)| disposition == "page")
+    /// Whether this decision sent a page as the sender sent it.
+    fn sent(&self, row: &Counted) -> bool {
+        let page = self.kinds.get(&row.kind).is_some_and(|(disposition, _)| disposition == "page");
+        page && !self.observed.contains(&row.kind) && self.as_sent.contains(&row.cause)
     }
 }
 
@@ -144,8 +158,13 @@ impl Reader {
 }
 
 fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
-    let mut words =
-        Words { kinds: BTreeMap::new(), observed: BTreeSet::new(), receivers: named(conn, "receiver")? };
+    let as_sent = serde_json::to_string(&Cause::PassedOn).unwrap_or_default();
+    let mut words = Words {
+        kinds: BTreeMap::new(),
+        observed: BTreeSet::new(),
+        as_sent: texts(conn, &as_sent)?,
+        receivers: named(conn, "receiver")?,
+    };
     for (id, kind) in named(conn, "kind")? {
         let real = kind.strip_prefix(OBSERVED);
         words.observed.extend(real.map(|_| id));
@@ -157,7 +176,7 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
     let mut alerts: BTreeMap<i64, OneAlert> = BTreeMap::new();
     let (first, end) = (first_from(conn, from)?, first_from(conn, to)?);
     let mut statement = conn.prepare_cached(
-        "SELECT at, alert, receiver, kind, count, starts_at FROM decision
+        "SELECT at, alert, receiver, kind, count, cause, starts_at FROM decision
          WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?",
     )?;
     let mut rows = statement.query([first, end, MOST_ROWS])?;
@@ -170,10 +189,11 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
             receiver: row.get(2)?,
             kind: row.get(3)?,
             count: row.get::<_, i64>(4)?.unsigned_abs(),
-            starts_at: row.get(5)?,
+            cause: row.get(5)?,
+            starts_at: row.get(6)?,
         };
         (read, last) = (read + 1, counted.at);
-        if sent.len() < MOST_COMPARED && words.sends(counted.kind) {
+        if sent.len() < MOST_COMPARED && words.sent(&counted) {
             sent.push(counted);
         }
         tally.add(&words, &counted, alerts.entry(counted.alert).or_default(), &mut occurrences);
@@ -193,15 +213,10 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
         let at = Timestamp::from_millis(page.at);
         tally.observed.saved.push(Saved { at, labels: read(page.alert)?, receiver, fate });
     }
-    for (_, paged) in tally.receivers.values_mut() {
-        paged.sort_unstable();
-    }
-    tally.incidents = trend::incidents(conn, from, to)?;
-    for incident in &tally.incidents {
-        tally.names.entry(incident.rule.clone()).or_default();
-    }
-    let oldest: Option<i64> = conn.query_row("SELECT min(id), at FROM decision", [], |row| row.get(1))?;
-    tally.kept_since = oldest.map(Timestamp::from_millis).filter(|oldest| {
+    let pages = pages::read(conn, from, to)?;
+    tally.cut_at = tally.cut_at.max(pages.cut_at.filter(|cut| *cut > from));
+    tally.page(pages.all);
+    tally.kept_since = pages::first_decision(conn)?.filter(|oldest| {
         // A quiet beginning is no gap.
         oldest.since(from).as_millis() > to.since(from).as_millis() / 10
     });
@@ -233,6 +248,12 @@ fn would_have_been(
     Ok(telling.map(|fate| word(fate).to_owned()))
 }
 
+/// The numbers of a text: it has one for each day.
+fn texts(conn: &Connection, text: &str) -> Result<BTreeSet<i64>, rusqlite::Error> {
+    let mut statement = conn.prepare_cached("SELECT id FROM text WHERE text = ?")?;
+    statement.query_map([text], |row| row.get(0))?.collect()
+}
+
 /// The reason of a fate, or the disposition without one.
 fn word((disposition, reason): &(String, String)) -> &str {
     if reason.is_empty() { disposition } else { reason }
@@ -261,13 +282,12 @@ impl Tally {
             return;
         }
         self.came += row.count;
-        self.pages += page;
+        self.paged += page;
+        self.observed.sent += u64::from(words.sent(row));
         *self.by_fate.entry((disposition.clone(), reason.clone())).or_default() += row.count;
-        let index = at.since(self.from).as_millis() / self.step().as_millis();
-        let index = index.min(BUCKETS - 1) as usize;
-        if let Some((came, pages)) = self.over_time.get_mut(index) {
+        let index = self.bucket(at);
+        if let Some((came, _)) = self.over_time.get_mut(index) {
             *came += row.count;
-            *pages += page;
         }
         if page == 0 {
             let fate = word(&words.kinds[&row.kind]);
@@ -277,23 +297,15 @@ impl Tally {
             };
             steps[index] += row.count;
         }
-        let hours = row.at.div_euclid(3_600_000);
-        // 1970 began on a Thursday.
-        let day = (hours.div_euclid(24) + 3).rem_euclid(7);
-        self.by_week[day as usize][hours.rem_euclid(24) as usize] += page;
         if let Some(receiver) = words.receivers.get(&row.receiver) {
-            let (came, paged) = match self.receivers.get_mut(receiver) {
-                Some(known) => known,
-                None => self.receivers.entry(receiver.clone()).or_default(),
-            };
-            *came += row.count;
-            paged.extend((page > 0).then_some(at));
+            match self.receivers.get_mut(receiver) {
+                Some((came, _)) => *came += row.count,
+                None => self.receivers.entry(receiver.clone()).or_default().0 = row.count,
+            }
         }
         let name = &mut alert.name;
         name.came += row.count;
-        name.pages += page;
         name.flaps += if reason == "flapping" { row.count } else { 0 };
-        name.night += if super::is_night(hours.rem_euclid(24)) { page } else { 0 };
         let Some(start) = row.starts_at else { return };
         if let Some(last) = alert.occurrences.get_mut(&start) {
             *last = row.at.max(*last);
@@ -303,6 +315,36 @@ impl Tally {
         }
     }
 
+    /// Counts the pages that were sent in the time.
+    fn page(&mut self, pages: Vec<SentPage>) {
+        self.sent = pages.into_iter().filter(|page| (self.from..self.to).contains(&page.at)).collect();
+        self.sent.sort_by_key(|page| page.at);
+        self.pages = self.sent.len() as u64;
+        self.internal_pages = self.sent.iter().filter(|page| page.internal).count() as u64;
+        self.second_pages = self.sent.iter().filter(|page| page.second).count() as u64;
+        self.incidents = self.sent.iter().rev().filter(|page| !page.second).map(SentPage::incident).collect();
+        for page in &self.sent {
+            let index = self.bucket(page.at);
+            if let Some((_, pages)) = self.over_time.get_mut(index) {
+                *pages += 1;
+            }
+            let hours = page.at.as_millis().div_euclid(3_600_000);
+            // 1970 began on a Thursday.
+            let day = (hours.div_euclid(24) + 3).rem_euclid(7);
+            self.by_week[day as usize][hours.rem_euclid(24) as usize] += 1;
+            self.receivers.entry(page.receiver.clone()).or_default().1.push(page.at);
+            let name = self.names.entry(page.rule.clone()).or_default();
+            name.pages += 1;
+            name.night += u64::from(super::is_night(hours.rem_euclid(24)));
+        }
+    }
+
+    /// The step of [`Tally::over_time`] that has this time.
+    fn bucket(&self, at: Timestamp) -> usize {
+        let step = at.since(self.from).as_millis() / self.step().as_millis();
+        step.min(BUCKETS - 1) as usize
+    }
+
     /// The length of one step of [`Tally::over_time`].
     pub fn step(&self) -> Duration {
         Duration::from_millis((self.to.since(self.from).as_millis() / BUCKETS).max(1))
@@ -310,7 +352,7 @@ impl Tally {
 
     /// The share of observations that interrupted no person, in percent, rounded down.
     pub fn removed(&self) -> Option<u64> {
-        removed(self.came, self.pages)
+        removed(self.came, self.paged)
     }
 
     /// Occurrences that began, of all names.
@@ -321,6 +363,11 @@ impl Tally {
     /// The incidents that an alert of this name opened.
     pub fn incidents_of<'a>(&'a self, alertname: &'a str) -> impl Iterator<Item = &'a RuleIncident> {
         self.incidents.iter().filter(move |incident| incident.rule == alertname)
+    }
+
+    /// The times of the pages of the incidents that an alert of this name opened.
+    pub fn pages_of<'a>(&'a self, alertname: &'a str) -> impl Iterator<Item = Timestamp> {
+        self.sent.iter().filter(move |page| page.rule == alertname).map(|page| page.at)
     }
 
     /// The most frequent names, with their counts.
@@ -362,9 +409,7 @@ impl Name {
     fn add(&mut self, one: &OneAlert, from: Timestamp) {
         self.fires += one.occurrences.range(from.as_millis()..).count() as u64;
         self.came += one.name.came;
-        self.pages += one.name.pages;
         self.flaps += one.name.flaps;
-        self.night += one.name.night;
         self.lasted.extend(one.occurrences.iter().map(|(start, last)| last - start));
     }
 }
@@ -375,48 +420,58 @@ mod tests {
 
     #[test]
     fn counts_what_came_what_paged_and_what_woke_somebody() {
-        let at = |text| Timestamp::parse(text).unwrap();
+        let at = |text: &str| Timestamp::parse(text).unwrap();
         let kind = |disposition: &str, reason: &str| (disposition.to_owned(), reason.to_owned());
         let words = Words {
             kinds: [(1, kind("page", "")), (2, kind("suppressed", "flapping")), (3, kind("page", ""))].into(),
             observed: [3].into(),
+            as_sent: [9].into(),
             receivers: [(1, "pager".to_owned())].into(),
         };
         let mut tally = Tally::new(at("2026-11-25T00:00:00Z"), at("2026-11-26T00:00:00Z"));
         let (mut alert, mut occurrences) = (OneAlert::default(), 0);
         let start = at("2026-11-25T01:00:00Z").as_millis();
-        for (time, kind, count) in [
-            ("2026-11-25T12:00:00Z", 2, 9),
-            ("2026-11-25T01:10:00Z", 1, 1),
-            ("2026-11-25T01:00:00Z", 1, 1),
-            ("2026-11-25T01:00:00Z", 3, 4),
+        for (time, kind, cause, count) in [
+            ("2026-11-25T12:00:00Z", 2, 9, 9),
+            ("2026-11-25T01:10:00Z", 1, 9, 1),
+            ("2026-11-25T01:00:00Z", 1, 8, 1),
+            ("2026-11-25T01:00:00Z", 3, 9, 4),
         ] {
             let at = at(time).as_millis();
-            let row = Counted { at, alert: 1, receiver: 1, kind, count, starts_at: Some(start) };
+            let row = Counted { at, alert: 1, receiver: 1, kind, count, cause, starts_at: Some(start) };
             tally.add(&words, &row, &mut alert, &mut occurrences);
         }
         tally.names.entry("Disk".into()).or_default().add(&alert, tally.from);
-        assert_eq!((tally.came, tally.pages, tally.removed()), (11, 2, Some(81)));
+        let page = |time: &str| pages::tests::page(at(time), "pager");
+        let about_squelch =
+            SentPage { rule: "SquelchFull".into(), internal: true, ..page("2026-11-25T12:00:00Z") };
+        let escalated = SentPage { second: true, ..pages::tests::page(at("2026-11-25T01:30:00Z"), "boss") };
+        let yesterday = page("2026-11-24T23:59:59Z");
+        let all =
+            [page("2026-11-25T01:10:00Z"), page("2026-11-25T01:00:00Z"), escalated, about_squelch, yesterday];
+        tally.page(all.to_vec());
+        assert_eq!((tally.came, tally.paged, tally.removed()), (11, 2, Some(81)));
+        assert_eq!((tally.pages, tally.internal_pages, tally.second_pages), (4, 1, 1));
+        assert_eq!(tally.incidents.len(), 3, "an escalation is no incident of its own");
+        assert_eq!(tally.receivers["boss"], (0, vec![at("2026-11-25T01:30:00Z")]));
+        assert_eq!((tally.names["SquelchFull"].pages, tally.pages_of("Disk").count()), (1, 3));
         assert_eq!(
-            (tally.observed.came, tally.observed.pages),
-            (4, 1),
+            (tally.observed.came, tally.observed.pages, tally.observed.sent),
+            (4, 1, 1),
             "what was only observed counts apart"
         );
         let (name, disk) = tally.top(5)[0];
-        assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 2, 9, 2));
+        assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 3, 9, 3));
         assert_eq!((disk.fires, disk.lasted()), (1, Some(Duration::from_hours(11))));
         let mut later = Name::default();
         later.add(&alert, at("2026-11-25T01:00:01Z"));
         assert_eq!((later.fires, later.came), (0, 11), "an occurrence that began before does not fire anew");
-        assert_eq!((tally.over_time[2], tally.over_time[24]), ((2, 2), (9, 0)));
+        assert_eq!((tally.over_time[2], tally.over_time[24]), ((2, 2), (9, 1)));
         assert_eq!(tally.by_fate[&kind("suppressed", "flapping")], 9);
         assert_eq!(tally.quiet.keys().collect::<Vec<_>>(), ["flapping"], "a page is not quiet");
         assert_eq!((tally.quiet["flapping"][24], tally.quiet["flapping"].iter().sum::<u64>()), (9, 9));
-        assert_eq!(tally.by_week[2][1], 2, "the 25th is a Wednesday");
-        assert_eq!(tally.by_week.iter().flatten().sum::<u64>(), 2);
-        for paged in tally.receivers.values_mut() {
-            paged.1.sort_unstable();
-        }
+        assert_eq!(tally.by_week[2][1], 3, "the 25th is a Wednesday");
+        assert_eq!(tally.by_week.iter().flatten().sum::<u64>(), 4);
         assert_eq!(tally.most_pages("pager", Duration::from_mins(11)), 2);
         assert_eq!(tally.most_pages("pager", Duration::from_mins(10)), 1);
         assert_eq!((Tally::default().removed(), removed(u64::MAX, 0)), (None, Some(100)));

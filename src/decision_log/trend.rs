@@ -2,14 +2,10 @@
 
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Unit};
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::LONGEST;
 use crate::model::Timestamp;
-
-/// Incidents that are read, the newest.
-const MOST: i64 = 20_000;
 
 /// The length of one step of a trend, by the calendar in UTC. A week begins on Monday.
 #[derive(
@@ -122,30 +118,6 @@ pub(super) fn by_step(steps: &[Timestamp], times: impl Iterator<Item = Timestamp
         }
     }
     counts
-}
-
-/// The incidents that paged in a time, the newest first, at most 20,000.
-pub(super) fn incidents(
-    conn: &Connection,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<RuleIncident>, rusqlite::Error> {
-    let mut read = conn.prepare_cached(
-        "SELECT ifnull(json_extract(opened, '$.issued.rules[0].name'), ''), opened_at, acknowledged_at IS NOT NULL,
-             closed_at IS NOT NULL AND successor IS NULL, useful
-         FROM history WHERE opened_at >= ? AND opened_at < ? AND NOT observed ORDER BY opened_at DESC LIMIT ?",
-    )?;
-    let rows = read.query_map([from.as_millis(), to.as_millis(), MOST], |row| {
-        let (acknowledged, resolved): (bool, bool) = (row.get(2)?, row.get(3)?);
-        Ok(RuleIncident {
-            rule: row.get(0)?,
-            opened_at: Timestamp::from_millis(row.get(1)?),
-            acknowledged,
-            self_resolved: resolved && !acknowledged,
-            useful: row.get(4)?,
-        })
-    })?;
-    rows.collect()
 }
 
 #[cfg(test)]

@@ -297,6 +297,14 @@ impl Gate for NodeGate {
         self.searching(move |decision_log| or_none(decision_log.on_call(&shifts, since, until)))
     }
 
+    fn pages(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<decision_log::SentPage>, SearchError>> {
+        self.searching(move |decision_log| or_none(decision_log.pages(since, until)))
+    }
+
     fn review(
         &self,
         wanted: decision_log::WhichIncident,

@@ -13,7 +13,7 @@ use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{
     Baseline, DecisionLogError, NamedIncident, NamedReview, OnCallEntry, Page, PastIncidentPage,
-    PastIncidentQuery, Query, Tally, WhichIncident,
+    PastIncidentQuery, Query, SentPage, Tally, WhichIncident,
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
@@ -117,6 +117,15 @@ pub trait Gate: Send + Sync + 'static {
     fn on_call(&self, since: Timestamp, until: Timestamp) -> BoxFuture<'_, Result<OnCallEntry, SearchError>> {
         let none = OnCallEntry { since, until, ..OnCallEntry::default() };
         Box::pin(async { Ok(none) })
+    }
+
+    /// The pages that went out in a time. It never waits for the engine.
+    fn pages(
+        &self,
+        _since: Timestamp,
+        _until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<SentPage>, SearchError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Compares how often the alerts fire that match with earlier weeks, and never waits for the engine.

@@ -1,10 +1,13 @@
 //! The history of incidents: indexed behind the journal, found by key, words, labels and time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use prometheus::Registry;
-use squelch::config::Storage;
-use squelch::decision_log::{Follower, Meter, NamedIncident, PastIncidentQuery, Reader, WhichIncident};
+use squelch::config::{OnCall, Storage};
+use squelch::decision_log::{
+    By, Follower, Meter, NamedIncident, NoiseEntry, PastIncidentQuery, Reader, WhichIncident,
+};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, IncidentChange, IncidentDelivery, IncidentIssued,
@@ -321,4 +324,75 @@ fn the_example_review_is_what_squelch_writes() {
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(text, committed, "{} differs. UPDATE_GOLDEN=1 writes it anew", path.display());
+}
+
+/// *On-call*, *Noise* and the report count the same pages: those of incidents, of incidents about Squelch
+/// itself, and those at second receivers.
+#[test]
+fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = SqliteJournal::open(dir.path()).unwrap();
+    journal.recover().unwrap();
+    let page_at = |receiver: &str| {
+        let of = IncidentDelivery {
+            receiver: receiver.into(),
+            integration: "webhook[0]".into(),
+            kind: Kind::Page,
+        };
+        IncidentChange::Accepted(of)
+    };
+    let escalated = IncidentChange::Escalated { to: "boss".into(), within: Duration::from_mins(5) };
+    let mut internal = opened(3, "pager");
+    let mut observed = opened(4, "pager");
+    if let (IncidentChange::Opened(internal), IncidentChange::Opened(observed)) =
+        (&mut internal, &mut observed)
+    {
+        internal.origin = "internal".into();
+        internal.group_labels = LabelSet::from_pairs([("alertname", "SquelchReceiverFailing")]);
+        observed.observed = true;
+    }
+    let history = [
+        record(100, 1, opened(1, "pager")),
+        record(101, 1, accepted()),
+        record(105, 1, escalated),
+        record(106, 1, page_at("boss")),
+        record(200, 2, opened(2, "pager")),
+        record(202, 2, page_at("fallback")),
+        record(300, 3, internal),
+        record(400, 4, observed),
+    ];
+    let decisions = [joined(1), joined(2)];
+    let records = [Record { seq: 1, now: at(400), event: b"\"tick\"".to_vec() }];
+    let commit = Commit { records: &records, decisions: &decisions, history: &history, ..Commit::default() };
+    journal.commit(&commit).unwrap();
+    let mut follower = Follower::open(dir.path(), Meter::new(&Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    let reader = Reader::new(dir.path());
+
+    let tally = reader.tally(at(0), at(500)).unwrap();
+    let counted: Vec<(&str, usize)> =
+        tally.receivers.iter().map(|(receiver, (_, pages))| (receiver.as_str(), pages.len())).collect();
+    assert_eq!(counted, [("boss", 1), ("fallback", 1), ("pager", 3)]);
+    assert_eq!((tally.pages, tally.internal_pages, tally.second_pages, tally.incidents.len()), (5, 1, 2, 3));
+    assert_eq!((tally.paged, tally.names["SquelchReceiverFailing"].pages), (2, 1));
+    let noise = NoiseEntry::new(&tally, None, &BTreeMap::new(), 10, By::Day);
+    assert_eq!(
+        noise.trend.iter().map(|step| step.pages).sum::<u64>(),
+        5,
+        "the chart counts what its head counts"
+    );
+    assert!(
+        noise.markdown().contains("5 pages went out, 2 of them by escalation or fallback, 1 of them about")
+    );
+
+    let load = reader.on_call(&OnCall::default(), at(0), at(500)).unwrap();
+    let counted: Vec<(&str, u64, u64, u64)> = load
+        .receivers
+        .iter()
+        .map(|one| (one.receiver.as_str(), one.incidents, one.second, one.internal))
+        .collect();
+    assert_eq!(counted, [("pager", 3, 0, 1), ("boss", 1, 1, 0), ("fallback", 1, 1, 0)]);
+    assert_eq!((load.known_since, load.receivers[0].incidents_before), (Some(at(100)), None));
+    let times: Vec<Timestamp> = reader.pages(at(102), at(300)).unwrap().iter().map(|page| page.at).collect();
+    assert_eq!(times, [at(200), at(105), at(202)]);
 }

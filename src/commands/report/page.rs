@@ -18,14 +18,14 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
         &title,
         &html! {
             h1.verdict {
-                (thousands(noise.came)) " observations came in, " (pages_text(noise.pages)) " went out"
+                (thousands(noise.came)) " observations came in, " (pages_text(noise.pages)) " went out" (noise.of_them())
                 @if let Some(removed) = noise.removed_percent { ": " (removed) " % interrupted nobody" } "."
             }
             p.lead { "All times are UTC." @if let Some(since) = noise.counted_since {
                 " There is more than one look reads. Squelch counted since " (moment(since)) "." } }
             @if let Some(observed) = &noise.observed {
                 p { "Profiles that only observe would have sent " (pages_text(observed.pages)) " for "
-                    (thousands(observed.came)) " observations." }
+                    (thousands(observed.came)) " observations, in place of " (thousands(observed.sent)) "." }
             }
             h2 { "Compared with the period before" }
             (compared(noise))
@@ -77,11 +77,15 @@ fn trend(noise: &NoiseEntry) -> Markup {
         let answers = &step.answers;
         answers.incidents.saturating_sub(answers.acknowledged + answers.self_resolved)
     };
-    let layers = [
+    let second = count(|step| step.pages.saturating_sub(step.answers.incidents));
+    let mut layers = vec![
         ("c3", "acknowledged", count(|step| step.answers.acknowledged)),
         ("c4", "resolved without acknowledgement", count(|step| step.answers.self_resolved)),
         ("c5", "open, or in a later incident", count(other)),
     ];
+    if second.iter().any(|count| *count > 0) {
+        layers.push(("c6", "escalations and fallbacks", second));
+    }
     let pages = noise.pages_by_step();
     let most = pages.iter().copied().max().unwrap_or(0);
     let said =

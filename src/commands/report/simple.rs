@@ -18,14 +18,17 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
     }
     let removed = noise.removed_percent.unwrap_or(0);
     let (came, pages) = (noise.came, noise.pages);
-    text.push_str(&format!("\n{came} observations in, {pages} pages out: {removed} % interrupted nobody\n"));
+    let of_them = noise.of_them();
+    text.push_str(&format!(
+        "\n{came} observations in, {pages} pages out{of_them}: {removed} % interrupted nobody\n"
+    ));
 
     if let Some(observed) = &noise.observed {
-        let (pages, removed) = (observed.pages, observed.removed_percent);
+        let (sent, pages, removed) = (observed.sent, observed.pages, observed.removed_percent);
         let came = observed.came;
         text.push_str(&format!(
-            "Observe mode sent these as the senders sent them. Only observed: {pages} pages would have gone out for \
-             {came} observations, and {removed} % would have interrupted nobody\n"
+            "Observe mode sent {sent} of these as the senders sent them. Only observed: {pages} pages would have gone \
+             out for {came} observations, and {removed} % would have interrupted nobody\n"
         ));
     }
 

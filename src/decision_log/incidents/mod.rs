@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, Duration, IncidentRule, Matcher, Timestamp};
 
-pub(super) use read::{between, named};
+pub(super) use read::named;
 pub(super) use write::{add, prune};
 
 pub use crate::engine::SHORTEST_KEY;
@@ -36,23 +36,6 @@ pub struct PastIncidentQuery {
     pub before: Option<u64>,
     /// How many at most. Kept between 1 and 1,000.
     pub limit: usize,
-}
-
-/// The facts about one incident that count for the load of the people on call.
-#[derive(Clone, Debug)]
-pub(super) struct Load {
-    /// The receiver.
-    pub(super) receiver: String,
-    /// Whether Squelch only observed it.
-    pub(super) observed: bool,
-    /// When it opened.
-    pub(super) opened_at: Timestamp,
-    /// Whether a person acknowledged it.
-    pub(super) acknowledged: bool,
-    /// When it closed.
-    pub(super) closed_at: Option<Timestamp>,
-    /// Whether a person called the page useful.
-    pub(super) useful: Option<bool>,
 }
 
 /// An incident, open or closed.

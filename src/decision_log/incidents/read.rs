@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::events::event;
 use super::{
-    IncidentAlertEntry, IncidentRuleEntry, Load, NamedIncident, PastIncident, PastIncidentDetail,
-    PastIncidentPage, PastIncidentQuery, Times, WhichIncident,
+    IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage,
+    PastIncidentQuery, Times, WhichIncident,
 };
 use crate::decision_log::{DecisionLogError, MAX_LIMIT, Query, Reader, search};
 use crate::model::{AlertId, Duration, IncidentChange, IncidentOpened, Timestamp};
@@ -103,31 +103,6 @@ fn page(conn: &Connection, query: &PastIncidentQuery) -> Result<PastIncidentPage
     }
     let next = last.filter(|_| more).map(|id| id.to_string());
     Ok(PastIncidentPage { times: Times::of(&incidents), incidents, next })
-}
-
-/// The load of the incidents that opened in a time or were still open then, the newest first.
-pub(in crate::decision_log) fn between(
-    conn: &Connection,
-    since: Timestamp,
-    until: Timestamp,
-    most: usize,
-) -> Result<Vec<Load>, DecisionLogError> {
-    let mut read = conn.prepare_cached(
-        "SELECT receiver, observed, opened_at, acknowledged_at IS NOT NULL, closed_at, useful FROM history
-         WHERE opened_at < ? AND ifnull(closed_at, ?) >= ? ORDER BY id DESC LIMIT ?",
-    )?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let rows = read.query_map([until.as_millis(), i64::MAX, since.as_millis(), most], |row| {
-        Ok(Load {
-            receiver: row.get(0)?,
-            observed: row.get(1)?,
-            opened_at: Timestamp::from_millis(row.get(2)?),
-            acknowledged: row.get(3)?,
-            closed_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
-            useful: row.get(5)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Whether an incident has one of these alerts.

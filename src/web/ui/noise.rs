@@ -15,7 +15,7 @@ use super::page::{self, Frame};
 use super::{flapping, noise_figures, plot, text};
 use crate::config::Limit;
 use crate::decision_log::{
-    AnswersEntry, ChangingLabelEntry, PRICED, SuggestionEntry, Tally, UnknownSeverityEntry, removed,
+    AnswersEntry, ChangingLabelEntry, PRICED, SuggestionEntry, Tally, UnknownSeverityEntry, of_them, removed,
 };
 use crate::history::Priced;
 use crate::model::Duration;
@@ -146,7 +146,8 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span
                 { "of the observations interrupted nobody" } }
             div.tile { b { (tally.came) } span { "observations came in" } }
-            div.tile { b { (tally.pages) } span { "pages went out" } }
+            div.tile { b { (tally.pages) } span { "pages went out"
+                @if let Some(of_them) = of_them(tally.internal_pages, tally.second_pages) { ", " (of_them) } } }
             @for (receiver, (pages, budget)) in &seen.budgets {
                 div.tile {
                     b { (pages) span { " / " (budget.pages) } }
@@ -158,7 +159,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         @if let Some(share) = removed(tally.observed.came, tally.observed.pages) {
             p.mode {
-                b { "Only observed" } ": Squelch would have sent " b { (tally.observed.pages) } " pages for "
+                b { "Only observed" } ": Squelch would have sent " b { (plot::pages_text(tally.observed.pages)) } " for "
                 (tally.observed.came) " observations, and " b { (share) " %" } " would have interrupted nobody."
             }
         }
@@ -206,7 +207,8 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
 fn saved(frame: &Frame, tally: &Tally) -> Markup {
     let saved = &tally.observed.saved;
     html! {
-        p.outcome { (plot::pages_text(tally.pages)) " sent, " (tally.observed.pages) " would have been." }
+        p.outcome { (plot::pages_text(tally.observed.sent)) " sent as the senders sent them. Squelch would have sent "
+            (tally.observed.pages) "." }
         @if !saved.is_empty() {
             details.saved #saved open[saved.len() <= OPEN] {
                 summary { (plot::pages_text(saved.len() as u64)) " that Squelch would have saved" }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::page::Frame;
 use super::text;
-use crate::decision_log::{OnCallEntry, ReceiverLoadEntry};
+use crate::decision_log::{OnCallEntry, ReceiverLoadEntry, of_them};
 use crate::model::Duration;
 use crate::web::app::App;
 use crate::web::v1::unsearched;
@@ -47,7 +47,8 @@ fn body(frame: &Frame, span: &str, load: &OnCallEntry) -> Markup {
         h1 { "On-call" }
         p.lead {
             "Pages that interrupted people, by shift. Google's SRE book allows " (load.budget) " incidents in a shift, and "
-            (load.toil_line_percent) " % of the time for operational work."
+            (load.toil_line_percent) " % of the time for operational work. Pages by escalation or fallback count, and so do pages "
+            "about Squelch itself."
         }
         ul.states aria-label="Time" {
             @for (word, name, _) in SPANS {
@@ -59,6 +60,8 @@ fn body(frame: &Frame, span: &str, load: &OnCallEntry) -> Markup {
             " in the configuration." }
         @if let Some(since) = load.counted_since { p.dim { "There are more incidents than one look reads. It counts since "
             (text::moment(since)) "." } }
+        @if let Some(known) = load.known_since { p.dim { "Squelch has decisions since " (text::moment(known))
+            ". Shifts and weeks before that do not count." } }
         @if load.receivers.is_empty() { p.empty { "No receiver was paged in this time." } }
         @for receiver in &load.receivers { (card(load, receiver)) }
     }
@@ -70,19 +73,22 @@ fn card(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
         Some(share) => format!("{share} %"),
         None => "–".into(),
     };
-    let change = receiver.incidents.cast_signed() - receiver.incidents_before.cast_signed();
-    let change = match change {
+    let change =
+        receiver.incidents_before.map(|before| receiver.incidents.cast_signed() - before.cast_signed());
+    let change = change.map(|change| match change {
         0 => "as many as before".to_owned(),
         more if more > 0 => format!("{more} more than before"),
         fewer => format!("{} fewer than before", -fewer),
-    };
+    });
+    let of_them = of_them(receiver.internal, receiver.second);
+    let pages = ["pages".to_owned()].into_iter().chain(change).chain(of_them).collect::<Vec<_>>().join(", ");
     let average =
         format!("{}.{}", receiver.incidents / shifts.max(1), receiver.incidents * 10 / shifts.max(1) % 10);
     html! {
         section.card {
             h2 { bdi { (text::tame(&receiver.receiver, 60)) } }
             div.tiles {
-                (tile(&receiver.incidents.to_string(), &format!("pages, {change}"), false))
+                (tile(&receiver.incidents.to_string(), &pages, false))
                 (tile(&average, &format!("pages in a shift, {} at most", receiver.most_in_a_shift), false))
                 (tile(&format!("{} %", receiver.budget_burned_percent),
                     &format!("of the budget, {} of {shifts} shifts above it", receiver.shifts_over_budget),

@@ -295,7 +295,10 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     let page = until("the page lists the pages that Squelch would have saved", saved).await;
     let list = page.split("Pages that Squelch would have saved").nth(1).unwrap();
     let list = list.split("</table>").next().unwrap();
-    assert!(page.contains(" would have been.") && list.contains("Slow") && !list.contains("Down"), "{list}");
+    assert!(
+        page.contains(" as the senders sent them.") && list.contains("Slow") && !list.contains("Down"),
+        "{list}"
+    );
 }
 
 /// A rule that writes its value into a label makes a new alert at each evaluation.
