@@ -208,7 +208,7 @@ impl Room {
             Ok(result) => result?,
             Err(_) => {
                 let detail = format!("the body did not arrive within {timeout:?}");
-                // Not 408: Alertmanager does not try again after a 4xx, and the next time it may arrive.
+                // Not 408: after a 4xx, Alertmanager waits for group_interval before it tries again.
                 return Err(blamed(InvalidReason::Incomplete, StatusCode::SERVICE_UNAVAILABLE, detail));
             }
         };

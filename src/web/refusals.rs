@@ -60,7 +60,7 @@ impl Refusals {
             let path = start_of(path.as_bytes());
             tracing::warn!(
                 %peer, %method, %path,
-                "refused {class} at a path or with a method that takes none, so its alerts are lost: {way}; not \
+                "refused {class} at a path or with a method that takes none, so its alerts do not page: {way}; not \
                  logged again for 60s, counted as wrong_path"
             );
         }
@@ -80,7 +80,7 @@ impl Refusals {
             let path = start_of(path.as_bytes());
             tracing::warn!(
                 %peer, area, %path,
-                "refused: wrong or no credentials. A sender of alerts does not try again (not logged again for 60s)"
+                "refused: wrong or no credentials. A refused alert does not page (not logged again for 60s)"
             );
         }
     }

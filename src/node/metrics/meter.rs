@@ -120,7 +120,7 @@ impl NodeMeter {
             denied: IntCounterVec::new(
                 Opts::new(
                     "squelch_http_requests_denied_total",
-                    "Requests refused because of their sender, by their purpose. Refused alerts are lost.",
+                    "Requests refused because of their sender, by their purpose. A refused alert does not page.",
                 ),
                 &["area"],
             )?,
