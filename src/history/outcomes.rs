@@ -53,8 +53,10 @@ pub(super) fn key(receiver: &str, alert: AlertId) -> u64 {
 pub(super) struct Heard {
     /// By [`key`]: in order of their start, once [`Heard::sort`] is called.
     alerts: HashMap<u64, Vec<Entry>>,
-    /// By receiver and dedup key: when each incident was paged, and closed.
-    incidents: HashMap<u64, (Timestamp, Option<Timestamp>)>,
+    /// When each incident was paged, and closed.
+    incidents: Vec<(Timestamp, Option<Timestamp>)>,
+    /// The latest incident of each receiver and dedup key. A later incident of a group may have a key again.
+    latest: HashMap<u64, usize>,
     entries: usize,
     pub(super) truncated: bool,
 }
@@ -66,28 +68,19 @@ struct Entry {
     at: Timestamp,
     opened: Timestamp,
     /// The latest incident in which it stands.
-    incident: u64,
+    incident: usize,
 }
 
 impl Heard {
     pub(super) fn note(&mut self, telling: &Telling<'_>) {
         let n = telling.notification;
+        if matches!(n.kind, Kind::Digest | Kind::Acknowledge) {
+            return;
+        }
         let mut hash = DefaultHasher::new();
         (&n.receiver, &n.dedup_key).hash(&mut hash);
-        let incident = hash.finish();
-        match n.kind {
-            Kind::Page => {
-                self.incidents.entry(incident).or_insert((n.at, None));
-            }
-            Kind::Resolve => {
-                if let Some((_, closed)) = self.incidents.get_mut(&incident) {
-                    *closed = Some(n.at);
-                }
-            }
-            Kind::Update => {}
-            Kind::Digest | Kind::Acknowledge => return,
-        }
-        let opened = self.incidents.get(&incident).map_or(n.at, |(opened, _)| *opened);
+        let incident = self.incident(hash.finish(), n.kind, n.at);
+        let (opened, _) = self.incidents[incident];
         for alert in telling.alerts.iter().filter(|alert| alert.problem.is_none()) {
             if self.entries >= MOST {
                 self.truncated = true;
@@ -102,6 +95,21 @@ impl Heard {
                 }
             }
         }
+    }
+
+    /// The incident of a notification under this key. A page after a resolve opens another one.
+    fn incident(&mut self, key: u64, kind: Kind, at: Timestamp) -> usize {
+        let known = self.latest.get(&key).copied();
+        let goes_on = |index: &usize| kind != Kind::Page || self.incidents[*index].1.is_none();
+        let index = known.filter(goes_on).unwrap_or_else(|| {
+            self.incidents.push((at, None));
+            self.incidents.len() - 1
+        });
+        self.latest.insert(key, index);
+        if kind == Kind::Resolve {
+            self.incidents[index].1 = Some(at);
+        }
+        index
     }
 
     fn sort(&mut self) {
@@ -120,7 +128,7 @@ impl Heard {
         if entry.starts_at == firing.starts_at {
             return Told::At { at: entry.at, opened: entry.opened };
         }
-        let closed = self.incidents.get(&entry.incident).and_then(|(_, closed)| *closed);
+        let closed = self.incidents[entry.incident].1;
         match entry.at <= asked && closed.is_none_or(|closed| closed > asked) {
             true => Told::Open(asked),
             false => Told::Not,
@@ -207,9 +215,9 @@ mod tests {
             firing(4, 0, Told::Not),
         ];
         let mut heard = Heard::default();
-        heard.incidents.insert(7, (at(0), Some(at(3000))));
+        heard.incidents.push((at(0), Some(at(3000))));
         let entry =
-            |starts: i64, s: i64| Entry { starts_at: at(starts), at: at(s), opened: at(0), incident: 7 };
+            |starts: i64, s: i64| Entry { starts_at: at(starts), at: at(s), opened: at(0), incident: 0 };
         heard.alerts.insert(1, vec![entry(0, 0)]);
         heard.alerts.insert(2, vec![entry(10, 10)]);
         heard.alerts.insert(3, vec![entry(0, 1000)]);
@@ -221,8 +229,21 @@ mod tests {
         assert_eq!(after[0].delay.max(), Some(Duration::from_secs(1000)));
         assert_eq!(before[1].firings, 0);
         // A closed incident notifies of nothing.
-        heard.incidents.insert(7, (at(0), Some(at(100))));
+        heard.incidents[0] = (at(0), Some(at(100)));
         let (_, after) = judge(&severities, &firings, &mut heard);
         assert_eq!((after[0].open, after[0].never), (0, 1));
+    }
+
+    #[test]
+    fn a_page_under_a_key_that_was_resolved_opens_another_incident() {
+        let mut heard = Heard::default();
+        let first = heard.incident(9, Kind::Page, at(0));
+        assert_eq!(heard.incident(9, Kind::Page, at(60)), first, "a repeated page goes on");
+        assert_eq!(heard.incident(9, Kind::Resolve, at(100)), first);
+        assert_eq!(heard.incident(9, Kind::Resolve, at(101)), first);
+        let second = heard.incident(9, Kind::Page, at(200_000));
+        assert_eq!(heard.incident(9, Kind::Update, at(200_100)), second);
+        assert_eq!(heard.incidents, [(at(0), Some(at(101))), (at(200_000), None)]);
+        assert_ne!(first, second);
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::pages::merge::is_merged;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Timestamp};
-use crate::policy::{ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR};
+use crate::policy::{ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR, ALONE_QUIET};
 
 /// The count of one page, in thousandths.
 const PAGE: u64 = 1_000;
@@ -95,6 +95,19 @@ impl World {
         self.state(alert, destination).owed = Some(Box::new(cause));
         self.timers.set(Timer::Confirm(destination, alert), self.now + ALONE_CONFIRM);
     }
+}
+
+/// Until when an incident stays open for the alert that opened its page, and too many pages alone. It stays
+/// open until that alert was quiet for [`ALONE_QUIET`], and no longer for the other alerts in it.
+pub(crate) fn stays_until(world: &World, id: IncidentId, incident: &Incident) -> Timestamp {
+    let opened = |alert: &&AlertId| {
+        let state = world.alerts.state(**alert, incident.group.0);
+        state.and_then(|state| state.alone.as_ref()).is_some_and(|alone| alone.incident == id)
+    };
+    let until = Some(incident.alone_until).filter(|until| *until > world.now);
+    let lone = until.and_then(|_| incident.members.keys().find(opened));
+    let quiet = lone.and_then(|alert| incident.members.get(alert)?.resolved_at);
+    quiet.map_or(Timestamp::ZERO, |since| incident.alone_until.min(since + ALONE_QUIET))
 }
 
 /// Why an incident has news, if an alert fires again that opened too many pages alone.

@@ -13,7 +13,7 @@ use crate::engine::pages::{Pages, alone};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Disposition};
-use crate::policy::{ALONE_QUIET, Noise};
+use crate::policy::Noise;
 
 impl Pages {
     pub(crate) fn new_incident(&mut self, world: &mut World, key: &GroupKey) -> IncidentId {
@@ -137,7 +137,7 @@ impl Pages {
         incident.phase = Phase::Resolving;
         let labels = incident.group.1.clone();
         let until = (world.now + hold).max(incident.paged_at + again);
-        let until = until.max(incident.alone_until.min(world.now + ALONE_QUIET));
+        let until = until.max(alone::stays_until(world, id, incident));
         let gauges = world.gauges(destination);
         gauges.open -= 1;
         gauges.resolving += 1;
@@ -294,7 +294,8 @@ impl Pages {
         cause: Cause,
     ) {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let incident = world.state(alert, destination).incident();
+        // An alert that waits has its own page to come, and one that is withheld has none.
+        let incident = world.state(alert, destination).notified_in();
         let old = |id| {
             let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
