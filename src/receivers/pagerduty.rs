@@ -474,11 +474,11 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
         texts.text("source", || common(&["instance", "cluster", "job", "service", "namespace"])),
         SHORT_CHARS,
     );
-    let severity = texts.required("severity", || level_severity(n.level).to_owned());
+    let severity = texts.required("severity", || DEFAULT_SEVERITY.to_owned());
     Payload {
         summary: summary(view, texts),
         source: if source.is_empty() { "Squelch".into() } else { source },
-        severity: (n.kind != Kind::Digest).then(|| known_severity(&severity, n.level)),
+        severity: (n.kind != Kind::Digest).then(|| known_severity(&severity)),
         timestamp: if n.kind == Kind::Digest { n.at } else { n.opened_at }.to_string(),
         component: line(texts.text("component", || common(&["service", "job"])), SHORT_CHARS),
         group: line(texts.text("group", || common(&["cluster", "namespace"])), SHORT_CHARS),
@@ -496,18 +496,14 @@ fn line(text: String, chars: usize) -> String {
     cut(clean_line(text.trim()), chars)
 }
 
-/// PagerDuty's four words over our levels. The highest is critical, the lowest info, those between are
-/// spread evenly. A half rounds down in severity, so that critical, warning, info stay themselves.
-fn level_severity((level, levels): (u8, u8)) -> &'static str {
-    let steps = usize::from(levels).saturating_sub(1).max(1);
-    let at = (2 * 3 * usize::from(level) + steps) / (2 * steps);
-    SEVERITIES[at.min(3)]
-}
+/// The word of Alertmanager for each level. A service with dynamic urgency calls no person for a lower
+/// one, so another default would lose pages of those who move from Alertmanager.
+const DEFAULT_SEVERITY: &str = "error";
 
-/// A template may write any text. A value that PagerDuty would refuse falls back to the level's word.
-fn known_severity(text: &str, level: (u8, u8)) -> &'static str {
+/// A template may write any text. A value that PagerDuty would refuse falls back to the default.
+fn known_severity(text: &str) -> &'static str {
     let known = SEVERITIES.into_iter().find(|s| s.eq_ignore_ascii_case(text.trim()));
-    known.unwrap_or_else(|| level_severity(level))
+    known.unwrap_or(DEFAULT_SEVERITY)
 }
 
 fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -> BTreeMap<String, Value> {
@@ -576,14 +572,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_spread_over_pagerdutys_words() {
-        let of = |levels: u8| (0..levels).map(|l| level_severity((l, levels))).collect::<Vec<_>>();
-        assert_eq!(of(1), ["critical"]);
-        assert_eq!(of(2), ["critical", "info"]);
-        assert_eq!(of(3), ["critical", "warning", "info"]);
-        assert_eq!(of(4), SEVERITIES);
-        assert_eq!(of(5), ["critical", "error", "warning", "warning", "info"]);
-        assert_eq!(known_severity(" Error ", (0, 3)), "error");
-        assert_eq!(known_severity("page", (0, 3)), "critical");
+    fn a_severity_that_pagerduty_does_not_know_is_that_of_alertmanager() {
+        assert_eq!(known_severity(" Warning "), "warning");
+        assert_eq!(known_severity("page"), "error");
+        assert_eq!(known_severity(""), "error");
     }
 }
