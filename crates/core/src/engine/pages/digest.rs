@@ -480,7 +480,7 @@ mod tests {
                 unnamed: 0,
             }
         );
-        assert_eq!(digests.names_until(AlertId(4)), Some(at(86_400)));
+        assert_eq!(digests.names_until(AlertId(4)), Some(at(43_260)));
         assert_eq!(digests.names_until(AlertId(5)), None);
     }
 
