@@ -116,6 +116,7 @@ async fn show(args: &Args, folder: &Path) -> Result<bool, DemoError> {
         && let Ok(text) = &mut told
     {
         text.push_str(&format!("\nSquelch is still up: open http://{address}/, press Ctrl-C to stop.\n"));
+        text.push_str(&format!("Its incidents have closed: http://{address}/history lists them.\n"));
         text.push_str(&format!("The fake pager shows its pages at {}.\n", pager.url("/")));
         io::stdout().write_all(std::mem::take(text).as_bytes())?;
         // Without a handler, Ctrl-C ends the process too.
@@ -131,11 +132,12 @@ fn introduce(config: &str, seconds: u64, address: SocketAddr, pager: &FakePager)
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "Squelch {} stands between a pager and a pair of Alertmanagers,",
+        "Squelch {} stands between a pager and a pair of simulated Alertmanagers.",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "which group by alertname and instance. The storm lasts {seconds} seconds,")?;
-    writeln!(out, "and the times of the noise profile shrink with it:\n")?;
+    writeln!(out, "They group by alertname and instance, and Squelch groups by service.")?;
+    writeln!(out, "The storm lasts {seconds} seconds. The times of the noise profile shrink with it,")?;
+    writeln!(out, "and its thresholds are lower than the defaults:\n")?;
     for line in config.lines().skip_while(|line| *line != "noise:") {
         writeln!(out, "    {line}")?;
     }
