@@ -79,7 +79,7 @@ pub fn text(cause: &Cause) -> String {
         Cause::Quarantined => "the engine failed at the alert, so Squelch passes it on undecided".into(),
 
         Cause::NotifiedWithOthers { cause } => {
-            format!("a notification of its incident tells of it ({})", text(cause))
+            format!("a notification of its incident lists it ({})", text(cause))
         }
         Cause::NoUpdates => "the receiver wants no updates".into(),
         Cause::OtherRoute => {

@@ -86,7 +86,7 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, " - {}", plural(used.len(), "noise profile"))?;
     let (sources, users) = (config.access.sources.len(), config.access.users.len());
     let open =
-        if sources + users == 0 { "; authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
+        if sources + users == 0 { ". Authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
     writeln!(out, " - {} and {}{open}", plural(sources, "source"), plural(users, "user"))?;
     for level in &policy.severities.levels {
         writeln!(out, "Severity level {}", described(level))?;
@@ -153,12 +153,12 @@ mod tests {
         assert_eq!(
             told.replace(&profile, ""),
             "Checking 'F'  SUCCESS\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
-             - 1 noise profile\n - 0 sources and 0 users; authentication is disabled, so listen on 127.0.0.1 \
+             - 1 noise profile\n - 0 sources and 0 users. Authentication is disabled, so listen on 127.0.0.1 \
              only\nSeverity level critical (page, sev1, P1): nothing delays its first page\nSeverity level \
              warning: its first page is not held\nSeverity level info (none): its first page is not held\n\
              Alerts with another severity or none count as critical\nWarning: F:2: stale_after 1h is less than \
-             three times repeat_interval 4h; if the sender repeats as rarely, live alerts are closed as stale: \
-             write stale_after: 12h or more\n\n"
+             three times repeat_interval 4h. If the sender repeats as rarely, live alerts are closed as stale. \
+             Write stale_after: 12h or more\n\n"
         );
         let mut out = Vec::new();
         assert!(!check(&[good, bad], &mut out).unwrap());

@@ -62,7 +62,7 @@ fn read(text: &str, base: &Path) -> Result<Defaults, Vec<crate::settings::Proble
             let Some(value) = section.text(key.name) else { continue };
             let text = match key.name {
                 "output" if !["simple", "json"].contains(&value.text) => {
-                    problems.add(value.line, format!("output is {:?}; write simple or json", value.text));
+                    problems.add(value.line, format!("output is {:?}. Write simple or json", value.text));
                     continue;
                 }
                 "http.config.file" => base.join(value.text).display().to_string(),
@@ -127,8 +127,8 @@ mod tests {
     fn a_key_or_a_value_that_is_none_is_refused_with_its_line() {
         for (file, line, part) in [
             ("url: http://a\nurls: b\n", 2, "urls"),
-            ("output: yaml\n", 1, "write simple or json"),
-            ("- url\n", 1, "write keys and values"),
+            ("output: yaml\n", 1, "Write simple or json"),
+            ("- url\n", 1, "Write keys and values"),
         ] {
             let problems = read(file, Path::new("")).unwrap_err();
             let said = ConfigErrors::new("config.yml", problems).to_string();

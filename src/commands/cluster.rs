@@ -40,7 +40,7 @@ pub async fn run(args: Args) -> ExitCode {
     };
     let said = args.view.show(ask, simple).await;
     if ownerless.get() {
-        return failed("no replica owns the storage; the alerts wait in PostgreSQL until one takes over");
+        return failed("no replica owns the storage. The alerts wait in PostgreSQL until one takes over");
     }
     said
 }

@@ -43,7 +43,7 @@ const EXAMPLES: &str = "\
 Examples:
   Say why an alert of a host did or did not page in the last two days:
     squelch explain DiskFull host=db-1 --since=2d
-  Say what became of an incident:
+  Show the story of an incident:
     squelch explain 4be1ab29c16d
   Read the files of a server that is down:
     squelch explain DiskFull --storage.path=data/";
@@ -104,7 +104,7 @@ fn read(words: &[String]) -> Result<What, String> {
     }
     let matchers = matchers(words)?;
     match matchers.is_empty() {
-        true => Err("no matcher is given; one such as alertname=Down would be right".into()),
+        true => Err("no matcher is given. Give one such as alertname=Down".into()),
         false => Ok(What::Matchers(matchers)),
     }
 }

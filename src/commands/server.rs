@@ -121,7 +121,7 @@ fn answered<T: DeserializeOwned>(answer: Result<Answer, AttemptError>) -> Result
     match answer.status {
         200 if !answer.truncated => serde_json::from_slice(&answer.body)
             .map_err(|e| format!("the server's answer is not what this version reads: {e}")),
-        200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes; ask for less")),
+        200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes. Ask for less")),
         status => {
             let problem = serde_json::from_slice::<Problem>(&answer.body);
             let why = problem.map_or_else(|_| answer.excerpt().to_owned(), |problem| problem.detail);

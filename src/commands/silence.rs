@@ -29,7 +29,7 @@ enum What {
     Query(Query),
     /// Change the end of silences, or their comment. Prints their ids.
     Update(Update),
-    /// End silences. Alerts that they kept back and that still fire page then.
+    /// End silences. Alerts that they suppressed and that still fire page then.
     Expire(Expire),
 }
 
@@ -171,13 +171,13 @@ async fn add(args: Add) -> ExitCode {
     let ends_at = args.end.unwrap_or(starts_at + args.duration);
     let matchers = match matchers(&args.matchers) {
         Ok(matchers) if matchers.is_empty() => {
-            return senseless("no matcher is given; one such as alertname=Down would be right");
+            return senseless("no matcher is given. Give one such as alertname=Down");
         }
         Ok(matchers) => matchers,
         Err(why) => return senseless(&why),
     };
     if ends_at <= starts_at {
-        return senseless(&format!("it would end at {ends_at}; a time after {starts_at} would be right"));
+        return senseless(&format!("it would end at {ends_at}. Give a time after {starts_at}"));
     }
     let form = SilenceForm {
         id: None,
@@ -253,7 +253,7 @@ fn simple(silences: &[SilenceEntry], screen: &Screen) -> String {
 
 async fn update(args: Update) -> ExitCode {
     if args.duration.is_none() && args.end.is_none() && args.comment.is_none() {
-        return senseless("nothing is changed; --duration, --end or --comment would be right");
+        return senseless("nothing is changed. Give --duration, --end or --comment");
     }
     let done = async {
         let server = Server::new(&args.server)?;

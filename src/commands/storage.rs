@@ -22,7 +22,8 @@ Examples:
   Back into a file:
     squelch storage copy --from=database-url --to=data-new/
 
-The copy has the open incidents, what waits for a receiver, the dead letters and the decisions, under the same keys.
+The copy has the open incidents, the notifications that wait for a receiver, the dead letters and the decisions. All
+keep their keys.
 It appears at the end, after all of it was read back and compared. The source stays as it is: move it away, so
 that no process starts on it by mistake.";
 
@@ -68,7 +69,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
     match (&from, &to) {
         (Place::Sqlite(_), Place::Sqlite(_)) => {
             return Err(format!(
-                "{} and {} are both data directories; one of them must be a file that holds the URL of a \
+                "{} and {} are both data directories. One of them must be a file that holds the URL of a \
                  PostgreSQL. To move a directory, stop the server and use mv",
                 args.from.display(),
                 args.to.display()
@@ -76,7 +77,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
         }
         (Place::Postgres(_), Place::Postgres(_)) => {
             return Err(
-                "both name a PostgreSQL; one of them must be a data directory. Between databases, use \
+                "both name a PostgreSQL. One of them must be a data directory. Between databases, use \
                         pg_dump"
                     .into(),
             );
@@ -112,7 +113,7 @@ fn place(path: &Path, flag: &str) -> Result<Place, String> {
         return Ok(Place::Sqlite(path.to_owned()));
     }
     if path.extension().is_some_and(|end| end == "db") {
-        return Err(format!("{flag}: {text} is a database in a file; name the directory that it is in"));
+        return Err(format!("{flag}: {text} is a database in a file. Name the directory that it is in"));
     }
     // As a configuration reads it.
     Ok(Place::Postgres(database_url(path.to_owned(), flag, 1)))
@@ -145,9 +146,9 @@ mod tests {
         std::fs::write(path("squelch.db"), "").unwrap();
         for (from, to, said) in [
             (path("data"), "postgres://a:hunter2@b/c".into(), "--to names a file that holds the URL"),
-            (path("data"), path("ulr"), "are both data directories; one of them must be a file"),
+            (path("data"), path("ulr"), "are both data directories. One of them must be a file"),
             (path("url"), path("url"), "both name a PostgreSQL"),
-            (path("squelch.db"), path("url"), "name the directory that it is in"),
+            (path("squelch.db"), path("url"), "Name the directory that it is in"),
             (path("data"), path("url"), "no journal here"),
         ] {
             let why = copied(&CopyArgs { from, to }).unwrap_err();

@@ -82,9 +82,9 @@ pub fn read_bounded(from: impl Read) -> Result<String, String> {
     let mut bytes = Vec::new();
     from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("is larger than {MAX_FILE} bytes; make it smaller"));
+        return Err(format!("is larger than {MAX_FILE} bytes. Make it smaller"));
     }
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8; save it as UTF-8".into())
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8. Save it as UTF-8".into())
 }
 
 /// Validates the text of a file. Errors call it `file_name`. `_file` keys in it are relative to `base_dir`.

@@ -77,7 +77,7 @@ impl Config {
     pub fn with_noise(mut self, name: &str) -> Result<Config, String> {
         if !self.policy.noise.contains_key(name) {
             let known: Vec<&str> = self.policy.noise.keys().map(SmolStr::as_str).collect();
-            return Err(format!("noise profile {name:?} is not defined; name one of {}", known.join(", ")));
+            return Err(format!("noise profile {name:?} is not defined. Name one of {}", known.join(", ")));
         }
         self.policy.routes.iter_mut().for_each(|route| route.noise = name.into());
         Ok(self)

@@ -27,8 +27,8 @@ fn stale(config: &Config, found: &mut Vec<Problem>) {
     let least = Duration::from_millis(longest.repeat_interval.as_millis().saturating_mul(3));
     if policy.stale_after < least {
         let message = format!(
-            "stale_after {} is less than three times repeat_interval {}; if the sender repeats as rarely, \
-             live alerts are closed as stale: write stale_after: {least} or more",
+            "stale_after {} is less than three times repeat_interval {}. If the sender repeats as rarely, \
+             live alerts are closed as stale. Write stale_after: {least} or more",
             policy.stale_after, longest.repeat_interval,
         );
         found.push(Problem::new(longest.line, message));
@@ -42,7 +42,7 @@ fn unreachable_routes(config: &Config, found: &mut Vec<Problem>) {
         let Some(&first) = parent.children.iter().find(takes_all) else { continue };
         for &child in parent.children.iter().filter(|child| **child > first) {
             let message = format!(
-                "no alert gets to this route: the one on line {} takes all; give that one matchers or continue: true",
+                "no alert gets to this route: the one on line {} takes all. Give that one matchers or continue: true",
                 routes[first].line
             );
             found.push(Problem::new(routes[child].line, message));
@@ -90,7 +90,7 @@ fn digests(config: &Config, found: &mut Vec<Problem>) {
 fn shows_no_digest(config: &Config, receiver: &str) -> &'static str {
     let integrations = config.receivers.get(receiver).into_iter().flatten();
     let why = integrations.filter_map(|integration| integration.notifier.shows_no_digest()).next();
-    why.unwrap_or("it has no integration; give it one")
+    why.unwrap_or("it has no integration. Give it one")
 }
 
 /// Each explicit `digest` for a receiver that cannot show one. `check-config` fails for it. A server starts
@@ -129,7 +129,7 @@ pub fn wrong_secrets(config: &Config) -> Vec<Problem> {
             break;
         }
         if !error.is_absent() {
-            found.push(Problem::new(file.line, format!("{error}; nothing can be sent with it as it stands")));
+            found.push(Problem::new(file.line, format!("{error}. Nothing can be sent with it as it stands")));
         }
     }
     found.sort_by(|a, b| (a.line, &a.message).cmp(&(b.line, &b.message)));
@@ -143,7 +143,7 @@ fn absent_and_doubtful_files(config: &Config, found: &mut Vec<Problem>) {
         let Secret::File(file) = secret else { continue };
         let message = match secret.reveal() {
             Err(error) if error.is_absent() => {
-                format!("{error}; nothing can be sent with it until it is there")
+                format!("{error}. Nothing can be sent with it until it is there")
             }
             Err(error) if error.hangs() => {
                 // The others are probably on the same file system, and would take as long each.

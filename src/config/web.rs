@@ -110,7 +110,7 @@ fn read(text: &str, base: &Path) -> Result<WebConfig, Vec<Problem>> {
         let users = users(&mut top);
         if top.node("rate_limit").is_some() {
             let message =
-                "rate_limit answers 429, on which Alertmanager gives an alert up for good; remove it";
+                "rate_limit answers 429, on which Alertmanager gives an alert up for good. Remove it";
             top.problems.add(top.line_of("rate_limit"), message);
         }
         top.finish();
@@ -125,7 +125,7 @@ fn tls(mut keys: Section<'_>, base: &Path) -> Option<TlsServerConfig> {
     let (cert_file, key_file) = (file(&mut keys, "cert_file"), file(&mut keys, "key_file"));
     let client_ca_file = file(&mut keys, "client_ca_file");
     if cert_file.is_none() || key_file.is_none() {
-        keys.problems.add(keys.line, "tls_server_config is incomplete; write cert_file and key_file");
+        keys.problems.add(keys.line, "tls_server_config is incomplete. Write cert_file and key_file");
     }
     let right = "NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert";
     let client_auth = keys.parsed("client_auth_type", right, |text| match text {
@@ -138,13 +138,13 @@ fn tls(mut keys: Section<'_>, base: &Path) -> Option<TlsServerConfig> {
     let sans: Vec<_> = keys.texts("client_allowed_sans").unwrap_or_default();
     for san in sans.iter().filter(|san| ServerName::try_from(san.text).is_err()) {
         let message =
-            format!("client_allowed_sans has {}; write DNS names and IP addresses", shown(san.text));
+            format!("client_allowed_sans has {}. Write DNS names and IP addresses", shown(san.text));
         keys.problems.add(san.line, message);
     }
     match (client_auth, &client_ca_file) {
         (ClientAuth::None, Some(_)) => {
             let message =
-                "client_ca_file does nothing without client_auth_type; write RequireAndVerifyClientCert";
+                "client_ca_file does nothing without client_auth_type. Write RequireAndVerifyClientCert";
             keys.problems.add(keys.line_of("client_ca_file"), message);
         }
         (ClientAuth::IfGiven | ClientAuth::Require, None) => {
@@ -155,14 +155,14 @@ fn tls(mut keys: Section<'_>, base: &Path) -> Option<TlsServerConfig> {
     }
     if client_auth == ClientAuth::None && !sans.is_empty() {
         let message =
-            "client_allowed_sans does nothing without client_auth_type; write RequireAndVerifyClientCert";
+            "client_allowed_sans does nothing without client_auth_type. Write RequireAndVerifyClientCert";
         keys.problems.add(keys.line_of("client_allowed_sans"), message);
     }
     let min = keys.parsed("min_version", "TLS12 or TLS13 (older ones are broken)", version);
     let max = keys.parsed("max_version", "TLS12 or TLS13", version);
     let (only_tls13, only_tls12) = (min == Some(13), max == Some(12));
     if only_tls13 && only_tls12 {
-        keys.problems.add(keys.line_of("max_version"), "max_version is below min_version; write TLS13");
+        keys.problems.add(keys.line_of("max_version"), "max_version is below min_version. Write TLS13");
     }
     let cipher_suites = choice(&mut keys, "cipher_suites", &CIPHERS);
     let curves = choice(&mut keys, "curve_preferences", &CURVES);
@@ -194,7 +194,7 @@ fn version(text: &str) -> Option<u8> {
 fn choice(keys: &mut Section<'_>, key: &'static str, known: &[&str]) -> Vec<String> {
     let texts = keys.texts(key).unwrap_or_default();
     for text in texts.iter().filter(|text| !known.contains(&text.text)) {
-        let message = format!("{key} has {}; there are {}", shown(text.text), known.join(", "));
+        let message = format!("{key} has {}. There are {}", shown(text.text), known.join(", "));
         keys.problems.add(text.line, message);
     }
     texts.iter().map(|text| text.text.to_owned()).collect()
@@ -202,17 +202,18 @@ fn choice(keys: &mut Section<'_>, key: &'static str, known: &[&str]) -> Vec<Stri
 
 fn headers(mut keys: Section<'_>) -> Vec<(String, String)> {
     if keys.boolean("http2") == Some(true) {
-        keys.problems.add(keys.line_of("http2"), "http2 is true; this server speaks HTTP/1.1: write false");
+        keys.problems
+            .add(keys.line_of("http2"), "http2 is true, and this server speaks HTTP/1.1. Write false");
     }
     let mut found = Vec::new();
     for (name, value) in keys.text_map("headers") {
         let Some(known) = HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else {
-            let message = format!("headers has {}; there are {}", shown(name), HEADERS.join(", "));
+            let message = format!("headers has {}. There are {}", shown(name), HEADERS.join(", "));
             keys.problems.add(value.line, message);
             continue;
         };
         if !value.text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            let message = format!("header {known} holds what a header cannot carry; write printable ASCII");
+            let message = format!("header {known} holds what a header cannot carry. Write printable ASCII");
             keys.problems.add(value.line, message);
         }
         found.push((known.to_ascii_lowercase(), value.text.to_owned()));
@@ -228,9 +229,9 @@ fn users(top: &mut Section<'_>) -> BTreeMap<String, String> {
         // Not shown: a hash can be tried out elsewhere.
         let wrong = match cost {
             None => {
-                Some("has no bcrypt hash; write what htpasswd -nBC 10 prints behind the colon".to_owned())
+                Some("has no bcrypt hash. Write what htpasswd -nBC 10 prints behind the colon".to_owned())
             }
-            Some(cost) if cost > COST_MOST => Some(format!("has a hash of cost {cost}; write one of 10")),
+            Some(cost) if cost > COST_MOST => Some(format!("has a hash of cost {cost}. Write one of 10")),
             Some(_) => None,
         };
         if let Some(wrong) = wrong {

@@ -9,18 +9,18 @@ use crate::model::{Disposition, LabelSet, Reason, Timestamp};
 pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
     let Disposition::Suppressed(reason) = disposition else { return None };
     let what = match reason {
-        Reason::Flapping => "released once its penalty falls to 1, or 8 half-lives are over",
-        Reason::Silenced => "released when the silence ends",
-        Reason::Muted => "released when the time interval, or the route, lets it through",
-        Reason::Inhibited => "released when the alert that inhibits it resolves",
-        Reason::Storm => "told with the storm's incident; it pages by itself once the storm is over",
-        Reason::RateLimited => "released when the receiver has room for a page",
-        Reason::Usual => "told with the next page of its group, and in the digest",
-        Reason::SelfResolved => "nothing is left to release: it had resolved",
+        Reason::Flapping => "Squelch releases it once its penalty falls to 1, or 8 half-lives are over",
+        Reason::Silenced => "Squelch releases it when the silence ends",
+        Reason::Muted => "Squelch releases it when the time interval, or the route, lets it through",
+        Reason::Inhibited => "Squelch releases it when the alert that inhibits it resolves",
+        Reason::Storm => "It is in the incident of the storm, and Squelch pages it once the storm is over",
+        Reason::RateLimited => "Squelch releases it when the receiver has room for a page",
+        Reason::Usual => "The next page of its group lists it, and the digest does",
+        Reason::SelfResolved => "Nothing is left to release: it had resolved",
         Reason::Duplicate | Reason::Grouped | Reason::Stale | Reason::NeverPaged => return None,
     };
     Some(match release {
-        Some(at) => format!("{what}; due {at}"),
+        Some(at) => format!("{what}, due {at}"),
         None => what.to_owned(),
     })
 }
@@ -28,10 +28,10 @@ pub(super) fn release_condition(disposition: Disposition, release: Option<Timest
 /// The disposition that would have followed without the setting that decided.
 pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
     match otherwise {
-        OtherwiseEntry::Page { at } => format!("without this rule it would have paged at {at}"),
+        OtherwiseEntry::Page { at } => format!("Without this rule it would have paged at {at}"),
         OtherwiseEntry::Update { incident } => {
             let short: String = incident.chars().take(12).collect();
-            format!("without this rule it would have been an update of incident {short}")
+            format!("Without this rule it would have been an update of incident {short}")
         }
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn sentence(entry: &Entry) -> String {
             format!("would have been suppressed{times} ({reason}): {}", entry.rule)
         }
         ("page", _) => format!("paged, and opened{incident}: {}", entry.rule),
-        ("update", _) => format!("told as an update of{incident}: {}", entry.rule),
+        ("update", _) => format!("notified as an update of{incident}: {}", entry.rule),
         ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),
         (_, Some(reason)) if entry.repeats_since.is_some() => {
             format!("repeated{times}, unchanged ({reason})")
@@ -67,12 +67,12 @@ pub(super) fn sentence(entry: &Entry) -> String {
     };
     if entry.reason.is_some() && entry.repeats_since.is_none() {
         match entry.line {
-            Some(line) => text.push_str(&format!("; by {}, line {line}", entry.setting)),
-            None if !entry.setting.is_empty() => text.push_str(&format!("; by {}", entry.setting)),
+            Some(line) => text.push_str(&format!(", by {}, line {line}", entry.setting)),
+            None if !entry.setting.is_empty() => text.push_str(&format!(", by {}", entry.setting)),
             None => {}
         }
         for more in [&entry.release_condition, &entry.counterfactual].into_iter().flatten() {
-            text.push_str("; ");
+            text.push_str(". ");
             text.push_str(more);
         }
     }

@@ -227,7 +227,7 @@ pub struct NameEntry {
     pub came: u64,
     /// Pages that went out of the incidents that its alerts opened.
     pub pages: u64,
-    /// Observations that flap damping kept back.
+    /// Observations that flap damping withheld.
     pub flaps: u64,
     /// The median length of its occurrences. Missing if none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -175,7 +175,7 @@ impl NoiseEntry {
         }
         writeln!(
             out,
-            "\n*Self-resolved* counts the incidents that resolved and that nobody acknowledged. *Before* counts \
+            "\n*Self-resolved* counts the incidents that resolved without an acknowledgement. *Before* counts \
              the pages of the period before."
         )?;
         if !self.suggestions.is_empty() {

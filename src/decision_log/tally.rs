@@ -99,7 +99,7 @@ pub struct Name {
     pub came: u64,
     /// Pages that went out.
     pub pages: u64,
-    /// Observations that flap damping kept back.
+    /// Observations that flap damping withheld.
     pub flaps: u64,
     /// Pages at night: from 22 to 6, UTC.
     pub night: u64,

@@ -337,7 +337,7 @@ fn redirect(
     let refused = |why: &str| {
         let (scheme, host) = (to.scheme(), to.host_str().unwrap_or_default());
         let port = to.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let detail = format!("status {status}: a redirect to {scheme}://{host}{port}, {why}; write its URL");
+        let detail = format!("status {status}: a redirect to {scheme}://{host}{port}, {why}. Write its URL");
         Err(AttemptError::refused(FailureReason::Other, detail))
     };
     let Ok(next) = to.as_str().parse::<Uri>() else { return refused("which is no URL to send to") };

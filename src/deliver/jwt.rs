@@ -23,14 +23,14 @@ pub(super) fn signed(
     now: Timestamp,
 ) -> Result<String, String> {
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
-    let key = key.map_err(|_| "is not a private key in PEM; write one without a passphrase")?;
+    let key = key.map_err(|_| "is not a private key in PEM. Write one without a passphrase")?;
     let key = ring::sign::any_supported_type(&key).map_err(|_| "is no key of a kind that is known")?;
     let scheme = match jwt.algorithm {
         JwtAlgorithm::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
         JwtAlgorithm::Rs384 => SignatureScheme::RSA_PKCS1_SHA384,
         JwtAlgorithm::Rs512 => SignatureScheme::RSA_PKCS1_SHA512,
     };
-    let signer = key.choose_scheme(&[scheme]).ok_or("is not an RSA key; write one")?;
+    let signer = key.choose_scheme(&[scheme]).ok_or("is not an RSA key. Write one")?;
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = part(header(jwt));
     let text = format!("{header}.{}", part(claims(jwt, client_id, scopes, now)?));

@@ -128,7 +128,7 @@ pub enum DeliverError {
         reason: String,
     },
     /// A proxy cannot be used.
-    #[error("{0} is not the URL of a proxy; write one such as http://proxy:3128")]
+    #[error("{0} is not the URL of a proxy. Write one such as http://proxy:3128")]
     Proxy(String),
     /// TLS cannot be set up at all.
     #[error("TLS: {0}")]

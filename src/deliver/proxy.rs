@@ -96,7 +96,7 @@ impl Proxy {
     /// # Errors
     /// The configuration names no host for it. Alertmanager takes such a URL, and can send nothing.
     pub(super) fn uri(&self) -> Result<&Uri, &'static str> {
-        self.uri.as_ref().ok_or("proxy_url names no host; write one such as http://proxy:3128")
+        self.uri.as_ref().ok_or("proxy_url names no host. Write one such as http://proxy:3128")
     }
 
     /// Whether it speaks SOCKS.

@@ -39,7 +39,7 @@ pub fn past<E: std::fmt::Display>(
             ) => None,
             Err(error) => {
                 let what =
-                    format!("the event of {at} in the journal cannot be read: {error}; use its version");
+                    format!("the event of {at} in the journal cannot be read: {error}. Use its version");
                 Some(Err(HistoryError::Source(what)))
             }
         }

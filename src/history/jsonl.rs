@@ -90,7 +90,7 @@ impl<R: BufRead> Jsonl<R> {
         let wrong = |reason| HistoryError::Line { line: self.number, reason };
         let line: ReadLine<'_> = serde_json::from_slice(&self.line).map_err(|e| {
             wrong(format!(
-                "{e}; {{\"at\": TIME, \"alerts\": [{{\"status\", \"labels\", \"startsAt\", …}}]}} would be right"
+                "{e}. Write {{\"at\": TIME, \"alerts\": [{{\"status\", \"labels\", \"startsAt\", …}}]}}"
             ))
         })?;
         let mut observations = Vec::with_capacity(line.alerts.len());

@@ -173,7 +173,7 @@ impl SeverityFigures {
     fn count(&mut self, starts_at: Timestamp, told: Told) {
         self.firings += 1;
         match told {
-            Told::Not => self.untold += 1,
+            Told::Not => self.not_notified += 1,
             Told::Open(_) => self.open += 1,
             Told::At { at, opened } => {
                 self.delay.add(at.since(starts_at));
@@ -222,7 +222,8 @@ mod tests {
         heard.alerts.insert(2, vec![entry(10, 10)]);
         heard.alerts.insert(3, vec![entry(0, 1000)]);
         let (before, after) = judge(&severities, &firings, &mut heard);
-        let counts = |f: &SeverityFigures| [f.firings, f.paged, f.joined, f.swallowed, f.open, f.untold];
+        let counts =
+            |f: &SeverityFigures| [f.firings, f.paged, f.joined, f.swallowed, f.open, f.not_notified];
         assert_eq!(counts(&before[0]), [5, 2, 1, 1, 0, 1]);
         assert_eq!(counts(&after[0]), [5, 1, 1, 1, 1, 1]);
         assert_eq!((after[0].later, after[0].never), (1, 0));

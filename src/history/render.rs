@@ -64,11 +64,11 @@ pub fn verdict(side: &Side) -> String {
     let highest = side.squelch.pages.by_severity.first();
     let (later, never, level) =
         highest.map_or((0, 0, ""), |figures| (figures.later, figures.never, figures.severity.as_str()));
-    let never = if never > 0 { format!(", {} never told", thousands(never)) } else { String::new() };
+    let never = if never > 0 { format!(", {} never", thousands(never)) } else { String::new() };
     let joined = side.squelch.pages.joined();
     let noun = if joined == 1 { "alert" } else { "alerts" };
     format!(
-        "{pages}; {} {} later{never}; {} {noun} joined an open incident.",
+        "{pages}. {} {} alerts come later{never}. {} {noun} joined an open incident.",
         thousands(later),
         shown(level),
         thousands(joined)
@@ -80,7 +80,7 @@ pub fn verdict(side: &Side) -> String {
 pub fn swallowed(side: &Side) -> String {
     let (before, after) = (side.alertmanager.pages.swallowed(), side.squelch.pages.swallowed());
     format!(
-        "Alerts first told in the update of an incident older than {SWALLOWED_AFTER}: {} today, {} with Squelch.",
+        "Alerts first listed in the update of an incident older than {SWALLOWED_AFTER}: {} today, {} with Squelch.",
         thousands(before),
         thousands(after)
     )
@@ -173,7 +173,8 @@ fn change(side: &Side) -> String {
 fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     let row = |name: &str, figures: &SeverityFigures, later: String| {
         let f = figures;
-        let counts = [f.firings, f.pages, f.paged, f.joined, f.swallowed, f.open, f.untold].map(thousands);
+        let counts =
+            [f.firings, f.pages, f.paged, f.joined, f.swallowed, f.open, f.not_notified].map(thousands);
         let delays = [50, 99].map(|p| f.delay.quantile(p).map_or("-".into(), length));
         let mut row = vec![shown(&f.severity), name.to_owned()];
         row.extend(counts.into_iter().chain(delays).chain([later]));
@@ -192,12 +193,13 @@ fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
             rows.push(row(&side.squelch, after, later));
         }
     }
-    let head = ["severity", "", "firings", "pages", "paged", "joined", "swallowed", "open", "untold"];
+    let head = ["severity", "", "firings", "pages", "paged", "joined", "swallowed", "open", "not notified"];
     table(out, 2, &[&head[..], &["delay p50", "p99", "later than today"]].concat(), &rows)?;
     writeln!(
         out,
-        "paged: first told in a page. joined: in the update of an incident of at most {SWALLOWED_AFTER}. swallowed: \
-         of an older one.\nopen: the alert fires again in an open incident that tells of it."
+        "  paged: first listed in a page\n  joined: first listed in the update of an incident of at most \
+         {SWALLOWED_AFTER}\n  swallowed: first listed in the update of an older incident\n  open: the alert \
+         fires again while an open incident lists it"
     )?;
     match sides.iter().any(|side| side.of.truncated) {
         true => writeln!(out, "there are more firings than can be judged: choose a shorter history"),
@@ -217,7 +219,7 @@ fn alertnames(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     let head: Vec<&str> = ["pages by alertname"].into_iter().chain(heads).collect();
     table(out, 1, &head, &rows)?;
     if names.len() > NAMES {
-        writeln!(out, "and {} more; -o json has them all", names.len() - NAMES)?;
+        writeln!(out, "and {} more (-o json has them all)", names.len() - NAMES)?;
     }
     Ok(())
 }
@@ -254,9 +256,9 @@ fn difference(out: &mut impl Write, sides: &[Named<'_>], found: &Comparison) -> 
     let (new, old) = (file(new.of), file(old.of));
     writeln!(out, "\n{new} against {old}: {} pages are the same", thousands(found.same))?;
     let rows: [(&Difference, String, String); 4] = [
-        (&found.gained, format!("gained: {old} does not page them"), format!("{old} tells at")),
-        (&found.lost, format!("lost: only {old} tells of them"), String::new()),
-        (&found.quiet, format!("told in an open incident of {new}"), "told at".into()),
+        (&found.gained, format!("gained: {old} does not page them"), format!("{old} notifies at")),
+        (&found.lost, format!("lost: only {old} notifies of them"), String::new()),
+        (&found.quiet, format!("listed in an open incident of {new}"), "listed at".into()),
         (&found.later, format!("later in {new}"), "at".into()),
     ];
     for (difference, what, other) in rows {

@@ -130,7 +130,7 @@ pub struct SeverityFigures {
     /// They fire again while an open incident lists their alert, so there is no new notification.
     pub open: u64,
     /// No receiver is notified of them.
-    pub untold: u64,
+    pub not_notified: u64,
     /// For Squelch: a person is notified of them, but later than by Alertmanager.
     pub later: u64,
     /// For Squelch: no receiver is notified of them, and Alertmanager notifies one.
@@ -174,7 +174,7 @@ impl SeverityFigures {
             joined: 0,
             swallowed: 0,
             open: 0,
-            untold: 0,
+            not_notified: 0,
             later: 0,
             never: 0,
             delay: Delays::default(),

@@ -148,7 +148,7 @@ impl<'r> Intake<'r> {
         match Text::of(raw) {
             Text::Nested("an object", _) => {}
             other => {
-                let error = format!("the alert is {}; an object would be right", other.found());
+                let error = format!("the alert is {}, where an object would be right", other.found());
                 return Err((InvalidReason::NotAnObject, error));
             }
         }
@@ -161,7 +161,7 @@ impl<'r> Intake<'r> {
                 return Err((InvalidReason::NoLabels, labels::NONE.to_owned()));
             }
             labels.set = LabelSet::from_pairs([("alertname", labels::UNLABELLED)]);
-            let instead = format!("{}; it is taken as alertname={:?}", labels::NONE, labels::UNLABELLED);
+            let instead = format!("{}. It is taken as alertname={:?}", labels::NONE, labels::UNLABELLED);
             labels.mends.push((InvalidReason::BadLabel, instead));
         }
         let mut reading = Reading { raw: alert, received_at: self.received_at, mends: Vec::new() };

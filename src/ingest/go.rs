@@ -151,7 +151,7 @@ impl<'a> GoJson<'a> {
                 assign(&mut values[at], value);
             }
         });
-        read.map_err(|_| format!("it is {}; an object would be right", Text::of(raw).found()))?;
+        read.map_err(|_| format!("it is {}, where an object would be right", Text::of(raw).found()))?;
         Ok(Fields { names, values: values.into_iter().map(|value| value.map(ToOwned::to_owned)).collect() })
     }
 }
@@ -163,7 +163,7 @@ impl Fields<'_> {
     }
 
     fn wrong<T>(name: &str, value: &RawValue, right: &str) -> Result<T, String> {
-        Err(format!("{name} is {}; {right} would be right", Text::of(value).found()))
+        Err(format!("{name} is {}, where {right} would be right", Text::of(value).found()))
     }
 
     /// A string. For a number or a boolean it is its text. `None` if the field is not given.

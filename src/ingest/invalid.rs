@@ -124,7 +124,7 @@ pub enum IngestError {
     },
     /// JSON, but not Alertmanager's webhook body.
     #[error(
-        "expected Alertmanager's webhook body, version 4: a JSON object with a list `alerts`; found {found}. \
+        "expected Alertmanager's webhook body, version 4: a JSON object with a list `alerts`, and found {found}. \
          Leave `payload:` unset on this webhook_config, and send API v2 alerts to /api/v2/alerts"
     )]
     NotV4 {
@@ -132,14 +132,14 @@ pub enum IngestError {
         found: String,
     },
     /// JSON, but not an object, as an event is one.
-    #[error("expected one JSON object; found {found}")]
+    #[error("expected one JSON object, and found {found}")]
     NotAnEvent {
         /// The value that stood there.
         found: String,
     },
     /// JSON, but not a list of alerts.
     #[error(
-        "expected a JSON list of alerts; found {found}. \
+        "expected a JSON list of alerts, and found {found}. \
          Alertmanager's webhook body goes to /alertmanager/webhook"
     )]
     NotAList {

@@ -45,7 +45,7 @@ impl Reading<'_> {
             Ok(at) => return at,
             Err(wrong) => wrong,
         };
-        self.mend(InvalidReason::BadTime, format!("{wrong}; the alert counts as started on receipt"));
+        self.mend(InvalidReason::BadTime, format!("{wrong}. The alert counts as started on receipt"));
         None
     }
 
@@ -57,7 +57,8 @@ impl Reading<'_> {
         if starts_at <= ends_at {
             return (start, end);
         }
-        let wrong = format!("endsAt {ends_at} is before startsAt {starts_at}; startsAt counts as not given");
+        let wrong =
+            format!("endsAt {ends_at} is before startsAt {starts_at}, so startsAt counts as not given");
         self.mend(InvalidReason::BadTime, wrong);
         (None, end)
     }
@@ -67,7 +68,7 @@ impl Reading<'_> {
         let end = match time("endsAt", self.raw.ends_at) {
             Ok(end) => end?,
             Err(wrong) => {
-                self.mend(InvalidReason::BadTime, format!("{wrong}; it counts as not given"));
+                self.mend(InvalidReason::BadTime, format!("{wrong}. It counts as not given"));
                 return None;
             }
         };

@@ -87,7 +87,7 @@ fn episode(alert: &mut Reading<'_>) -> Episode {
     let resolved = status == Status::Resolved;
     if let Some(late) = end.filter(|end| resolved && *end > received_at + bounds::AHEAD) {
         let wrong = format!("it has resolved, and endsAt {late} is more than {} ahead", bounds::AHEAD);
-        alert.mend(InvalidReason::BadTime, format!("{wrong}; it counts as ended on receipt"));
+        alert.mend(InvalidReason::BadTime, format!("{wrong}. It counts as ended on receipt"));
         end = None;
     }
     let missing = [("startsAt", start.is_none()), ("endsAt", resolved && end.is_none())];

@@ -213,7 +213,7 @@ pub fn copy(
         && (there.snapshot, there.records, there.outbox) == (state.snapshot, state.records, state.outbox);
     if !same {
         return Err(JournalError::Failed(format!(
-            "the copy reads back differently: {} rows with hash {} of {} rows with hash {}; nothing \
+            "the copy reads back differently: {} rows with hash {} of {} rows with hash {}. Nothing \
              is left there",
             read.rows(),
             read.hash,

@@ -104,7 +104,7 @@ impl Core {
         let waited =
             matches!(&self.store, Store::Down(down) if down.standby && down.reason == error.to_string());
         if !waited {
-            tracing::info!("{error}; this process accepts alerts for it, and takes over when the lease ends");
+            tracing::info!("{error}. This process accepts alerts for it, and takes over when the lease ends");
         }
         let reason = error.to_string();
         self.published.standby.store(Some(std::sync::Arc::new(reason.clone())));
@@ -361,7 +361,7 @@ impl Core {
         }
         if let Some(path) = &recovered.quarantined {
             tracing::error!(path = %path.display(), "the storage was damaged: its files are kept here");
-            let error: String = recovered.notes.join("; ").chars().take(1000).collect();
+            let error: String = recovered.notes.join(", ").chars().take(1000).collect();
             self.owe_alarm(Alarm { problem: Problem::StorageDamaged { error }, lasts: DAMAGE_LASTS });
         }
         let rebuilt = rebuild(&recovered, &self.policy)?;
@@ -472,7 +472,7 @@ fn warn_of_orphans(engine: &Engine) {
         tracing::error!(
             receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
             key = %orphan.dedup_key,
-            "open at an integration that the configuration does not have; put it back, or close this by hand \
+            "open at an integration that the configuration does not have. Put it back, or close this by hand \
              once it is over"
         );
     }

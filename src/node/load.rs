@@ -62,7 +62,7 @@ pub enum NodeError {
     },
     /// Another process has taken over the storage.
     #[error(
-        "{0}; this process has ended so that it pages nobody twice: start it again, and it waits as a standby"
+        "{0}. This process has ended so that it pages nobody twice. Start it again, and it waits as a standby"
     )]
     Fenced(String),
     /// The engine's thread ended by itself.

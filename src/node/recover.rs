@@ -18,7 +18,7 @@ pub enum RecoverError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The newest snapshot is whole, and this program does not understand it.
-    #[error("the snapshot at event {seq} cannot be restored: {reason}; run the version that wrote it")]
+    #[error("the snapshot at event {seq} cannot be restored: {reason}. Run the version that wrote it")]
     Snapshot {
         /// The last event in the snapshot.
         seq: Seq,
@@ -26,7 +26,7 @@ pub enum RecoverError {
         reason: String,
     },
     /// A stored event is whole, and this program does not understand it.
-    #[error("event {seq} cannot be read: {reason}; run the version that wrote it")]
+    #[error("event {seq} cannot be read: {reason}. Run the version that wrote it")]
     Event {
         /// Its number.
         seq: Seq,

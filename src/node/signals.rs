@@ -88,7 +88,7 @@ pub(super) fn tell(state: &'static [NotifyState<'static>]) {
     // Nothing waits for it: the socket of a service manager that hangs takes no more messages.
     tokio::task::spawn_blocking(|| {
         if let Err(error) = sd_notify::notify(state) {
-            tracing::warn!(%error, "systemd cannot be told the state of the process");
+            tracing::warn!(%error, "cannot send the state of the process to systemd");
         }
     });
 }

@@ -30,7 +30,7 @@ pub enum FileError {
     #[error("cannot be read: {0}")]
     Read(String),
     /// It has more than so many bytes.
-    #[error("is larger than {0} bytes; make it smaller")]
+    #[error("is larger than {0} bytes. Make it smaller")]
     Large(u64),
     /// Its file system, or the writer of a pipe, does not answer.
     #[error("cannot be read: no answer from its file system or the writer of the pipe for {} s", .0.as_secs())]

@@ -56,7 +56,7 @@ fn listed(pattern: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// Whether a pattern matches a whole name.
 fn matches(pattern: &[char], name: &[char]) -> Result<bool, FileError> {
     let malformed =
-        || FileError::Read("it is malformed; write a path with * or ?, such as templates/*.tmpl".into());
+        || FileError::Read("it is malformed. Write a path with * or ?, such as templates/*.tmpl".into());
     let (mut at, mut here) = (0, 0);
     // The place of the last *, and the length that it has matched so far.
     let mut star: Option<(usize, usize)> = None;

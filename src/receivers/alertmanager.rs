@@ -44,7 +44,7 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
     Box::new(move |keys| {
         let url = secret_url(keys, ("url", "url_file"), base);
         if url.is_none() {
-            let message = "alertmanager_configs has no URL; write url: http://HOST:9093 (or url_file)";
+            let message = "alertmanager_configs has no URL. Write url: http://HOST:9093 (or url_file)";
             keys.problems.add(keys.line, message);
         }
         Arc::new(AlertmanagerConfig { url: url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into()))) })
@@ -66,7 +66,7 @@ impl Notifier for AlertmanagerConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
-        Some("an Alertmanager takes alerts and no digest; add a chat or a webhook")
+        Some("an Alertmanager takes alerts and no digest. Add a chat or a webhook")
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
@@ -75,7 +75,7 @@ impl Notifier for AlertmanagerConfig {
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         if attempt.view.notification.kind == Kind::Digest {
-            return Err(AttemptError::ours("an Alertmanager is sent a digest; this is a bug"));
+            return Err(AttemptError::ours("an Alertmanager is sent a digest. This is a bug"));
         }
         let url = endpoint(attempt.secret(&self.url.0)?);
         Ok(Request::Http(HttpRequest::post(url, body(&attempt.view, attempt.now))))

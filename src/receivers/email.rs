@@ -133,7 +133,7 @@ fn read(keys: &mut Section<'_>, global: &Global, base: &Path) -> EmailConfig {
     let smarthost = smarthost(keys, "smarthost").or(global.smarthost.clone());
     let missing = |key: &str, global: &str| {
         let also = if global.is_empty() { String::new() } else { format!(", or {global} in global") };
-        format!("email_configs has no {key}; write {key}{also}")
+        format!("email_configs has no {key}. Write {key}{also}")
     };
     for (found, message) in [
         (to.is_some(), missing("to", "")),
@@ -155,7 +155,7 @@ fn read(keys: &mut Section<'_>, global: &Global, base: &Path) -> EmailConfig {
     let own = |keys: &mut Section<'_>, key| given(keys, key).map(str::to_owned);
     let hello = own(keys, "hello").or(global.hello.clone()).unwrap_or_else(|| "localhost".into());
     if hello.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        keys.problems.add(keys.line_of("hello"), "hello has blanks; write the name of this machine");
+        keys.problems.add(keys.line_of("hello"), "hello has blanks. Write the name of this machine");
     }
     let password = secret(keys, ("auth_password", "auth_password_file"), SecretForm::Password, base);
     let cram = secret(keys, ("auth_secret", "auth_secret_file"), SecretForm::Password, base);
@@ -195,13 +195,13 @@ fn smarthost(keys: &mut Section<'_>, key: &'static str) -> Option<(String, u16)>
     match split {
         Some((host, Some(port))) if !host.contains(':') || text.starts_with('[') => {
             if host.is_empty() {
-                let message = format!("{key} names no host; nothing can be sent with it as it stands");
+                let message = format!("{key} names no host. Nothing can be sent with it as it stands");
                 keys.problems.doubt(keys.line_of(key), message);
             }
             Some((host.to_owned(), port))
         }
         _ => {
-            let message = format!("{key} is {}; write host:port such as mail.example.org:587", shown(text));
+            let message = format!("{key} is {}. Write host:port such as mail.example.org:587", shown(text));
             keys.problems.add(keys.line_of(key), message);
             // The key is there, and one problem about it is enough.
             Some((String::new(), 0))
@@ -215,14 +215,14 @@ fn headers(keys: &mut Section<'_>) -> Vec<(String, String)> {
     for (name, value) in keys.text_map("headers") {
         let canonical = canonical(name);
         if HeaderName::new_from_ascii(canonical.clone()).is_err() {
-            let message = format!("{} is not the name of a header; write letters, digits and -", shown(name));
+            let message = format!("{} is not the name of a header. Write letters, digits and -", shown(name));
             problems.add(line, message);
         } else if OF_MIME.contains(&canonical.as_str()) {
             let message =
                 format!("header {canonical} says how the mail is encoded, and is set by Squelch alone");
             problems.doubt(value.line, message);
         } else if all.iter().any(|(other, _)| *other == canonical) {
-            problems.add(value.line, format!("header {canonical} stands twice; keep one"));
+            problems.add(value.line, format!("header {canonical} stands twice. Keep one"));
         } else if let Some(source) = template_check::check(problems, &format!("header {canonical}"), value) {
             all.push((canonical, source));
         }
@@ -240,14 +240,14 @@ fn threading(keys: &mut Section<'_>, headers: &[(String, String)]) -> Threading 
         return Threading::Incident;
     }
     if let Some((name, _)) = headers.iter().find(|(name, _)| OF_THREAD.contains(&name.as_str())) {
-        let message = format!("threading is enabled and header {name} is given; keep one");
+        let message = format!("threading is enabled and header {name} is given. Keep one");
         problems.add(line, message);
     }
     match by_date.map(|text| text.text) {
         Some("none") => Threading::Group,
         Some("daily") => Threading::Day,
         _ => {
-            problems.add(line, "thread_by_date must be none or daily where threading is enabled; write one");
+            problems.add(line, "thread_by_date must be none or daily where threading is enabled. Write one");
             Threading::Group
         }
     }

@@ -59,23 +59,23 @@ fn has_authorization(keys: &mut Section<'_>) -> Option<bool> {
 fn read(keys: &mut Section<'_>, shared: Option<bool>, base: &Path) -> IncidentioConfig {
     let url = secret_url(keys, ("url", "url_file"), base);
     if url.is_none() {
-        keys.problems.add(keys.line, "incidentio_configs has no URL; write url or url_file");
+        keys.problems.add(keys.line, "incidentio_configs has no URL. Write url or url_file");
     }
     let names = ("alert_source_token", "alert_source_token_file");
     let token = secret(keys, names, SecretForm::Header, base);
-    let right = "write alert_source_token_file (or alert_source_token)";
+    let right = "Write alert_source_token_file (or alert_source_token)";
     match (has_authorization(keys), &token) {
         (Some(true), Some(_)) => {
             let line = keys.line_of("http_config");
-            let message = "alert_source_token and http_config.authorization are both given; keep one";
+            let message = "alert_source_token and http_config.authorization are both given. Keep one";
             keys.problems.add(line, message);
         }
         (Some(false), None) => {
-            keys.problems.add(keys.line, format!("incidentio_configs has no token; {right}"));
+            keys.problems.add(keys.line, format!("incidentio_configs has no token. {right}"));
         }
         (None, None) if shared != Some(true) => {
             let message =
-                format!("incidentio_configs has no token, so incident.io refuses every event; {right}");
+                format!("incidentio_configs has no token, so incident.io refuses every event. {right}");
             keys.problems.doubt(keys.line, message);
         }
         _ => {}
@@ -103,7 +103,7 @@ impl Notifier for IncidentioConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
-        Some("every alert of incident.io may call a person; write a second receiver, such as a chat")
+        Some("every alert of incident.io may call a person. Write a second receiver, such as a chat")
     }
 
     /// incident.io documents 1,200 a minute for each key.

@@ -84,13 +84,13 @@ fn reader<'b>(global: &mut Section<'_>, _: &'b Path) -> Reader<'b> {
 fn read(keys: &mut Section<'_>, default: Option<&Url>) -> JiraConfig {
     let api_url = url(keys, "api_url").or_else(|| default.cloned());
     if api_url.is_none() {
-        let message = "jira_configs has no URL; write api_url here, or jira_api_url in global";
+        let message = "jira_configs has no URL. Write api_url here, or jira_api_url in global";
         keys.problems.add(keys.line, message);
     }
     let mut texts = Texts::read(keys, &TEXTS);
     for key in ["project", "issue_type"] {
         if texts.source(key).is_empty() {
-            keys.problems.add(keys.line, format!("jira_configs has no {key}; write one"));
+            keys.problems.add(keys.line, format!("jira_configs has no {key}. Write one"));
         }
     }
     let updates_summary = read_field(keys, "summary", SUMMARY, &mut texts);
@@ -149,7 +149,7 @@ fn read_field(keys: &mut Section<'_>, key: &'static str, default: &str, texts: &
             true
         }
         yaml::Value::List(_) | yaml::Value::Null => {
-            let message = format!("{key} is a list; write a text, or template and enable_update");
+            let message = format!("{key} is a list. Write a text, or template and enable_update");
             keys.problems.add(node.line, message);
             true
         }
@@ -167,7 +167,7 @@ impl Notifier for JiraConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
-        Some("a digest would be an issue that never closes; write a second receiver, such as a chat")
+        Some("a digest would be an issue that never closes. Write a second receiver, such as a chat")
     }
 
     /// Jira Cloud documents no number and asks senders to go by `Retry-After`, which comes on top.
@@ -293,7 +293,7 @@ fn transition_of(listed: &Answer, wanted: &str) -> Result<String, AttemptError> 
         return Ok(found.id.clone());
     }
     let names: Vec<String> = known.iter().map(|one| clean_line(&one.name)).collect();
-    let detail = format!("the issue has no transition {wanted:?} now; it has {}", names.join(", "));
+    let detail = format!("the issue has no transition {wanted:?} now. It has {}", names.join(", "));
     Err(AttemptError::refused(FailureReason::ClientError, detail))
 }
 

@@ -62,8 +62,8 @@ impl Vendor {
             let key = own.or_else(|| lent_key.clone());
             if key.is_none() {
                 let (list, in_global) = (self.list, self.key.1);
-                let right = format!("write api_key_file (or api_key) here, or {in_global} in global");
-                keys.problems.add(keys.line, format!("{list} has no key; {right}"));
+                let right = format!("Write api_key_file (or api_key) here, or {in_global} in global");
+                keys.problems.add(keys.line, format!("{list} has no key. {right}"));
             }
             let url = url(keys, "api_url").unwrap_or_else(|| lent_url.clone());
             (url, key.unwrap_or_else(|| Secret::Inline("".into())))
@@ -109,7 +109,7 @@ impl Attempt<'_> {
         let text = self.texts.required(key, String::new).trim().to_owned();
         if text.is_empty() {
             let detail =
-                format!("the template in {key} writes nothing for this notification; give it a default");
+                format!("the template in {key} writes nothing for this notification. Give it a default");
             let refused = AttemptError::refused(FailureReason::Other, detail);
             return Err(AttemptError { side: Side::Ours, ..refused });
         }

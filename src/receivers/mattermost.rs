@@ -106,7 +106,7 @@ fn read(keys: &mut Section<'_>, default: Option<&SecretUrl>, base: &Path) -> Mat
     let own = secret_url(keys, ("webhook_url", "webhook_url_file"), base);
     let webhook_url = own.or_else(|| default.cloned());
     if webhook_url.is_none() {
-        let message = "mattermost_configs has no URL; write webhook_url_file (or webhook_url) here, or mattermost_webhook_url_file in global";
+        let message = "mattermost_configs has no URL. Write webhook_url_file (or webhook_url) here, or mattermost_webhook_url_file in global";
         keys.problems.add(keys.line, message);
     }
     let names: Vec<_> =
@@ -149,7 +149,7 @@ fn fields(keys: &mut Section<'_>, place: &str, texts: &mut Texts) -> Vec<Option<
         let place = format!("{place}[{i}]");
         texts.read_below(&place, &mut field, &["title", "value"]);
         if ["title", "value"].iter().any(|key| texts.source(&format!("{place}.{key}")).is_empty()) {
-            field.problems.add(field.line, "fields has an entry without title or value; write both");
+            field.problems.add(field.line, "fields has an entry without title or value. Write both");
         }
         found.push(field.boolean("short"));
         field.finish();

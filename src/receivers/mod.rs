@@ -118,7 +118,7 @@ pub struct Integration {
 fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
     let url = secret_url(keys, ("webhook_url", "webhook_url_file"), base);
     if url.is_none() {
-        keys.problems.add(keys.line, format!("{list} has no URL; write webhook_url_file (or webhook_url)"));
+        keys.problems.add(keys.line, format!("{list} has no URL. Write webhook_url_file (or webhook_url)"));
     }
     url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
 }

@@ -180,7 +180,7 @@ impl<'a> Attempt<'a> {
     pub fn secret(&self, secret: &Secret) -> Result<&str, AttemptError> {
         let found = self.secrets.iter().find(|(known, _)| std::ptr::eq(*known, secret));
         let value = found.map(|(_, value)| &**value);
-        value.ok_or_else(|| AttemptError::ours("a secret of this receiver type is not listed; this is a bug"))
+        value.ok_or_else(|| AttemptError::ours("a secret of this receiver type is not listed. This is a bug"))
     }
 }
 

@@ -113,7 +113,7 @@ fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret), base: &Path) 
         let (line, found) = (keys.line_of("priority"), shown(priority));
         let right = PRIORITIES.join(", ");
         keys.problems
-            .doubt(line, format!("priority is {found}, which Opsgenie does not know; write one of {right}"));
+            .doubt(line, format!("priority is {found}, which Opsgenie does not know. Write one of {right}"));
     }
     config
 }
@@ -126,14 +126,14 @@ fn read_responders(keys: &mut Section<'_>, texts: &mut Texts) -> usize {
         texts.read_below(&place, &mut keys, &["id", "name", "username", "type"]);
         let source = |key: &str| texts.source(&format!("{place}.{key}"));
         if ["id", "name", "username"].into_iter().all(|key| source(key).is_empty()) {
-            let message = "responders has an entry that names nobody; write id, name or username";
+            let message = "responders has an entry that names nobody. Write id, name or username";
             keys.problems.add(keys.line, message);
         }
         let kind = source("type");
         if !is_template(kind) && !RESPONDER_TYPES.contains(&kind.to_lowercase().as_str()) {
             let (line, found) = (keys.line_of("type"), shown(kind));
             let right = RESPONDER_TYPES.join(", ");
-            keys.problems.add(line, format!("the type of a responder is {found}; write one of {right}"));
+            keys.problems.add(line, format!("the type of a responder is {found}. Write one of {right}"));
         }
         keys.finish();
     }
@@ -151,7 +151,7 @@ impl Notifier for OpsgenieConfig {
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {
-        Some("every alert of Opsgenie may call a person; write a second receiver, such as a chat")
+        Some("every alert of Opsgenie may call a person. Write a second receiver, such as a chat")
     }
 
     fn takes_acknowledgements(&self) -> bool {

@@ -124,7 +124,7 @@ impl PagerdutyConfig {
         let length = key.chars().count();
         (host.ends_with("pagerduty.com") && length != 32 && !key.is_empty()).then(|| {
             format!(
-                "has {length} characters, and PagerDuty's have 32; write the integration key of a service"
+                "has {length} characters, and PagerDuty's have 32. Write the integration key of a service"
             )
         })
     }
@@ -140,7 +140,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
     let routing_key = secret(keys, (ROUTING_KEY, "routing_key_file"), SecretForm::RoutingKey, base);
     let service_key = read_key(keys, (v1::SERVICE_KEY, "service_key_file"), base);
     if routing_key.is_none() && service_key.is_none() {
-        let message = "pagerduty_configs has no key; write routing_key_file (or routing_key): the integration key of an Events API v2 integration";
+        let message = "pagerduty_configs has no key. Write routing_key_file (or routing_key): the integration key of an Events API v2 integration";
         keys.problems.add(keys.line, message);
     }
     if let Some(Secret::Inline(key)) = &routing_key
@@ -188,7 +188,7 @@ fn read(keys: &mut Section<'_>, default: &Url, base: &Path) -> PagerdutyConfig {
         && !SEVERITIES.contains(&severity)
     {
         let (line, found) = (keys.line_of("severity"), shown(severity));
-        problems.add(line, format!("severity is {found}; write one of {}", SEVERITIES.join(", ")));
+        problems.add(line, format!("severity is {found}. Write one of {}", SEVERITIES.join(", ")));
     }
     config
 }
@@ -202,13 +202,13 @@ fn template_doubt(problems: &Problems, key: &str) -> Option<String> {
     {
         return Some(format!(
             "is made of .{name}, which may change while an incident is open: then its resolve goes to another \
-             service, and it stays open; use .GroupLabels"
+             service, and it stays open. Use .GroupLabels"
         ));
     }
     let empty = !template_check::says_something_without_labels(problems, key);
     empty.then(|| {
         "is empty where the label is missing, as in digests and in incidents about Squelch itself, which then \
-         reach nobody; write a default, such as {{ or .GroupLabels.pd_key \"KEY\" }}"
+         reach nobody. Write a default, such as {{ or .GroupLabels.pd_key \"KEY\" }}"
             .to_owned()
     })
 }
@@ -225,10 +225,10 @@ impl Notifier for PagerdutyConfig {
     fn shows_no_digest(&self) -> Option<&'static str> {
         if self.service_key.is_some() {
             return Some(
-                "the Events API v1 has no digests; write the routing_key of an Events API v2 integration",
+                "the Events API v1 has no digests. Write the routing_key of an Events API v2 integration",
             );
         }
-        let why = "PagerDuty takes one beside a url that ends in /v2/enqueue; write such a url";
+        let why = "PagerDuty takes one beside a url that ends in /v2/enqueue. Write such a url";
         self.change_url().is_none().then_some(why)
     }
 
@@ -390,7 +390,7 @@ fn routing_key(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Option<String>
 
 /// Without a key there is no service to page.
 fn no_routing_key() -> AttemptError {
-    let detail = "the template in routing_key renders to nothing for this notification; give it a default, \
+    let detail = "the template in routing_key renders to nothing for this notification. Give it a default, \
                   such as {{ or .GroupLabels.pd_key \"KEY\" }}";
     AttemptError { side: Side::Ours, ..AttemptError::refused(FailureReason::Other, detail) }
 }

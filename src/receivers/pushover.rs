@@ -86,7 +86,7 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
     let mut key = |name, file| {
         let found = read_key(keys, (name, file), base);
         if found.is_none() {
-            keys.problems.add(keys.line, format!("pushover_configs has no {name}; write {file} (or {name})"));
+            keys.problems.add(keys.line, format!("pushover_configs has no {name}. Write {file} (or {name})"));
         }
         found.unwrap_or_else(|| Secret::Inline("".into()))
     };
@@ -94,10 +94,10 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
     let retry = keys.go_duration("retry").map_or(Duration::from_secs(60), model::Duration::to_std);
     let expire = keys.go_duration("expire").map_or(Duration::from_secs(3_600), model::Duration::to_std);
     if retry < LEAST_RETRY {
-        keys.problems.doubt(keys.line_of("retry"), "retry is less than Pushover takes; it counts as 30s");
+        keys.problems.doubt(keys.line_of("retry"), "retry is less than Pushover takes. It counts as 30s");
     }
     if expire > MOST_EXPIRE {
-        keys.problems.doubt(keys.line_of("expire"), "expire is more than Pushover takes; it counts as 3h");
+        keys.problems.doubt(keys.line_of("expire"), "expire is more than Pushover takes. It counts as 3h");
     }
     let config = PushoverConfig {
         api_url: Url(API_URL.into()),
@@ -111,7 +111,7 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
         monospace: keys.boolean("monospace").unwrap_or(false),
     };
     if config.html && config.monospace {
-        keys.problems.add(keys.line_of("monospace"), "html and monospace are both true; keep one");
+        keys.problems.add(keys.line_of("monospace"), "html and monospace are both true. Keep one");
     }
     config
 }

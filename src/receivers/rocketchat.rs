@@ -87,7 +87,7 @@ fn read(
         if found.is_none() {
             let (name, file) = names;
             let message = format!(
-                "rocketchat_configs has no {name}; write {file} (or {name}) here, or rocketchat_{file} in global"
+                "rocketchat_configs has no {name}. Write {file} (or {name}) here, or rocketchat_{file} in global"
             );
             keys.problems.add(keys.line, message);
         }

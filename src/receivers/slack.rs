@@ -115,7 +115,7 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
     let same =
         matches!(&defaults.api_url, Some(SecretUrl(Secret::Inline(url))) if **url == *defaults.app_url.0);
     if defaults.api_url.is_some() && defaults.app_token.is_some() && !same {
-        let message = "slack_api_url and slack_app_token are both given; keep one";
+        let message = "slack_api_url and slack_app_token are both given. Keep one";
         global.problems.add(global.line_of("slack_api_url"), message);
     }
     Box::new(move |keys| Arc::new(read(keys, &defaults, base)))
@@ -139,7 +139,7 @@ fn read(keys: &mut Section<'_>, defaults: &Defaults, base: &Path) -> SlackConfig
         SlackAddress::Url(SecretUrl(Secret::File(_))) => false,
     };
     if config.update_message && webhook {
-        let message = "update_message needs a bot, because an incoming webhook cannot change a message; write app_token_file, or api_url: https://slack.com/api/chat.postMessage";
+        let message = "update_message needs a bot, because an incoming webhook cannot change a message. Write app_token_file, or api_url: https://slack.com/api/chat.postMessage";
         keys.problems.add(keys.line_of("update_message"), message);
     }
     config
@@ -151,12 +151,12 @@ fn address(keys: &mut Section<'_>, defaults: &Defaults, base: &Path) -> SlackAdd
     let app_token = secret(keys, ("app_token", "app_token_file"), SecretForm::Header, base);
     let app_url = url(keys, "app_url").unwrap_or_else(|| defaults.app_url.clone());
     if api_url.is_some() && app_token.is_some() {
-        let message = "slack_configs has api_url and app_token; keep one";
+        let message = "slack_configs has api_url and app_token. Keep one";
         keys.problems.add(keys.line, message);
     }
     let authorized = is_authorized(keys);
     if app_token.is_some() && authorized {
-        let message = "slack_configs has app_token and http_config.authorization; keep one";
+        let message = "slack_configs has app_token and http_config.authorization. Keep one";
         keys.problems.add(keys.line, message);
     }
     let lent = defaults.app_token.clone().filter(|_| api_url.is_none() && !authorized);
@@ -165,7 +165,7 @@ fn address(keys: &mut Section<'_>, defaults: &Defaults, base: &Path) -> SlackAdd
     }
     let api_url = api_url.or_else(|| defaults.api_url.clone());
     if api_url.is_none() {
-        let message = "slack_configs has no URL; write api_url_file (or api_url) or app_token_file (or app_token) here, or slack_api_url_file or slack_app_token_file in global";
+        let message = "slack_configs has no URL. Write api_url_file (or api_url) or app_token_file (or app_token) here, or slack_api_url_file or slack_app_token_file in global";
         keys.problems.add(keys.line, message);
     }
     SlackAddress::Url(api_url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into()))))
@@ -178,7 +178,7 @@ fn fields(keys: &mut Section<'_>, texts: &mut Texts, short: bool) -> Vec<bool> {
         let place = format!("fields[{i}]");
         texts.read_below(&place, &mut field, &["title", "value"]);
         if ["title", "value"].iter().any(|key| texts.source(&format!("{place}.{key}")).is_empty()) {
-            field.problems.add(field.line, "fields has an entry without title or value; write both");
+            field.problems.add(field.line, "fields has an entry without title or value. Write both");
         }
         found.push(field.boolean("short").unwrap_or(short));
         field.finish();
@@ -197,17 +197,17 @@ fn actions(keys: &mut Section<'_>, texts: &mut Texts) -> Vec<bool> {
             let place = format!("{place}.confirm");
             texts.read_below(&place, &mut keys, &["text", "title", "ok_text", "dismiss_text"]);
             if texts.source(&format!("{place}.text")).is_empty() {
-                keys.problems.add(keys.line, "confirm has no text; write the question to ask");
+                keys.problems.add(keys.line, "confirm has no text. Write the question to ask");
             }
             keys.finish();
             confirm = true;
         }
         let has = |key: &str| !texts.source(&format!("{place}.{key}")).is_empty();
         if !has("type") || !has("text") {
-            action.problems.add(action.line, "actions has an entry without type or text; write both");
+            action.problems.add(action.line, "actions has an entry without type or text. Write both");
         }
         if !has("url") && !has("name") {
-            action.problems.add(action.line, "actions has an entry without url or name; write one of them");
+            action.problems.add(action.line, "actions has an entry without url or name. Write one of them");
         }
         if has("url") {
             // A link has none of the keys of a button that Slack reports.

@@ -130,7 +130,7 @@ fn read(keys: &mut Section<'_>) -> SnsConfig {
         1 => {}
         count => {
             let message =
-                "sns_configs needs exactly one place to send to; write topic_arn, target_arn or phone_number";
+                "sns_configs needs exactly one place to send to. Write topic_arn, target_arn or phone_number";
             match count {
                 3 => keys.problems.doubt(keys.line, format!("{message}, because SNS refuses all three")),
                 _ => keys.problems.add(keys.line, message),
@@ -148,11 +148,11 @@ fn read(keys: &mut Section<'_>) -> SnsConfig {
     let sigv4 = read_sigv4(keys);
     let of_profile = matches!(sigv4.identity, Some(Identity::Profile { .. }));
     if sigv4.region.is_none() && !of_profile && texts.source("api_url").is_empty() {
-        let message = "sns_configs has no region; write sigv4: {region: us-east-1}, or set AWS_REGION";
+        let message = "sns_configs has no region. Write sigv4: {region: us-east-1}, or set AWS_REGION";
         keys.problems.doubt(keys.line, message);
     }
     if sigv4.identity.is_none() {
-        let message = "sns_configs has no credentials; write access_key and secret_key in sigv4, or set \
+        let message = "sns_configs has no credentials. Write access_key and secret_key in sigv4, or set \
                        AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
         keys.problems.doubt(keys.line, message);
     }
@@ -175,11 +175,11 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
         Secret::Inline(text.text.trim().into())
     });
     if access_key.is_some() != secret_key.is_some() {
-        problems.add(keys.line, "sigv4 has one half of the credentials; write access_key and secret_key");
+        problems.add(keys.line, "sigv4 has one half of the credentials. Write access_key and secret_key");
     }
     if external_id.is_some() && arn.is_none() {
         problems
-            .add(keys.line_of("external_id"), "external_id is for role_arn; write role_arn, or remove it");
+            .add(keys.line_of("external_id"), "external_id is for role_arn. Write role_arn, or remove it");
     }
     let inline = access_key.zip(secret_key).map(|(access_key, secret_key)| Keys {
         access_key,
@@ -242,7 +242,7 @@ impl Notifier for SnsConfig {
 
     fn shows_no_digest(&self) -> Option<&'static str> {
         let sms = !self.texts.source("phone_number").is_empty();
-        sms.then_some("an SMS calls a person; write a second receiver, such as a chat")
+        sms.then_some("an SMS calls a person. Write a second receiver, such as a chat")
     }
 
     /// AWS documents 20 SMS a second for an account, and hundreds of messages to topics.
@@ -289,7 +289,7 @@ impl Notifier for SnsConfig {
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         let Some(identity) = &self.sigv4.identity else {
-            return Err(AttemptError::ours("there are no credentials of AWS; set AWS_ACCESS_KEY_ID"));
+            return Err(AttemptError::ours("there are no credentials of AWS. Set AWS_ACCESS_KEY_ID"));
         };
         let credentials = match identity {
             Identity::Web { token, role } => return self.ask_by_token(attempt, attempt.secret(token)?, role),
@@ -383,7 +383,7 @@ impl SnsConfig {
             return Ok(region);
         }
         let missing =
-            || AttemptError::ours("there is no region of AWS; write sigv4.region, or set AWS_REGION");
+            || AttemptError::ours("there is no region of AWS. Write sigv4.region, or set AWS_REGION");
         match self.sigv4.identity {
             Some(Identity::Profile { .. }) => self.profile(attempt)?.region.ok_or_else(missing),
             _ => Err(missing()),

@@ -127,7 +127,7 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
     let own = secret(keys, ("bot_token", "bot_token_file"), SecretForm::Header, base);
     let bot_token = own.or_else(|| bot_token.cloned());
     if bot_token.is_none() {
-        let message = "telegram_configs has no token; write bot_token_file (or bot_token) here, or telegram_bot_token_file in global";
+        let message = "telegram_configs has no token. Write bot_token_file (or bot_token) here, or telegram_bot_token_file in global";
         keys.problems.add(keys.line, message);
     }
     let chat = match keys.text("chat_id_file") {
@@ -138,7 +138,7 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
         }
     };
     if chat.is_none() {
-        let message = format!("telegram_configs has no chat; write chat_id (or chat_id_file): {NUMBER}");
+        let message = format!("telegram_configs has no chat. Write chat_id (or chat_id_file): {NUMBER}");
         keys.problems.add(keys.line, message);
     }
     let parse_mode = keys
@@ -196,7 +196,7 @@ impl Notifier for TelegramConfig {
     fn doubt(&self, secret: &Secret, value: &str) -> Option<String> {
         let chat = matches!(&self.chat, Chat::File(file) if std::ptr::eq(file, secret));
         let wrong = chat && value.parse::<i64>().is_err();
-        wrong.then(|| "is not the number of a chat; write one such as -1001234567890".to_owned())
+        wrong.then(|| "is not the number of a chat. Write one such as -1001234567890".to_owned())
     }
 
     fn templates(&self) -> Vec<Templated> {
@@ -237,7 +237,7 @@ impl TelegramConfig {
             (Chat::Id(id), None) => *id,
             (Chat::File(file), None) => attempt.secret(file)?.parse().map_err(|_| {
                 AttemptError::ours(
-                    "chat_id_file does not hold the number of a chat; write one such as -1001234567890",
+                    "chat_id_file does not hold the number of a chat. Write one such as -1001234567890",
                 )
             })?,
         };

@@ -42,7 +42,7 @@ impl Texts {
         let mut names = Vec::new();
         for (name, text) in keys.text_map(key) {
             if reserved.contains(&name) {
-                let message = format!("{key} has {name}, which is set already; give it another name");
+                let message = format!("{key} has {name}, which is set already. Give it another name");
                 keys.problems.add(text.line, message);
             }
             let source = template_check::check(keys.problems, name, text).unwrap_or_default();

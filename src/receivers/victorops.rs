@@ -86,7 +86,7 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret)) -> VictoropsConfig {
     let mut texts = Texts::read(keys, &TEXTS);
     if texts.source("routing_key").is_empty() {
-        let message = "victorops_configs has no routing_key; write the routing key of a team";
+        let message = "victorops_configs has no routing_key. Write the routing key of a team";
         keys.problems.add(keys.line, message);
     }
     let custom_fields = texts.read_free(keys, "custom_fields", &RESERVED);

@@ -52,11 +52,11 @@ fn reader<'b>(global: &mut Section<'_>, _: &'b Path) -> Reader<'b> {
             texts: Texts::read(keys, &TEXTS),
         };
         if config.texts.source("room_id").is_empty() {
-            keys.problems.add(keys.line, "webex_configs has no room_id; write the id of a room");
+            keys.problems.add(keys.line, "webex_configs has no room_id. Write the id of a room");
         }
         // The token in `global` does not count, because it would go to every receiver.
         if !is_authorized(keys) {
-            let message = "webex_configs has no access token; write http_config: {authorization: {credentials_file: …}}";
+            let message = "webex_configs has no access token. Write http_config: {authorization: {credentials_file: …}}";
             keys.problems.add(keys.line, message);
         }
         Arc::new(config)

@@ -61,7 +61,7 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 fn read(keys: &mut Section<'_>, base: &Path) -> WebhookConfig {
     let url = template_url(keys).or_else(|| secret_url(keys, (URL, "url_file"), base));
     if url.is_none() {
-        keys.problems.add(keys.line, "webhook_configs has no URL; write url or url_file");
+        keys.problems.add(keys.line, "webhook_configs has no URL. Write url or url_file");
     }
     let max_alerts = keys.whole("max_alerts", "0 (all) or a whole number");
     let names = ("signing_secret", "signing_secret_file");
@@ -81,7 +81,7 @@ fn template_url(keys: &mut Section<'_>) -> Option<SecretUrl> {
     keys.problems.secret(text);
     template_check::check_place(keys.problems, URL, text);
     if keys.text("url_file").is_some() {
-        keys.problems.add(keys.line_of("url_file"), "url and url_file are both given; keep one");
+        keys.problems.add(keys.line_of("url_file"), "url and url_file are both given. Keep one");
     }
     Some(SecretUrl(Secret::Inline(text.text.trim().into())))
 }

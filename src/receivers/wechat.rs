@@ -113,13 +113,13 @@ fn read(
     let own = secret(keys, ("api_secret", "api_secret_file"), SecretForm::Password, base);
     let api_secret = own.or_else(|| api_secret.cloned());
     if api_secret.is_none() {
-        let message = "wechat_configs has no secret; write api_secret_file (or api_secret) here, or wechat_api_secret_file in global";
+        let message = "wechat_configs has no secret. Write api_secret_file (or api_secret) here, or wechat_api_secret_file in global";
         keys.problems.add(keys.line, message);
     }
     let mut texts = Texts::read(keys, &TEXTS);
     texts.set("corp_id", template_check::read(keys, "corp_id").unwrap_or_else(|| corp_id.to_owned()));
     if texts.source("corp_id").is_empty() {
-        let message = "wechat_configs has no corp_id; write corp_id here, or wechat_api_corp_id in global";
+        let message = "wechat_configs has no corp_id. Write corp_id here, or wechat_api_corp_id in global";
         keys.problems.add(keys.line, message);
     }
     let markdown = keys.parsed("message_type", "text or markdown", |text| match text {

@@ -36,7 +36,7 @@ pub struct Network {
 
 /// The text is no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a network; write one such as 10.0.0.0/8")]
+#[error("not a network. Write one such as 10.0.0.0/8")]
 pub struct NotANetwork;
 
 impl AddressPolicy {

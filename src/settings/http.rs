@@ -51,7 +51,7 @@ pub(crate) fn secret(
     }
     let file = file.filter(|file| !file.text.trim().is_empty());
     if inline.is_some() && file.is_some() {
-        keys.problems.add(keys.line_of(file_key), format!("{key} and {file_key} are both given; keep one"));
+        keys.problems.add(keys.line_of(file_key), format!("{key} and {file_key} are both given. Keep one"));
     }
     match (inline, file) {
         (Some(inline), _) => Some(inline_secret(keys.problems, key, inline, form)),
@@ -71,7 +71,7 @@ pub(super) fn inline_secret(problems: &Problems, key: &str, text: Text<'_>, form
     let template = form == SecretForm::RoutingKey && is_template(value);
     match form.check_inline(value) {
         Ok(Some(doubt)) if !template => {
-            problems.doubt(text.line, format!("{key} {doubt}; nothing can be sent with it as it stands"));
+            problems.doubt(text.line, format!("{key} {doubt}. Nothing can be sent with it as it stands"));
         }
         Ok(_) => {}
         Err(wrong) => problems.add(text.line, format!("{key} {wrong}")),
@@ -95,7 +95,7 @@ pub(crate) fn secret_url(
 /// A URL that is no secret.
 pub(crate) fn url(keys: &mut Section<'_>, key: &'static str) -> Option<Url> {
     let text = keys.text(key)?;
-    let message = |why| format!("{key} {} {why}; write an http or https URL", shown(text.text));
+    let message = |why| format!("{key} {} {why}. Write an http or https URL", shown(text.text));
     match check_url(text.text) {
         Ok(None) => {}
         Ok(Some(doubt)) => keys.problems.doubt(text.line, message(doubt)),
@@ -149,7 +149,7 @@ fn auth(keys: &mut Section<'_>, base: &Path) -> Option<HttpAuth> {
         found.push(("bearer_token", bearer));
     }
     if let [(first, _), (second, _), ..] = &found[..] {
-        keys.problems.add(keys.line_of(second), format!("{first} and {second} are both given; keep one"));
+        keys.problems.add(keys.line_of(second), format!("{first} and {second} are both given. Keep one"));
     }
     found.into_iter().next().map(|(_, auth)| auth)
 }
@@ -158,8 +158,8 @@ fn networks(keys: &mut Section<'_>, key: &'static str) -> Vec<Network> {
     let read = |text: Text<'_>| match text.text.parse() {
         Ok(network) => Some(network),
         Err(_) => {
-            let right = "write addresses and networks such as 10.0.0.0/8";
-            keys.problems.add(text.line, format!("{key} has {}; {right}", shown(text.text)));
+            let right = "Write addresses and networks such as 10.0.0.0/8";
+            keys.problems.add(text.line, format!("{key} has {}. {right}", shown(text.text)));
             None
         }
     };
@@ -170,15 +170,15 @@ fn networks(keys: &mut Section<'_>, key: &'static str) -> Vec<Network> {
 fn authorization(mut keys: Section<'_>, base: &Path) -> HttpAuth {
     let scheme = given(&mut keys, "type").unwrap_or("Bearer");
     if scheme.eq_ignore_ascii_case("basic") {
-        keys.problems.add(keys.line_of("type"), "authorization type is Basic; write basic_auth instead");
+        keys.problems.add(keys.line_of("type"), "authorization type is Basic. Write basic_auth instead");
     } else if !is_token(scheme) {
         keys.problems
-            .add(keys.line_of("type"), format!("authorization type is {}; write one word", shown(scheme)));
+            .add(keys.line_of("type"), format!("authorization type is {}. Write one word", shown(scheme)));
     }
     let credentials = secret(&mut keys, ("credentials", "credentials_file"), SecretForm::Header, base);
     if credentials.is_none() {
         keys.problems
-            .doubt(keys.line, "authorization has no credentials; write credentials or credentials_file");
+            .doubt(keys.line, "authorization has no credentials. Write credentials or credentials_file");
     }
     keys.unsupported(&["credentials_ref"]);
     keys.finish();
@@ -190,7 +190,7 @@ fn basic_auth(mut keys: Section<'_>, base: &Path) -> HttpAuth {
     let password = secret(&mut keys, ("password", "password_file"), SecretForm::Password, base);
     if username.is_none() || password.is_none() {
         keys.problems
-            .doubt(keys.line, "basic_auth is incomplete; write username, and password or password_file");
+            .doubt(keys.line, "basic_auth is incomplete. Write username, and password or password_file");
     }
     keys.unsupported(&["username_ref", "password_ref"]);
     keys.finish();
@@ -202,7 +202,7 @@ fn username(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
     let (inline, file) = (keys.text("username"), keys.text("username_file"));
     if let (Some(_), Some(_)) = (inline, file) {
         let line = keys.line_of("username_file");
-        keys.problems.add(line, "username and username_file are both given; keep one");
+        keys.problems.add(line, "username and username_file are both given. Keep one");
     }
     let inline = inline.map(|name| Secret::Inline(name.text.into()));
     inline.or(file.map(|file| secret_file(file, "username_file", SecretForm::Password, base)))
@@ -220,10 +220,10 @@ pub(crate) fn headers(headers: &Section<'_>, base: &Path) -> Vec<(String, Vec<Se
         if !is_token(name) {
             problems.add(
                 line,
-                format!("{} is not the name of a header; write letters, digits and -", shown(name)),
+                format!("{} is not the name of a header. Write letters, digits and -", shown(name)),
             );
         } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
-            problems.add(line, format!("header {name} is set by the client itself; remove it"));
+            problems.add(line, format!("header {name} is set by the client itself. Remove it"));
         }
         found.push((name.to_owned(), header(name, node, base, problems)));
     }
@@ -234,7 +234,7 @@ fn header(name: &str, node: &Node, base: &Path, problems: &Problems) -> Vec<Secr
     let inline =
         |text: Text<'_>| inline_secret(problems, &format!("header {name}"), text, SecretForm::Header);
     if !matches!(node.value, Value::Map(_) | Value::Null) {
-        problems.add(node.line, format!("header {} has no value; write values: [text]", shown(name)));
+        problems.add(node.line, format!("header {} has no value. Write values: [text]", shown(name)));
         return Vec::new();
     }
     let Some(mut keys) = Section::new(node, format!("header {}", shown(name)), problems) else {

@@ -36,14 +36,14 @@ pub(super) fn oauth2(mut keys: Section<'_>, base: &Path) -> Option<OAuth2> {
     let token_url = given(&mut keys, "token_url");
     for (key, missing) in [("client_id", client_id.is_none()), ("token_url", token_url.is_none())] {
         if missing {
-            keys.problems.add(keys.line, format!("oauth2 has no {key}; write {key}"));
+            keys.problems.add(keys.line, format!("oauth2 has no {key}. Write {key}"));
         }
     }
     if let Some(url) = token_url
         && let Err(why) = check_url(url)
     {
         let line = keys.line_of("token_url");
-        keys.problems.add(line, format!("token_url {} {why}; write an http or https URL", shown(url)));
+        keys.problems.add(line, format!("token_url {} {why}. Write an http or https URL", shown(url)));
     }
     let scopes = keys.texts("scopes").unwrap_or_default().into_iter();
     let params = keys.text_map("endpoint_params").into_iter();
@@ -98,11 +98,11 @@ fn jwt_bearer(
     let names = ("client_certificate_key", "client_certificate_key_file");
     let key = secret(keys, names, SecretForm::Key, base);
     if key.is_none() {
-        let message = "oauth2 has no key to sign with, so no token is granted; write client_certificate_key_file (or client_certificate_key)";
+        let message = "oauth2 has no key to sign with, so no token is granted. Write client_certificate_key_file (or client_certificate_key)";
         keys.problems.doubt(keys.line, message);
     }
     for name in params.iter().map(|(name, _)| name).filter(|name| OF_FORM.contains(&name.as_str())) {
-        let message = format!("endpoint_params has {name}, which is set already; remove it");
+        let message = format!("endpoint_params has {name}, which is set already. Remove it");
         keys.problems.doubt(keys.line_of("endpoint_params"), message);
     }
     let by_name = |text: &str| JwtAlgorithm::ALL.into_iter().find(|algorithm| algorithm.name() == text);

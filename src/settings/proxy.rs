@@ -19,22 +19,22 @@ pub(super) fn proxy(keys: &mut Section<'_>) -> ProxyConfig {
     if environment {
         for (key, found) in [("proxy_url", url.is_some()), ("no_proxy", no_proxy.is_some())] {
             if found {
-                let message = format!("proxy_from_environment is true and {key} is given; keep one");
+                let message = format!("proxy_from_environment is true and {key} is given. Keep one");
                 keys.problems.add(keys.line_of(key), message);
             }
         }
     } else if given_url.is_none() && no_proxy.is_some() {
         keys.problems
-            .add(keys.line_of("no_proxy"), "no_proxy is given and no proxy_url; write proxy_url too");
+            .add(keys.line_of("no_proxy"), "no_proxy is given and no proxy_url. Write proxy_url too");
     }
     if !connect_headers.is_empty() && !environment && url.is_none() {
-        let message = "proxy_connect_header is given and no proxy; write proxy_url or proxy_from_environment";
+        let message = "proxy_connect_header is given and no proxy. Write proxy_url or proxy_from_environment";
         keys.problems.add(keys.line_of("proxy_connect_header"), message);
     }
     let source = match url {
         Some(url) => {
             keys.problems.secret(url);
-            let message = |why: &str| format!("proxy_url {why}; write one such as http://proxy:3128");
+            let message = |why: &str| format!("proxy_url {why}. Write one such as http://proxy:3128");
             let used = match as_go_reads_it(url.text.trim()) {
                 Ok((used, None)) => used,
                 Ok((used, Some(doubt))) => {
@@ -111,7 +111,7 @@ fn connect_headers(keys: &mut Section<'_>) -> Vec<(String, Vec<Secret>)> {
     let mut found = Vec::new();
     for (line, name, node) in section.entries() {
         if !super::http::is_token(name) {
-            let message = format!("{} is not the name of a header; write letters, digits and -", shown(name));
+            let message = format!("{} is not the name of a header. Write letters, digits and -", shown(name));
             section.problems.add(line, message);
             continue;
         }

@@ -118,7 +118,7 @@ impl SecretFile {
         let secret = read.map_err(SecretReason::from).and_then(|bytes| {
             let wrong = |reason: String| SecretReason::Wrong(reason);
             let text = std::str::from_utf8(&bytes);
-            let text = text.map_err(|_| wrong("is not UTF-8; save it as UTF-8".into()))?;
+            let text = text.map_err(|_| wrong("is not UTF-8. Save it as UTF-8".into()))?;
             // Editors on Windows put a mark at the beginning, which cannot be seen.
             let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
             self.form.check(text).map_err(wrong)?;
@@ -135,46 +135,46 @@ impl SecretForm {
     /// The error and the right form, behind the name of the key or the file. It does not show the text.
     pub fn check(self, text: &str) -> Result<(), String> {
         if text.is_empty() {
-            return Err("is empty; write a value, or remove it".into());
+            return Err("is empty. Write a value, or remove it".into());
         }
         if self == SecretForm::Signing {
             return SigningKeys::parse(text).map(|_| ()).map_err(|wrong| format!("is wrong: {wrong}"));
         }
         if self == SecretForm::Key {
-            let right = "write the private key with its lines -----BEGIN PRIVATE KEY----- and END";
+            let right = "Write the private key with its lines -----BEGIN PRIVATE KEY----- and END";
             let is_pem = text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----");
-            return if is_pem { Ok(()) } else { Err(format!("is not PEM; {right}")) };
+            return if is_pem { Ok(()) } else { Err(format!("is not PEM. {right}")) };
         }
         if self == SecretForm::Profiles {
-            let right = "write the line [default] and the keys of that profile below it";
+            let right = "Write the line [default] and the keys of that profile below it";
             let names_one = text.lines().any(|line| line.trim_start().starts_with('['));
-            return if names_one { Ok(()) } else { Err(format!("names no profile; {right}")) };
+            return if names_one { Ok(()) } else { Err(format!("names no profile. {right}")) };
         }
         match text.lines().count() {
             1 => {}
-            lines => return Err(format!("holds {lines} lines; write the secret alone, on one line")),
+            lines => return Err(format!("holds {lines} lines. Write the secret alone, on one line")),
         }
         if let Some(found) = text.chars().find(|c| c.is_control() || is_invisible(*c)) {
             let code = u32::from(found);
-            return Err(format!("holds a character that cannot be seen (U+{code:04X}); remove it"));
+            return Err(format!("holds a character that cannot be seen (U+{code:04X}). Remove it"));
         }
         if self != SecretForm::Password && in_quotes(text) {
-            return Err("stands in quotes; write it without them".into());
+            return Err("stands in quotes. Write it without them".into());
         }
         let graphic = text.chars().all(|c| c.is_ascii_graphic());
         match self {
             SecretForm::Url => match super::url::check_url(text) {
                 Ok(None) => Ok(()),
-                Ok(Some(why)) | Err(why) => Err(format!("{why}; write an http or https URL")),
+                Ok(Some(why)) | Err(why) => Err(format!("{why}. Write an http or https URL")),
             },
             SecretForm::RoutingKey if is_template(text) => {
-                Err("holds a template; write it inline, as routing_key".into())
+                Err("holds a template. Write it inline, as routing_key".into())
             }
             SecretForm::RoutingKey if !graphic => {
-                Err("holds what no integration key does; write letters and digits only".into())
+                Err("holds what no integration key does. Write letters and digits only".into())
             }
             SecretForm::Header if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
-                Err("holds what a header cannot carry; write printable ASCII on one line".into())
+                Err("holds what a header cannot carry. Write printable ASCII on one line".into())
             }
             _ => Ok(()),
         }
@@ -188,10 +188,10 @@ impl SecretForm {
     pub(crate) fn check_inline(self, text: &str) -> Result<Option<String>, String> {
         let wrong = self.check(text).err();
         match self {
-            _ if text == PLACEHOLDER => Ok(Some("is a placeholder; write the value".into())),
+            _ if text == PLACEHOLDER => Ok(Some("is a placeholder. Write the value".into())),
             SecretForm::Signing => wrong.map_or(Ok(None), Err),
             SecretForm::Url => {
-                super::url::check_url(text).map_err(|why| format!("{why}; write an http or https URL"))?;
+                super::url::check_url(text).map_err(|why| format!("{why}. Write an http or https URL"))?;
                 Ok(wrong)
             }
             SecretForm::RoutingKey
@@ -205,7 +205,7 @@ impl SecretForm {
     /// A valid form of such a secret that is probably a mistake.
     pub(crate) fn doubt(self, text: &str) -> Option<&'static str> {
         (self == SecretForm::Password && in_quotes(text))
-            .then_some("stands in quotes, which then are a part of the password; remove them")
+            .then_some("stands in quotes, which then are a part of the password. Remove them")
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
             (RoutingKey, b"{{.CommonLabels.hunter2}}", "holds a template"),
             (Header, "hünter2".as_bytes(), "a header cannot carry"),
             (Password, b"hunter2\xff", "not UTF-8"),
-            (Url, b"hunter2.example/x", "write an http or https URL"),
+            (Url, b"hunter2.example/x", "Write an http or https URL"),
             (Url, b"ftp://hunter2/", "is not an http or https URL"),
             (Signing, b"hunter2", "signing secret 1"),
             (Key, b"hunter2\n", "is not PEM"),

@@ -104,7 +104,7 @@ impl<'a> Section<'a> {
             Value::Map(entries) => entries.as_slice(),
             Value::Null => &[],
             other => {
-                problems.add(node.line, format!("{what} is {}; write keys and values", kind(other)));
+                problems.add(node.line, format!("{what} is {}. Write keys and values", kind(other)));
                 return None;
             }
         };
@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
             if let Some(first) = lines.insert(&key.name, key.line) {
                 let name = shown(&key.name);
                 problems
-                    .add(key.line, format!("{name} stands twice in {what}, first on line {first}; keep one"));
+                    .add(key.line, format!("{name} stands twice in {what}, first on line {first}. Keep one"));
             }
         }
         Some(Section {
@@ -162,7 +162,7 @@ impl<'a> Section<'a> {
     fn scalar(&self, node: &'a Node, key: &str) -> Option<Text<'a>> {
         let text = scalar(node);
         if text.is_none() {
-            self.problems.add(node.line, format!("{key} is {}; write a text", kind(&node.value)));
+            self.problems.add(node.line, format!("{key} is {}. Write a text", kind(&node.value)));
         }
         text
     }
@@ -179,7 +179,7 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::List(items) => Some(items),
             other => {
-                self.problems.add(node.line, format!("{key} is {}; write a list", kind(other)));
+                self.problems.add(node.line, format!("{key} is {}. Write a list", kind(other)));
                 None
             }
         }
@@ -220,7 +220,7 @@ impl<'a> Section<'a> {
     pub(crate) fn positive(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.duration(key)?;
         if value.is_zero() {
-            self.problems.add(self.line_of(key), format!("{key} is {value}; write more than no time"));
+            self.problems.add(self.line_of(key), format!("{key} is {value}. Write more than no time"));
         }
         Some(value)
     }
@@ -271,7 +271,7 @@ impl<'a> Section<'a> {
                 Value::Scalar(text) => shown(text),
                 other => kind(other).to_owned(),
             };
-            self.problems.add(node.line, format!("{key} is {found}; write {right}"));
+            self.problems.add(node.line, format!("{key} is {found}. Write {right}"));
         }
         value
     }
@@ -298,21 +298,21 @@ impl<'a> Section<'a> {
             }
             let renamed = RENAMED.iter().find(|(old, new)| *old == name && self.known.contains(new));
             let message = if let Some((_, new)) = renamed {
-                format!("{name} in {} is called {new} now; write {new}", self.what)
+                format!("{name} in {} is called {new} now. Write {new}", self.what)
             } else if let Some((_, advice)) = self.removed.iter().find(|(old, _)| *old == name) {
-                format!("{name} in {} does not exist any more; {advice}", self.what)
+                format!("{name} in {} does not exist any more. {advice}", self.what)
             } else if self.unsupported.contains(&name) {
                 format!(
-                    "{name} in {} is not supported by this version and would not be in force; remove it",
+                    "{name} in {} is not supported by this version and would not be in force. Remove it",
                     self.what
                 )
             } else {
                 let all = self.known.iter().chain(&self.unsupported).copied();
                 let hint = match nearest(name, all) {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => format!("there are {}", self.known.join(", ")),
+                    Some(near) => format!("Did you mean {near}?"),
+                    None => format!("There are {}", self.known.join(", ")),
                 };
-                format!("unknown key {} in {}; {hint}", shown(name), self.what)
+                format!("unknown key {} in {}. {hint}", shown(name), self.what)
             };
             self.problems.add(key.line, message);
         }
@@ -401,7 +401,7 @@ mod tests {
             let mut keys = Section::new(&root, "the configuration", &problems).unwrap();
             keys.node(new);
             keys.finish();
-            let message = format!("{old} in the configuration is called {new} now; write {new}");
+            let message = format!("{old} in the configuration is called {new} now. Write {new}");
             assert_eq!(problems.into_inner(), [Problem::new(1, message)]);
         }
     }

@@ -16,10 +16,10 @@ pub struct SigningKeys(Vec<Vec<u8>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningSecretError {
     /// Not base64.
-    #[error("signing secret {0} is not base64; write whsec_ and base64 of 24 to 64 random bytes")]
+    #[error("signing secret {0} is not base64. Write whsec_ and base64 of 24 to 64 random bytes")]
     NotBase64(usize),
     /// Too easily guessed, or longer than the standard allows.
-    #[error("signing secret {position} has {bytes} bytes; write whsec_ and base64 of 24 to 64 random bytes")]
+    #[error("signing secret {position} has {bytes} bytes. Write whsec_ and base64 of 24 to 64 random bytes")]
     Length {
         /// Its position, from 1.
         position: usize,
@@ -27,7 +27,7 @@ pub enum SigningSecretError {
         bytes: usize,
     },
     /// None, or too many.
-    #[error("there are {0} signing secrets; write 1 to {MOST}, with blanks or line breaks between them")]
+    #[error("there are {0} signing secrets. Write 1 to {MOST}, with blanks or line breaks between them")]
     Count(usize),
 }
 

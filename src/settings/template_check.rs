@@ -52,7 +52,7 @@ pub(crate) fn check_place(problems: &Problems, key: &str, text: Text<'_>) -> Opt
 fn checked(problems: &Problems, key: &str, text: Text<'_>, otherwise: Option<&str>) -> Option<String> {
     let bytes = text.text.len();
     if bytes > MAX_TEMPLATE {
-        problems.add(text.line, format!("{key} has {bytes} bytes; write at most {MAX_TEMPLATE}"));
+        problems.add(text.line, format!("{key} has {bytes} bytes. Write at most {MAX_TEMPLATE}"));
         return None;
     }
     let found = templates::check(&problems.library(), text.text);

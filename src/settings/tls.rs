@@ -22,10 +22,10 @@ pub(crate) fn tls_config(mut keys: Section<'_>, base: &Path) -> TlsConfig {
     };
     match (&tls.cert, &tls.key) {
         (Some(_), None) => {
-            keys.problems.add(keys.line, "tls_config has cert and no key; write key_file (or key)")
+            keys.problems.add(keys.line, "tls_config has cert and no key. Write key_file (or key)")
         }
         (None, Some(_)) => {
-            keys.problems.add(keys.line, "tls_config has key and no cert; write cert_file (or cert)")
+            keys.problems.add(keys.line, "tls_config has key and no cert. Write cert_file (or cert)")
         }
         _ => {}
     }
@@ -35,18 +35,18 @@ pub(crate) fn tls_config(mut keys: Section<'_>, base: &Path) -> TlsConfig {
     {
         let line = keys.line_of("max_version");
         let message = format!(
-            "max_version {} is below min_version {}; write at least that",
+            "max_version {} is below min_version {}. Write at least that",
             VERSIONS[max], VERSIONS[min]
         );
         keys.problems.add(line, message);
     }
     if max.is_some_and(|max| max < TLS12) {
-        let message = "max_version is below TLS12, and Squelch speaks TLS12 and TLS13 only; no connection would work: write TLS12 or TLS13";
+        let message = "max_version is below TLS12, and Squelch speaks TLS12 and TLS13 only, so no connection would work. Write TLS12 or TLS13";
         keys.problems.add(keys.line_of("max_version"), message);
     }
     if min.is_some_and(|min| min < TLS12) {
         let message =
-            "min_version is below TLS12; Squelch speaks TLS12 and TLS13 only, so TLS12 is the least";
+            "min_version is below TLS12. Squelch speaks TLS12 and TLS13 only, so TLS12 is the least";
         keys.problems.doubt(keys.line_of("min_version"), message);
     }
     tls.only_tls13 = min == Some(TLS12 + 1);
@@ -72,7 +72,7 @@ fn pem(keys: &mut Section<'_>, (key, file_key): (&'static str, &'static str), ba
     if let (Some(_), Some(file)) = (inline, file) {
         let line = keys.line_of(file_key);
         let file = shown(file);
-        keys.problems.add(line, format!("{key} and {file_key} {file} are both given; keep one"));
+        keys.problems.add(line, format!("{key} and {file_key} {file} are both given. Keep one"));
     }
     if let Some(text) = inline
         && key == "key"

@@ -81,7 +81,7 @@ fn walk(library: &Library, parsed: &Parsed) -> Found {
             Some(template) => template.lint(given, &mut found),
             None => {
                 let names = library.names().chain(parsed.defines.keys().map(String::as_str));
-                let near = nearest(&name, names).map(|near| format!("; did you mean {near:?}?"));
+                let near = nearest(&name, names).map(|near| format!(". Did you mean {near:?}?"));
                 let what = near
                     .map_or_else(|| undefined(&name), |near| format!("there is no template {name:?}{near}"));
                 found.wrong.push(Wrong { at: place, what });
@@ -96,7 +96,7 @@ fn in_old_words(source: &str) -> Option<Wrong> {
     let at = source.find("{%")?;
     let statement: String = source[at..].chars().take(40).collect();
     let right = "{{ if eq .Status \"firing\" }}…{{ end }} or {{ range .Alerts }}…{{ end }}";
-    let what = format!("{statement:?} is no Go template, and is written as it stands; write {right}");
+    let what = format!("{statement:?} is no Go template, and is written as it stands. Write {right}");
     Some(Wrong { at: super::place::Places::new("", source).shown(at), what })
 }
 

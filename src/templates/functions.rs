@@ -105,9 +105,9 @@ pub(super) fn said(error: &TemplateError) -> String {
     match error {
         TemplateError::Exec(said) => said.clone(),
         TemplateError::RecursionLimit => {
-            "its templates call each other more than 200 deep; write fewer levels".into()
+            "its templates call each other more than 200 deep. Write fewer levels".into()
         }
-        TemplateError::RangeIterLimit => "its loops take too many turns; write fewer".into(),
+        TemplateError::RangeIterLimit => "its loops take too many turns. Write fewer".into(),
         other => other.to_string(),
     }
 }
@@ -253,7 +253,7 @@ fn dict(args: &[Value]) -> Answer {
 fn index(args: &[Value]) -> Answer {
     args[1..].iter().try_fold(args[0].clone(), |value, at| {
         if Struct::of(&value).is_some() {
-            return Err(failed(format!("cannot index {}; write .Name", kind_of(&value))));
+            return Err(failed(format!("cannot index {}. Write .Name", kind_of(&value))));
         }
         match value.index(at)? {
             Value::Nil if as_set(&value).is_some() => Ok(text("")),

@@ -186,7 +186,7 @@ fn parse(source: &Source, of_default: bool) -> Result<Parsed, Wrong> {
             (true, true) => {}
             (true, false) => {
                 let message =
-                    format!("the template {name:?} stands twice in this file; give each its own name");
+                    format!("the template {name:?} stands twice in this file. Give each its own name");
                 return Err(places.wrong(define.pos.offset, message));
             }
             (false, _) => {
@@ -251,7 +251,7 @@ mod tests {
         for (text, at, what) in [
             ("{{ define \"a\" }}\n  {{ if }}x{{ end }}\n{{ end }}", "f.tmpl:2:11", "empty command"),
             ("{{ define \"a\" }}x", "f.tmpl:1:1", "define has no end"),
-            ("{{ define \"a\" }}\n{{ toUper .Status }}{{ end }}", "f.tmpl:2:4", "did you mean toUpper?"),
+            ("{{ define \"a\" }}\n{{ toUper .Status }}{{ end }}", "f.tmpl:2:4", "Did you mean toUpper?"),
             ("{{ define \"a\" }}{{ $x }}{{ end }}", "f.tmpl:1:20", "$x is not declared"),
             ("{{ define \"a\" }}x{{ end }}{{ define \"a\" }}y{{ end }}", "f.tmpl:1:30", "stands twice"),
         ] {

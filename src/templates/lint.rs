@@ -144,15 +144,15 @@ impl Walk<'_> {
             return;
         }
         let hint = match super::old::go_form(name) {
-            Some(form) => format!("templates are Go templates: write {form}"),
+            Some(form) => format!("Templates are Go templates: write {form}"),
             None => match nearest(name, functions::names()) {
-                Some(near) => format!("did you mean {near}?"),
+                Some(near) => format!("Did you mean {near}?"),
                 None => {
-                    format!("write a field, such as .CommonLabels.{name}, or one of Alertmanager's functions")
+                    format!("Write a field, such as .CommonLabels.{name}, or one of Alertmanager's functions")
                 }
             },
         };
-        self.wrong(at.pos().offset, format!("there is no function {name:?}; {hint}"));
+        self.wrong(at.pos().offset, format!("there is no function {name:?}. {hint}"));
     }
 
     fn expr(&mut self, expr: &Expr, dot: Type) -> Type {
@@ -213,7 +213,7 @@ impl Walk<'_> {
 }
 
 fn undeclared(name: &str) -> String {
-    format!("the variable {name} is not declared; write {{{{ {name} := … }}}} before it")
+    format!("the variable {name} is not declared. Write {{{{ {name} := … }}}} before it")
 }
 
 /// The type of the items in a loop over a value.
@@ -287,8 +287,8 @@ fn member(of: Type, name: &str) -> Result<Type, String> {
                 _ => Type::Plain,
             },
         ),
-        Type::Text => Err(format!("a text has no .{name}; remove .{name}")),
-        Type::Plain => Err(format!("a number or a boolean has no .{name}; remove .{name}")),
+        Type::Text => Err(format!("a text has no .{name}. Remove .{name}")),
+        Type::Plain => Err(format!("a number or a boolean has no .{name}. Remove .{name}")),
         Type::Unknown => Ok(Type::Unknown),
     }
 }

@@ -29,7 +29,7 @@ fn member(value: &Value, name: &str, args: &[Value]) -> Answer {
         return found;
     }
     if !args.is_empty() {
-        return Err(failed(format!(".{name} is no method, and takes no argument; remove the argument")));
+        return Err(failed(format!(".{name} is no method, and takes no argument. Remove the argument")));
     }
     match value {
         Value::Nil => Ok(Value::Nil),
@@ -41,7 +41,7 @@ fn member(value: &Value, name: &str, args: &[Value]) -> Answer {
         },
         Value::List(_) => Err(failed(names::missing("a list", name, names::LISTS))),
         Value::Function(_) => Err(failed(format!("a function has no .{name}"))),
-        _ => Err(failed(format!("a {} has no .{name}; remove .{name}", kind_of(value)))),
+        _ => Err(failed(format!("a {} has no .{name}. Remove .{name}", kind_of(value)))),
     }
 }
 
@@ -211,7 +211,7 @@ fn of_time(time: &GoTime, name: &str, args: &[Value]) -> Option<Answer> {
 
 /// Of a zone that there is none of.
 pub(super) fn unknown_zone(name: &str) -> TemplateError {
-    failed(format!("unknown time zone {name:?}; write one such as Europe/Berlin"))
+    failed(format!("unknown time zone {name:?}. Write one such as Europe/Berlin"))
 }
 
 fn of_duration(duration: GoDuration, name: &str, args: &[Value]) -> Option<Answer> {

@@ -99,10 +99,10 @@ pub(super) fn of_struct(kind: Struct) -> &'static [&'static str] {
 /// The error for an unknown name, with the name that was probably meant.
 pub(super) fn missing(of: &str, name: &str, known: &[&str]) -> String {
     let hint = match nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean .{near}?"),
-        None => format!("there are .{}", known.join(", .")),
+        Some(near) => format!("Did you mean .{near}?"),
+        None => format!("There are .{}", known.join(", .")),
     };
-    format!("{of} has no .{name}; {hint}")
+    format!("{of} has no .{name}. {hint}")
 }
 
 /// The one of `names` that `name` was probably meant to be: at most a third of it differs.
@@ -142,6 +142,6 @@ mod tests {
     fn a_swap_is_one_change() {
         assert_eq!(distance("ab", "ba"), 1);
         assert_eq!(distance("", "abc"), 3);
-        assert!(missing("an alert", "Lables", ALERT).ends_with("did you mean .Labels?"));
+        assert!(missing("an alert", "Lables", ALERT).ends_with("Did you mean .Labels?"));
     }
 }

@@ -139,7 +139,7 @@ fn run(
     *routes = after;
     rendered.map(|()| std::mem::take(&mut out.text)).map_err(|error| {
         let said = match error {
-            TemplateError::Write => format!("the text is longer than {} KiB; write less", most / 1024),
+            TemplateError::Write => format!("the text is longer than {} KiB. Write less", most / 1024),
             TemplateError::UndefinedTemplate(name) => undefined(&name),
             error => functions::said(&error),
         };
@@ -149,7 +149,7 @@ fn run(
 
 /// Says that there is no such template.
 pub(super) fn undefined(name: &str) -> String {
-    format!("there is no template {name:?}; define it in a file that templates: names")
+    format!("there is no template {name:?}. Define it in a file that templates: names")
 }
 
 /// Texts that are compiled together, and the templates that they call.

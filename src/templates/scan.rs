@@ -21,44 +21,44 @@ pub(super) fn check(places: &Places<'_>, source: &str) -> Result<(), Wrong> {
                 let kind = action.words.0.to_owned();
                 if matches!(action.words.0, "define") && !open.is_empty() {
                     return Err(
-                        places.wrong(start, "define stands inside another block; write it at the top")
+                        places.wrong(start, "define stands inside another block. Write it at the top")
                     );
                 }
                 open.push(Block { kind, start, branches: 0, last: false });
             }
             ("else", next) => {
                 let Some(block) = open.last_mut() else {
-                    return Err(places.wrong(start, "else has no if before it; write {{ if … }} before it"));
+                    return Err(places.wrong(start, "else has no if before it. Write {{ if … }} before it"));
                 };
                 if block.last || matches!(block.kind.as_str(), "define" | "block") {
                     return Err(places.wrong(
                         start,
-                        format!("else does not belong to a {}; write {{{{ end }}}}", block.kind),
+                        format!("else does not belong to a {}. Write {{{{ end }}}}", block.kind),
                     ));
                 }
                 block.last = !matches!(next, "if" | "with");
                 block.branches += 1;
             }
             ("end", _) if open.pop().is_none() => {
-                return Err(places.wrong(start, "end has nothing to end; remove it"));
+                return Err(places.wrong(start, "end has nothing to end. Remove it"));
             }
             ("break" | "continue", "") if !open.iter().any(|block| block.kind == "range") => {
                 let word = action.words.0;
-                return Err(places.wrong(start, format!("{word} stands outside of a range; remove it")));
+                return Err(places.wrong(start, format!("{word} stands outside of a range. Remove it")));
             }
             _ => {}
         }
         if open.iter().map(|block| 1 + block.branches).sum::<usize>() > DEEPEST {
             return Err(places.wrong(
                 start,
-                format!("more than {DEEPEST} blocks and else branches are open; write fewer"),
+                format!("more than {DEEPEST} blocks and else branches are open. Write fewer"),
             ));
         }
     }
     match open.last() {
         Some(block) => {
             Err(places
-                .wrong(block.start, format!("{} has no end; write {{{{ end }}}} behind it", block.kind)))
+                .wrong(block.start, format!("{} has no end. Write {{{{ end }}}} behind it", block.kind)))
         }
         None => Ok(()),
     }
@@ -87,8 +87,8 @@ impl<'a> Action<'a> {
         let body = trimmed.unwrap_or(inside).trim_start();
         let from = source.len() - body.len();
         if body.starts_with("/*") {
-            let length = body.find("*/").ok_or("the comment has no end; write */}}")?;
-            let close = source[from + length..].find("}}").ok_or("the comment has no end; write */}}")?;
+            let length = body.find("*/").ok_or("the comment has no end. Write */}}")?;
+            let close = source[from + length..].find("}}").ok_or("the comment has no end. Write */}}")?;
             return Ok(Action { words: ("", ""), end: from + length + close + 2 });
         }
         let mut rest = body.char_indices();
@@ -106,11 +106,11 @@ impl<'a> Action<'a> {
                         }
                     };
                     if !closed {
-                        return Err("a text in quotes has no end; close it".into());
+                        return Err("a text in quotes has no end. Close it".into());
                     }
                 }
                 '`' => {
-                    rest.by_ref().find(|(_, c)| *c == '`').ok_or("a text in ` has no end; write `")?;
+                    rest.by_ref().find(|(_, c)| *c == '`').ok_or("a text in ` has no end. Write `")?;
                 }
                 '}' if body[at..].starts_with("}}") => {
                     let mut words = body[..at].trim_end_matches('-').split_whitespace();
@@ -120,7 +120,7 @@ impl<'a> Action<'a> {
                 _ => {}
             }
         }
-        Err("{{ has no }}; write }} behind it".into())
+        Err("{{ has no }}. Write }} behind it".into())
     }
 }
 

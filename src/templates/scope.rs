@@ -87,7 +87,7 @@ pub(super) fn begin(at: Arc<str>) -> Result<(), TemplateError> {
 pub(super) fn step(steps: u32) -> Result<(), TemplateError> {
     ask(|scope| {
         let left = scope.steps.checked_sub(steps);
-        scope.steps = left.ok_or_else(|| failed(format!("it takes more than {STEPS} steps; write fewer")))?;
+        scope.steps = left.ok_or_else(|| failed(format!("it takes more than {STEPS} steps. Write fewer")))?;
         Ok(())
     })
 }
@@ -97,7 +97,7 @@ pub(super) fn spend(bytes: usize) -> Result<(), TemplateError> {
     ask(|scope| {
         let left = scope.bytes.checked_sub(bytes);
         scope.bytes = left.ok_or_else(|| {
-            failed(format!("its functions work on more than {BYTES} bytes of text; write less"))
+            failed(format!("its functions work on more than {BYTES} bytes of text. Write less"))
         })?;
         Ok(())
     })

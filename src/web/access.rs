@@ -59,7 +59,7 @@ pub enum AccessError {
     },
     /// A user who can never log in.
     #[error(
-        "user {0:?} has no credential; write one, or put the user into basic_auth_users of --web.config.file"
+        "user {0:?} has no credential. Write one, or put the user into basic_auth_users of --web.config.file"
     )]
     NoCredential(SmolStr),
     /// A certificate or key cannot be used.

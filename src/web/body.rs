@@ -195,7 +195,7 @@ impl Room {
         let packed = is("gzip") || is("x-gzip");
         if encoding.is_some() && !packed && !is("identity") {
             let found = String::from_utf8_lossy(encoding.unwrap_or_default());
-            let detail = format!("content encoding {found:?} is not taken; gzip or none would be right");
+            let detail = format!("content encoding {found:?} is not taken. Send gzip or none");
             return Err(blamed(InvalidReason::UnsupportedType, StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         let announced =

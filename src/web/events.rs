@@ -136,7 +136,7 @@ pub(super) async fn opsgenie_below(
         let action = action.ok_or_else(|| {
             let request: String = request.chars().take(SHOWN_CHARS).collect();
             let detail =
-                format!("there is no request {request:?}; Squelch takes close, acknowledge and notes");
+                format!("there is no request {request:?}. Squelch takes close, acknowledge and notes");
             Problem::new(StatusCode::NOT_FOUND, detail)
         })?;
         done(&app, (Source::Opsgenie, integration), action, trace, share).await
@@ -251,7 +251,7 @@ async fn acknowledged(app: &App, source: Source, labels: LabelSet, by: &str) -> 
 /// Counts and logs an event that lacks a field.
 fn note(app: &App, source: Source, peer: IpAddr, wrong: &[Wrong]) {
     let all: Vec<&str> = wrong.iter().map(|(_, error)| error.as_str()).collect();
-    let refused = body::blamed(InvalidReason::BadEvent, StatusCode::BAD_REQUEST, all.join("; "));
+    let refused = body::blamed(InvalidReason::BadEvent, StatusCode::BAD_REQUEST, all.join(", "));
     app.refuse(&Sender { source, peer, caller: None, trace: None }, refused, &[]);
 }
 

@@ -233,7 +233,7 @@ async fn answer(
 
 fn unanswered(why: &str, error: &str) -> Problem {
     Problem::unavailable(format!(
-        "{why}, and the request cannot be passed on: {error}; another replica takes over within 15 s if the \
+        "{why}, and the request cannot be passed on: {error}. Another replica takes over within 15 s if the \
          owner is gone"
     ))
 }

@@ -325,7 +325,7 @@ pub enum SearchError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
     /// There is no dead letter of that number.
-    #[error("there is no dead letter of that number; GET /api/v1/dead-letters lists them")]
+    #[error("there is no dead letter of that number. GET /api/v1/dead-letters lists them")]
     NotFound,
     /// It opens or changes an incident that nothing would close.
     #[error("its incident is over: sent again, it would open one at the receiver that nothing closes")]

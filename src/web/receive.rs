@@ -79,7 +79,7 @@ pub(super) async fn api_v2(
         Ok(taken) => {
             let errors: Vec<String> =
                 taken.rejects.iter().map(|r| format!("alert {}: {}", r.index, r.error)).collect();
-            json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("; "))
+            json_response(StatusCode::BAD_REQUEST, "application/json", &errors.join("\n"))
         }
         Err(problem) => Refusal::from(problem).into_response(),
     }
@@ -206,8 +206,10 @@ impl App {
             }
             let first = parsed.rejects.iter().find(|r| r.reason == reason);
             let detail = match (first, parsed.first_mended.get(&reason)) {
-                (Some(r), _) => format!("{count} of the body's alerts; alert {}: {}", r.index, r.error),
-                (None, Some(first)) => format!("{count} of the body's alerts; {first}"),
+                (Some(r), _) => {
+                    format!("{count} of the body's alerts, such as alert {}: {}", r.index, r.error)
+                }
+                (None, Some(first)) => format!("{count} of the body's alerts: {first}"),
                 (None, None) => format!("{count} of the body's alerts"),
             };
             self.refusals.log(from.peer, reason, &detail, body);
@@ -246,7 +248,7 @@ impl App {
             Ok(Err(_)) => Err(Problem::unavailable("the alerts could not be taken: try again")),
             Err(_) => {
                 let within = self.limits.answer_timeout;
-                Err(Problem::unavailable(format!("the alerts were not durable within {within:?}; try again")))
+                Err(Problem::unavailable(format!("the alerts were not durable within {within:?}. Try again")))
             }
         }
     }

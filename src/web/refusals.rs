@@ -60,8 +60,8 @@ impl Refusals {
             let path = start_of(path.as_bytes());
             tracing::warn!(
                 %peer, %method, %path,
-                "refused {class} at a path or with a method that takes none, so its alerts do not page: {way}; not \
-                 logged again for 60s, counted as wrong_path"
+                "refused {class} at a path or with a method that takes none, so its alerts do not page. {way} (not \
+                 logged again for 60s, counted as wrong_path)"
             );
         }
     }

@@ -106,7 +106,7 @@ async fn not_found(
     Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Response {
-    let detail = format!("there is nothing at {}; {}", shown(request.uri()), app.way());
+    let detail = format!("there is nothing at {}. {}", shown(request.uri()), app.way());
     refused(&app, peer, request, Problem::new(StatusCode::NOT_FOUND, detail)).await
 }
 
@@ -116,7 +116,7 @@ async fn wrong_method(
     request: Request,
 ) -> Response {
     let (method, path) = (request.method(), shown(request.uri()));
-    let detail = format!("{method} is not served at {path}; {}", app.way());
+    let detail = format!("{method} is not served at {path}. {}", app.way());
     refused(&app, peer, request, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).await
 }
 

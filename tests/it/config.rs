@@ -150,11 +150,11 @@ receivers:
         assert!(!hushed.contains("HUSH"), "a secret is shown: {hushed}");
     }
     for (integration, error) in [
-        ("discord_configs: [{}]", "discord_configs has no URL; write webhook_url_file (or webhook_url)"),
-        ("msteamsv2_configs: [{}]", "msteamsv2_configs has no URL; write webhook_url_file (or webhook_url)"),
+        ("discord_configs: [{}]", "discord_configs has no URL. Write webhook_url_file (or webhook_url)"),
+        ("msteamsv2_configs: [{}]", "msteamsv2_configs has no URL. Write webhook_url_file (or webhook_url)"),
         (
             "discord_configs: [{webhook_url: 'http://x/', text: y}]",
-            "unknown key \"text\" in discord_configs; there are webhook_url",
+            "unknown key \"text\" in discord_configs. There are webhook_url",
         ),
         ("msteamsv2_configs: [{webhook_url: hook}]", "webhook_url is not a URL"),
     ] {
@@ -334,7 +334,7 @@ fn too_large_a_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("squelch.yml");
     fs::write(&path, vec![b'#'; usize::try_from(config::MAX_FILE).unwrap() + 1]).unwrap();
-    assert!(config::load(&path).unwrap_err().to_string().ends_with("make it smaller"));
+    assert!(config::load(&path).unwrap_err().to_string().ends_with("Make it smaller"));
     assert!(config::load(&dir.path().join("none.yml")).unwrap_err().to_string().contains("cannot be opened"));
 }
 
@@ -459,8 +459,8 @@ fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
             "write {{ .CommonLabels",
         ),
         ("pagerduty_configs: [{routing_key: '{{ pd_key }}'}]", "routing_key: line 1, column 4: there is no"),
-        ("pagerduty_configs: [{routing_key: '{{ .CommonLables.pd_key }}'}]", "did you mean .CommonLabels?"),
-        ("webhook_configs: [{url: 'http://a/{{ .GroupLables.team }}'}]", "did you mean .GroupLabels?"),
+        ("pagerduty_configs: [{routing_key: '{{ .CommonLables.pd_key }}'}]", "Did you mean .CommonLabels?"),
+        ("webhook_configs: [{url: 'http://a/{{ .GroupLables.team }}'}]", "Did you mean .GroupLabels?"),
         ("webhook_configs: [{url: 'http://a/{{ .Status'}]", "url: line 1"),
     ];
     for (keys, says) in refusals {
@@ -474,15 +474,15 @@ fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
     for (keys, says) in [
         (
             "channel: '#x-{{ .CommonLables.team }}'",
-            "channel: line 1, column 7: the notification has no .CommonLables; did",
+            "channel: line 1, column 7: the notification has no .CommonLables. Did",
         ),
-        ("title: '{{ template \"slack.default.titel\" . }}'", "did you mean \"slack.default.title\"?"),
+        ("title: '{{ template \"slack.default.titel\" . }}'", "Did you mean \"slack.default.title\"?"),
         ("text: '{{ if .Status }}x'", "text: line 1, column 1: if has no end"),
-        ("text: '{{ toUper .Status }}'", "did you mean toUpper?"),
-        ("text: '{{ team }}'", "write a field, such as .CommonLabels.team"),
+        ("text: '{{ toUper .Status }}'", "Did you mean toUpper?"),
+        ("text: '{{ team }}'", "Write a field, such as .CommonLabels.team"),
         (
             "text: '{{ range .Alerts }}{{ .Lables.x }}{{ end }}'",
-            "an alert has no .Lables; did you mean .Labels?",
+            "an alert has no .Lables. Did you mean .Labels?",
         ),
         ("text: '{{ if false }}{{ .Labels.x }}{{ end }}'", "the notification has no .Labels"),
         ("text: '{{ index .Alerts 7 }}'", "fails for a notification that fires: line 1, column 4"),
@@ -534,7 +534,7 @@ receivers:
     let expected = [
         (
             6,
-            "labels.misspelt: line 1, column 4: the notification has no .GrupLabels; did you mean .GroupLabels?",
+            "labels.misspelt: line 1, column 4: the notification has no .GrupLabels. Did you mean .GroupLabels?",
         ),
         (16, "labels.owner: the labels of the route ask for each other in a circle: back → owner → back"),
         (17, "the label \"owner\" of the route has no value, because it fails"),
@@ -564,7 +564,7 @@ fn files_of_templates_are_read_beside_the_configuration() {
     write("a.tmpl", "{{ define \"team.text\" }}\n{{ .Alerts.Fireing }}{{ end }}");
     let said = warned(&read().unwrap());
     assert!(
-        said[0].contains("a.tmpl:2:4: a list of alerts has no .Fireing; did you mean .Firing?"),
+        said[0].contains("a.tmpl:2:4: a list of alerts has no .Fireing. Did you mean .Firing?"),
         "{said:?}"
     );
     write("a.tmpl", "{{ define \"team.text\" }}{{ .Status }}{{ end }}");

@@ -331,15 +331,15 @@ fn keys_of_global_are_lent_and_wrong_ones_are_named() {
     .unwrap_err()
     .to_string();
     for says in [
-        "squelch.yml:5: email_configs has no to; write to",
-        "squelch.yml:5: email_configs has no from; write from, or smtp_from in global",
-        "squelch.yml:5: email_configs has no smarthost; write smarthost, or smtp_smarthost in global",
-        "squelch.yml:8: smarthost is \"mail\"; write host:port such as mail.example.org:587",
-        "squelch.yml:9: header Subject stands twice; keep one",
+        "squelch.yml:5: email_configs has no to. Write to",
+        "squelch.yml:5: email_configs has no from. Write from, or smtp_from in global",
+        "squelch.yml:5: email_configs has no smarthost. Write smarthost, or smtp_smarthost in global",
+        "squelch.yml:8: smarthost is \"mail\". Write host:port such as mail.example.org:587",
+        "squelch.yml:9: header Subject stands twice. Keep one",
         "squelch.yml:9: \"a b\" is not the name of a header",
-        "squelch.yml:10: threading is enabled and header References is given; keep one",
+        "squelch.yml:10: threading is enabled and header References is given. Keep one",
         "squelch.yml:10: thread_by_date must be none or daily",
-        "squelch.yml:12: auth_password and auth_password_file are both given; keep one",
+        "squelch.yml:12: auth_password and auth_password_file are both given. Keep one",
     ] {
         assert!(wrong.contains(says), "{says} not in\n{wrong}");
     }

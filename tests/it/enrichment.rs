@@ -285,7 +285,7 @@ async fn a_page_says_how_often_its_rule_fires_at_this_time_of_the_week() {
     two.alerts.push(AlertView { id: AlertId::of(&labels, |_| false), labels, ..two.alerts[0].clone() });
     let body = world.sent(two, &mut pager).await;
     let first = "first time in 12 hours, normally never at this time of the week (4 weeks)";
-    assert!(body.contains(&format!("HighLatency: {said}; Other: {first}")), "{body}");
+    assert!(body.contains(&format!("HighLatency: {said}. Other: {first}")), "{body}");
     for (id, kind) in [(5, Kind::Update), (6, Kind::Resolve), (7, Kind::Digest)] {
         let body = world.sent(of(id, "slack[0]", kind, ""), &mut pager).await;
         assert!(!body.contains("Baseline"), "{body}");

@@ -78,7 +78,7 @@ async fn a_proxy_without_a_scheme_speaks_http_and_one_without_a_host_is_named() 
     assert_eq!(post(&client(folder.path(), &without_scheme), &url).await.unwrap().status, 200);
     assert_eq!((proxy.seen().len(), target.seen().len()), (1, 1));
     let error = post(&client(folder.path(), "proxy_url: /proxy\n"), &url).await.unwrap_err();
-    assert!(!error.ambiguous && error.detail.contains("proxy_url names no host; write one"), "{error}");
+    assert!(!error.ambiguous && error.detail.contains("proxy_url names no host. Write one"), "{error}");
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn a_token_is_granted_for_one_that_the_client_signs() {
 async fn a_key_that_cannot_sign_is_named_and_not_shown() {
     let folder = folder();
     let elliptic = Authority::new().client().1;
-    for (key, says) in [("hunter2", "is not PEM"), (elliptic.as_str(), "is not an RSA key; write one")] {
+    for (key, says) in [("hunter2", "is not PEM"), (elliptic.as_str(), "is not an RSA key. Write one")] {
         std::fs::write(folder.path().join("key.pem"), key).unwrap();
         let text = "oauth2: {grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', client_id: me, \
                     client_certificate_key_file: key.pem, token_url: 'http://127.0.0.1:1/'}\n";

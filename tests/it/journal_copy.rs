@@ -239,11 +239,11 @@ fn a_destination_that_is_not_empty_or_in_use_is_refused() {
     journal.release();
     let before = rows(server, &database);
     let full = refused(&file(&dir), &shared_by(&database));
-    says(&full, &["there is a journal already (3 rows in squelch_input)", "name an empty database"]);
+    says(&full, &["there is a journal already (3 rows in squelch_input)", "Name an empty database"]);
     assert_eq!(rows(server, &database), before);
     let before = in_file(&other);
     let full = refused(&shared_by(&database), &file(&other));
-    says(&full, &["there is a journal already", "move squelch.db and the files beside it away"]);
+    says(&full, &["there is a journal already", "Move squelch.db and the files beside it away"]);
     assert_eq!(in_file(&other), before);
 }
 
@@ -288,13 +288,13 @@ fn damage_ends_a_copy_and_leaves_nothing_half_copied() {
         assert_eq!(changed, 1, "{table} {key}");
         drop(conn);
         let damaged = refused(&file(&dir), &shared_by(&bad));
-        says(&damaged, &[said, "start `squelch serve` on it once"]);
+        says(&damaged, &[said, "Start `squelch serve` on it once"]);
         let tables = server.sql(&bad.name, &["SELECT to_regclass('squelch_input') IS NOT NULL"]);
         assert!(tables == "f" || rows(server, &bad) == "0 0 0 0", "{table} {key}");
 
         let sql = format!("UPDATE squelch_{table} SET sha256 = '\\x00' WHERE {key}");
         server.sql(&good.name, &[&sql]);
-        says(&refused(&shared_by(&good), &file(&new)), &[said, "restore it from a backup"]);
+        says(&refused(&shared_by(&good), &file(&new)), &[said, "Restore it from a backup"]);
         let left = |dir: &Path| dir.join("squelch.db").exists() || dir.join("squelch.db.draft").exists();
         assert!(!left(&new), "{table} {key}");
     }

@@ -160,20 +160,20 @@ fn what_is_wrong_is_said_without_the_password() {
         (
             "mysql://me:hunter2@127.0.0.1/x".to_owned(),
             "not hold the URL of a PostgreSQL",
-            "write postgres://",
+            "Write postgres://",
         ),
-        ("postgres://me:hunter2@127.0.0.1".to_owned(), "must name a user, a host and a database", "write "),
+        ("postgres://me:hunter2@127.0.0.1".to_owned(), "must name a user, a host and a database", "Write "),
         (
             format!("postgres://me:hunter2@127.0.0.1:{deaf}/x"),
             "no connection to 127.0.0.1:",
             "must listen there",
         ),
-        (on("squelch"), "password authentication failed", "write the password"),
+        (on("squelch"), "password authentication failed", "Write the password"),
         (server.url("nobody", "hunter2", "none"), "database \"none\" does not exist", "CREATE DATABASE"),
         (on("nobody"), "may not create tables", "GRANT CREATE ON SCHEMA public"),
-        (on("hasty"), "synchronous_commit=off", "set synchronous_commit = on"),
+        (on("hasty"), "synchronous_commit=off", "Set synchronous_commit = on"),
         (on("reader"), "may only be read", "name the primary"),
-        (format!("{}?sslmode=require", on("nobody")), "does not speak TLS", "set ssl = on there"),
+        (format!("{}?sslmode=require", on("nobody")), "does not speak TLS", "Set ssl = on there"),
     ] {
         let error = refused(&process(&server.file("", &url))).to_string();
         assert!(error.contains(wrong) && error.contains(right), "{url}: {error}");
@@ -210,7 +210,7 @@ fn a_server_that_may_forget_is_refused() {
             }
         };
         let wanted = format!("has {setting}=off");
-        assert!(error.contains(&wanted) && error.contains(&format!("set {setting} = on")), "{error}");
+        assert!(error.contains(&wanted) && error.contains(&format!("Set {setting} = on")), "{error}");
         server.sql("postgres", &[&format!("ALTER SYSTEM RESET {setting}"), "SELECT pg_reload_conf()"]);
     }
 }

@@ -49,7 +49,7 @@ fn a_secret_that_is_missing_is_said_at_the_start_and_keeps_nobody_from_starting(
     let mut serving = Serving(serve(folder.path()).spawn().unwrap());
     let log = log_until(&mut serving, "msg=listening");
     let warned = log.iter().find(|line| line.contains("level=WARN")).unwrap_or_else(|| panic!("{log:#?}"));
-    assert!(warned.contains("secret file key") && warned.contains("nothing can be sent"), "{warned}");
+    assert!(warned.contains("secret file key") && warned.contains("Nothing can be sent"), "{warned}");
 }
 
 #[test]

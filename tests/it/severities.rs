@@ -31,7 +31,7 @@ fn levels_escalate_to_receivers_that_are_not_notified_anyway() {
         ", routes: [{receiver: chat, matchers: ['severity=warning'], continue: true}, {receiver: ops}]";
     load(&escalating("chat"), warnings).unwrap();
     for (severities, route, said) in [
-        (escalating("leed"), "", "f.yml:1: receiver \"leed\" is not defined; did you mean lead?"),
+        (escalating("leed"), "", "f.yml:1: receiver \"leed\" is not defined. Did you mean lead?"),
         (escalating("nobody"), "", "f.yml:1: escalate_to \"nobody\" has no integration"),
         (
             escalating("ops"),
@@ -47,7 +47,7 @@ fn levels_escalate_to_receivers_that_are_not_notified_anyway() {
         (
             "levels: [{name: critical, escalate_to: lead}]".into(),
             "",
-            "f.yml:1: escalate_to needs respond_within; write respond_within: 15m or the like",
+            "f.yml:1: escalate_to needs respond_within. Write respond_within: 15m or the like",
         ),
     ] {
         let found = load(&severities, route).err().unwrap_or_default();
@@ -69,7 +69,7 @@ fn a_default_is_the_level_of_unknown_values() {
     );
     let found = load("default: warnin", "").unwrap_err();
     assert!(
-        found.contains("f.yml:1: default is \"warnin\", which is no level; did you mean warning?"),
+        found.contains("f.yml:1: default is \"warnin\", which is no level. Did you mean warning?"),
         "{found}"
     );
 }

@@ -477,7 +477,7 @@ fn a_failure_has_its_place() {
     let library = Library::with_files(&[file]).unwrap();
     let failed = |text: &str| rendered(&library, text, &data(&group(true))).unwrap_err();
     assert!(failed("a\n {{ template \"t\" . }}").starts_with("d/team.tmpl:2:6: index: "));
-    assert!(failed("a\n {{ .Alerts.X }}").starts_with("line 2, column 5: a list has no .X; "));
+    assert!(failed("a\n {{ .Alerts.X }}").starts_with("line 2, column 5: a list has no .X. "));
     assert!(failed("{{ .StartAt }}").contains("the notification has no .StartAt"));
 }
 

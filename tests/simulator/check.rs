@@ -28,14 +28,13 @@ impl World {
             let status = status.as_str();
             match self.requests.word(i, self.now.saturating_sub(fresh)) {
                 Some(true) if status != "firing" && !self.has_no_room(status) => {
-                    findings.push(format!("all said that alert {i} fires, and the gate says {status}"));
+                    findings.push(format!("all said that alert {i} fires, and Squelch says {status}"));
                 }
                 // A copy of the other member counts after a minute.
                 Some(false)
                     if status == "firing" && self.requests.word(i, self.now - 2 * MINUTE).is_none() =>
                 {
-                    findings
-                        .push(format!("all said that alert {i} has resolved, and the gate says {status}"));
+                    findings.push(format!("all said that alert {i} has resolved, and Squelch says {status}"));
                 }
                 _ => {}
             }
@@ -91,7 +90,7 @@ impl World {
                 continue;
             }
             if status != "firing" {
-                findings.push(format!("alert {i} fires, and the gate says {status}"));
+                findings.push(format!("alert {i} fires, and Squelch says {status}"));
             }
             let team = if i % 4 == 3 { "team" } else { "oncall" };
             for (lane, (receiver, name)) in NAMES.iter().enumerate() {
@@ -107,11 +106,9 @@ impl World {
             let over = status != "firing" && self.requests.word(i, 0) == Some(false);
             let shown = (0..LANES).filter(|lane| self.pagers.shows(*lane, *id));
             let shown = shown.filter(|lane| !self.waits_for_repeat(*lane, *id));
-            findings.extend(
-                shown
-                    .filter(|_| over && !self.truth[i].fires())
-                    .map(|lane| format!("alert {i} resolved long ago, and lane {lane} shows it as firing")),
-            );
+            findings.extend(shown.filter(|_| over && !self.truth[i].fires()).map(|lane| {
+                format!("alert {i} resolved long ago, and destination {lane} shows it as firing")
+            }));
         }
         drop(state);
         self.findings.append(&mut findings);
@@ -122,7 +119,7 @@ impl World {
         for lane in 0..LANES {
             let open = self.pagers.open(lane);
             if !open.is_empty() {
-                self.findings.push(format!("nothing fires, and lane {lane} shows {open:?} as open"));
+                self.findings.push(format!("nothing fires, and destination {lane} shows {open:?} as open"));
             }
         }
         self.findings.extend(self.log.check_end());

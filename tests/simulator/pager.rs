@@ -118,11 +118,11 @@ impl Pagers {
             if *times > attempt.most {
                 let (kind, id, most) = (n.kind.as_str(), n.id.0, attempt.most);
                 self.findings.push(format!(
-                    "lane {lane}, {kind} {id}: taken {times} times with a 2xx, where {most} may be"
+                    "destination {lane}, {kind} {id}: taken {times} times with a 2xx, where {most} may be"
                 ));
             }
         } else if reply.0 != 429 {
-            self.findings.push(format!("lane {lane} refuses {}: {} {}", n.id.0, reply.0, reply.1));
+            self.findings.push(format!("destination {lane} refuses {}: {} {}", n.id.0, reply.0, reply.1));
         }
         let body = if lane == 1 { b"ok".to_vec() } else { reply.1.to_string().into_bytes() };
         Reply::Answer(answer(reply.0, None, body))
@@ -133,7 +133,11 @@ impl Pagers {
         let again = !self.taken.insert((lane, n.id));
         let key: String = n.dedup_key.chars().take(8).collect();
         let mut found = |what: &str| {
-            self.findings.push(format!("lane {lane}, {} {} of {key}: {what}", n.kind.as_str(), n.id.0));
+            self.findings.push(format!(
+                "destination {lane}, {} {} of {key}: {what}",
+                n.kind.as_str(),
+                n.id.0
+            ));
         };
         if again && !flagged {
             found("taken twice, and not marked as a possible repeat");

@@ -494,7 +494,7 @@ impl World {
             self.attempts.push(attempt);
             if self.files[lane] {
                 self.findings.extend(self.readers.read(lane, self.now));
-                self.note(format_args!("{} waits for the secret of lane {lane}", id.0));
+                self.note(format_args!("{} waits for the secret of destination {lane}", id.0));
                 self.secretless.insert(number);
                 self.at(self.now + 10 * SECOND, Due::NoSecret(number));
                 continue;
@@ -529,7 +529,7 @@ impl World {
         let attempt = &self.attempts[attempt];
         let (lane, n) = (attempt.lane, attempt.notification.clone());
         let reply = self.pagers.arrives(attempt, now);
-        self.note(format_args!("{} {} at lane {lane}: {reply:?}", n.kind.as_str(), n.id.0));
+        self.note(format_args!("{} {} at destination {lane}: {reply:?}", n.kind.as_str(), n.id.0));
         let after = if matches!(reply, Reply::Silence) { 10 * SECOND } else { self.rng.between(2, 120) };
         let at = self.now + after;
         self.at(at, Due::Settle { lane, id: n.id, reply, life: self.life });

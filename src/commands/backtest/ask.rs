@@ -81,7 +81,7 @@ async fn one(client: &HttpClient, url: &str, window: &Window) -> Result<Option<V
         // 422: more samples than the server may load. 503: it took too long.
         422 | 503 if window.halves().is_some() => Ok(None),
         401 | 403 => Err(format!(
-            "the server answered {}: {}; write its credentials into a file for --http.config.file",
+            "the server answered {}: {}. Write its credentials into a file for --http.config.file",
             answer.status,
             answer.excerpt()
         )),

@@ -26,7 +26,7 @@ pub fn text(stats: &Stats, without: &Without, incidents: &[Incident], began: Tim
     {
         row(&mut out, "removed, in per cent", removed * 100 / before);
     }
-    out.push_str("\nwhat became of the alerts, and why\n");
+    out.push_str("\ndispositions of the alerts, with their reasons\n");
     let mut disposed: BTreeMap<Disposition, u64> = BTreeMap::new();
     for receiver in stats.receivers.values() {
         for (disposition, n) in &receiver.disposed {
@@ -38,7 +38,7 @@ pub fn text(stats: &Stats, without: &Without, incidents: &[Incident], began: Tim
         row(&mut out, &format!("    {}", words.trim_end()), *n);
     }
     row(&mut out, "    pending", stats.receivers.values().map(|r| r.pending).sum());
-    out.push_str("\nwhat a human got\n");
+    out.push_str("\nincidents at the pager\n");
     for incident in incidents {
         let at = incident.opened_at.since(began).as_secs_f64();
         let closed = if incident.closed_at.is_some() { "closed" } else { "open" };

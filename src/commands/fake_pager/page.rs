@@ -14,11 +14,7 @@ const ROWS: usize = 200;
 /// Characters of one text.
 const CUT: usize = 300;
 
-const STYLE: &str = "\
-:root { color-scheme: light dark } body { font: 1rem/1.5 system-ui, sans-serif; margin: 1.5rem } \
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .35rem .6rem; \
-border-bottom: 1px solid #8886; vertical-align: top; overflow-wrap: anywhere } \
-.open { color: #c62828; font-weight: 600 } .acknowledged { color: #9a6700; font-weight: 600 } .closed { opacity: .6 }";
+const STYLE: &str = include_str!("page.css");
 
 /// The page as an answer. It loads itself again every 2 s.
 pub fn answer(state: &State, now: Timestamp) -> Response<Full<Bytes>> {

@@ -220,7 +220,7 @@ async fn taken_on(shared: &Shared, taken: bool, query: &str, now: Timestamp) -> 
     if !shared.state().taken_on(key, taken) {
         return json_answer(
             404,
-            &json!({"message": "no incident is open under this key; write ?key=DEDUP_KEY"}),
+            &json!({"message": "no incident is open under this key. Write ?key=DEDUP_KEY"}),
         );
     }
     shared.changed();

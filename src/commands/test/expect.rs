@@ -138,14 +138,14 @@ fn expectation(
     let at = place.at(&mut keys);
     let within = keys.duration("within").unwrap_or(Duration::ZERO);
     if keys.node("receiver").is_none() {
-        problems.add(line, "expect has no receiver; write the name of the one that must see it");
+        problems.add(line, "expect has no receiver. Write the name of the one that must see it");
     }
     let receiver = place.named_receiver(&mut keys);
     if let Some(name) = receiver.as_ref().filter(|name| !receivers.is_empty() && !receivers.contains(*name)) {
-        problems.add(line, format!("receivers of this test leaves {name} out; add it there"));
+        problems.add(line, format!("receivers of this test leaves {name} out. Add it there"));
     }
     if keys.node("kind").is_none() {
-        problems.add(line, "expect has no kind; write page, update, resolve, digest or suppressed");
+        problems.add(line, "expect has no kind. Write page, update, resolve, digest or suppressed");
     }
     let kind = keys.parsed("kind", "page, update, resolve, digest or suppressed", |text| match text {
         "suppressed" => Some(What::Suppressed),
@@ -155,7 +155,7 @@ fn expectation(
     });
     let only = |problem: Option<u32>, key: &str, with: &str| {
         if let Some(line) = problem {
-            problems.add(line, format!("{key} goes with kind: {with}; leave it out here"));
+            problems.add(line, format!("{key} goes with kind: {with}. Leave it out here"));
         }
     };
     let suppressed = kind == Some(What::Suppressed);
@@ -174,7 +174,7 @@ fn expectation(
             Ok(matchers) => Some(Pattern { text: text.to_owned(), matchers }),
             Err(error) => {
                 problems
-                    .add(line, format!("alerts: {error}; write matchers such as '{{alertname=\"Down\"}}'"));
+                    .add(line, format!("alerts: {error}. Write matchers such as '{{alertname=\"Down\"}}'"));
                 None
             }
         };
@@ -213,7 +213,7 @@ fn integration(keys: &mut Section<'_>, place: &Place<'_>, receiver: Option<&Smol
     if !place.policies.is_empty() && !known.contains(name.text) {
         let known: Vec<&str> = known.into_iter().collect();
         let text =
-            format!("the receiver has no integration {}; it has {}", shown(name.text), known.join(", "));
+            format!("the receiver has no integration {}. It has {}", shown(name.text), known.join(", "));
         place.problems.add(name.line, text);
     }
     Some(name.text.into())
@@ -229,7 +229,7 @@ fn severity(keys: &mut Section<'_>, place: &Place<'_>) -> Option<SmolStr> {
                 known.push(level);
             }
         }
-        let text = format!("severity is {}; the levels are {}", shown(name.text), known.join(", "));
+        let text = format!("severity is {}. The levels are {}", shown(name.text), known.join(", "));
         place.problems.add(name.line, text);
     }
     Some(name.text.into())
@@ -250,7 +250,7 @@ pub(super) fn tallies(
         }
         let Some(receiver) = place.receiver(line, name) else { continue };
         if !receivers.is_empty() && !receivers.contains(&receiver) {
-            let text = format!("receivers of this test leaves {receiver} out; add it there");
+            let text = format!("receivers of this test leaves {receiver} out. Add it there");
             place.problems.add(line, text);
         }
         let Some(reasons) = Section::new(node, "expect_suppressed", place.problems) else { continue };
@@ -273,7 +273,7 @@ fn tally(
         _ => None,
     };
     if count.is_none() {
-        let text = format!("expect_suppressed of {}; write how many, such as {name}: 2", shown(name));
+        let text = format!("expect_suppressed of {}. Write how many, such as {name}: 2", shown(name));
         place.problems.add(line, text);
     }
     let reason = reason(place, line, name)?;
@@ -290,10 +290,10 @@ fn reason(place: &Place<'_>, line: u32, name: &str) -> Option<Reason> {
     let found = reasons().find(|r| r.as_str() == name);
     if found.is_none() {
         let hint = match nearest(name, reasons().map(Reason::as_str)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("there are {}", reasons().map(Reason::as_str).collect::<Vec<_>>().join(", ")),
+            Some(near) => format!("Did you mean {near}?"),
+            None => format!("There are {}", reasons().map(Reason::as_str).collect::<Vec<_>>().join(", ")),
         };
-        place.problems.add(line, format!("no reason is called {}; {hint}", shown(name)));
+        place.problems.add(line, format!("no reason is called {}. {hint}", shown(name)));
     }
     found
 }

@@ -154,7 +154,7 @@ fn words(side: &Side) -> String {
         words.push(format!("and {more} more"));
     }
     if !side.notes.is_empty() {
-        words.push(format!("({})", side.notes.join("; ")));
+        words.push(format!("({})", side.notes.join(", ")));
     }
     words.join(" ")
 }

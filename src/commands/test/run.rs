@@ -31,7 +31,7 @@ pub struct Shown {
 pub enum Stopped {
     /// A clock that would not stop: more steps than any configuration has reason for.
     #[error(
-        "the clock took {steps} steps and was only at {at} of {until}; write longer intervals or a shorter \
+        "the clock took {steps} steps and was only at {at} of {until}. Write longer intervals or a shorter \
          test"
     )]
     Runaway {
@@ -484,6 +484,6 @@ mod tests {
     fn a_clock_that_would_not_stop_is_stopped() {
         let text = "  input: [{labels: {alertname: A, team: web}, series: F}]\n  until: 300d\n";
         let error = shown(text, 2).unwrap_err().to_string();
-        assert!(error.starts_with("the clock took 2 steps and was only at 8h of 300d;"), "{error}");
+        assert!(error.starts_with("the clock took 2 steps and was only at 8h of 300d. "), "{error}");
     }
 }

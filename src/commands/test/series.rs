@@ -14,7 +14,7 @@ pub(super) fn statements(keys: &mut Section<'_>, place: &Place<'_>, interval: Du
     for item in place.sections(keys.list("input"), "input") {
         one(item, place, interval, &mut all);
         if all.len() > MAX_STATEMENTS {
-            let text = format!("a test of more than {MAX_STATEMENTS} statements; make its series shorter");
+            let text = format!("a test has more than {MAX_STATEMENTS} statements. Make its series shorter");
             place.problems.add(line, text);
             return Vec::new();
         }
@@ -28,7 +28,7 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
     let labels = label_set(&mut keys, place, "labels");
     let given = keys.node("labels").map(|node| &node.value);
     if labels.is_empty() && given.is_none_or(|value| matches!(value, Value::Map(_))) {
-        problems.add(line, "an input has no labels; write labels: {alertname: NAME, …}");
+        problems.add(line, "an input has no labels. Write labels: {alertname: NAME, …}");
     }
     let annotations = label_set(&mut keys, place, "annotations");
     let source = keys.parsed("source", "alertmanager or prometheus", |text| {
@@ -47,16 +47,16 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
     };
     match (&series, keys.node("status")) {
         (Some(_), Some(node)) => {
-            problems.add(node.line, "an input has both series and status; keep one");
+            problems.add(node.line, "an input has both series and status. Keep one");
         }
         (None, None) => {
-            problems.add(line, "an input has neither series nor status; write one, such as series: F _ R");
+            problems.add(line, "an input has neither series nor status. Write one, such as series: F _ R");
         }
         _ => {}
     }
     if let (Some(_), Some(moment)) = (&series, starts_at.or(ends_at)) {
         let text = format!(
-            "starts_at and ends_at are for a single statement; write status and at: {} beside it",
+            "starts_at and ends_at are for a single statement. Write status and at: {} beside it",
             moment.since(place.start)
         );
         problems.add(line, text);
@@ -83,8 +83,8 @@ fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said
     let mut said = Vec::new();
     let mut rest = series.text.trim_start();
     let wrong = |what: &str| {
-        let right = "write F (fires), R (is resolved), _ (says again what is), . (says nothing), or Fx10";
-        place.problems.add(series.line, format!("series has {}; {right}", shown(what)));
+        let right = "Write F (fires), R (is resolved), _ (says again what is), . (says nothing), or Fx10";
+        place.problems.add(series.line, format!("series has {}. {right}", shown(what)));
     };
     if rest.is_empty() {
         wrong("");
@@ -109,7 +109,7 @@ fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said
                 _ => {
                     let found = shown(&format!("{character}x{}", &number[..digits]));
                     let right = format!("how often, from 1 to {MAX_STATEMENTS} in all");
-                    place.problems.add(series.line, format!("series has {found}; write {right}"));
+                    place.problems.add(series.line, format!("series has {found}. Write {right}"));
                     return said;
                 }
             };
@@ -124,8 +124,11 @@ fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said
 fn label_set(keys: &mut Section<'_>, place: &Place<'_>, key: &'static str) -> LabelSet {
     let pairs = keys.text_map(key);
     for (name, value) in pairs.iter().filter(|(name, value)| name.is_empty() || value.text.is_empty()) {
-        let text =
-            format!("{key} has {}: {}; an empty one is none: leave it out", shown(name), shown(value.text));
+        let text = format!(
+            "{key} has {}: {}. An empty one counts as none, so leave it out",
+            shown(name),
+            shown(value.text)
+        );
         place.problems.add(value.line, text);
     }
     LabelSet::from_pairs(pairs.into_iter().map(|(name, value)| (name, value.text)))

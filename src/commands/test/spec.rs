@@ -149,7 +149,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
     let problems = top.problems;
     let policy = match top.text("config_file") {
         None => {
-            problems.add(top.line, "the file names no configuration; write config_file: squelch.yml");
+            problems.add(top.line, "the file names no configuration. Write config_file: squelch.yml");
             None
         }
         Some(file) => match config::load(&base.join(file.text)) {
@@ -168,7 +168,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
     };
     let nodes = top.list("tests");
     if nodes.is_none_or(<[_]>::is_empty) {
-        problems.add(top.line, "the file has no tests; write tests: and a list of them");
+        problems.add(top.line, "the file has no tests. Write tests: and a list of them");
     }
     let mut tests: Vec<Test> = Vec::new();
     for node in nodes.unwrap_or_default() {
@@ -177,7 +177,7 @@ fn suite(mut top: Section<'_>, base: &Path) -> Option<Suite> {
         };
         if let Some(first) = tests.iter().find(|t| t.name == test.name && !t.name.is_empty()) {
             let (name, line) = (shown(&test.name), first.line);
-            problems.add(test.line, format!("a test on line {line} is called {name} too; name it otherwise"));
+            problems.add(test.line, format!("a test on line {line} is called {name} too. Name it otherwise"));
         }
         tests.push(test);
     }
@@ -202,7 +202,7 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     let (line, problems) = (keys.line, keys.problems);
     let name = keys.text("name").map_or_else(
         || {
-            problems.add(line, "a test has no name; write name: and what it shows");
+            problems.add(line, "a test has no name. Write name: and a few words on its purpose");
             String::new()
         },
         |name| name.text.trim().to_owned(),
@@ -230,7 +230,7 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
         .collect();
     let expect = expect::expectations(&mut keys, &place, &receivers);
     if expect.len() > MAX_EXPECT {
-        let text = format!("a test that expects {} things; at most {MAX_EXPECT}", expect.len());
+        let text = format!("a test expects {} things. Write at most {MAX_EXPECT}", expect.len());
         problems.add(line, text);
     }
     let tallies = expect::tallies(&mut keys, &place, &receivers);
@@ -248,7 +248,7 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
         Some(until) => {
             if start + until < last {
                 let text = format!(
-                    "until is {until}, but the test names {} from its start; write that or later",
+                    "until is {until}, but the test names {} from its start. Write that or later",
                     last.since(start)
                 );
                 problems.add(keys.line_of("until"), text);
@@ -257,10 +257,10 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
         }
     };
     if until.since(start) > MAX_SPAN {
-        problems.add(line, format!("a test that lasts {}; at most {MAX_SPAN}", until.since(start)));
+        problems.add(line, format!("a test lasts {}. Write at most {MAX_SPAN}", until.since(start)));
     }
     if expect.is_empty() && tallies.is_empty() && keys.node("expect").is_none() {
-        problems.add(line, "a test expects nothing; write expect: (an empty list if nobody is to hear)");
+        problems.add(line, "a test expects nothing. Write expect: (an empty list for no notification)");
     }
     keys.finish();
     drop(place);
@@ -281,7 +281,7 @@ fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
             _ => None,
         });
         if keys.node("answer").is_none() {
-            place.problems.add(keys.line, "deliveries has no answer; write accept, reject or hang");
+            place.problems.add(keys.line, "deliveries has no answer. Write accept, reject or hang");
         }
         keys.finish();
         if let (Some(at), Some(answer)) = (at, answer) {
@@ -304,7 +304,7 @@ impl Place<'_> {
     /// The moment `at`, which must be there.
     pub(super) fn at(&self, keys: &mut Section<'_>) -> Option<Timestamp> {
         if keys.node("at").is_none() {
-            self.problems.add(keys.line, "at is missing; write how long after the start, such as 5m");
+            self.problems.add(keys.line, "at is missing. Write how long after the start, such as 5m");
         }
         keys.duration("at").map(|at| self.start + at)
     }
@@ -326,10 +326,10 @@ impl Place<'_> {
             return Some(name.into());
         }
         let hint = match nearest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("there are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+            Some(near) => format!("Did you mean {near}?"),
+            None => format!("There are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
         };
-        self.problems.add(line, format!("the configuration has no receiver {}; {hint}", shown(name)));
+        self.problems.add(line, format!("the configuration has no receiver {}. {hint}", shown(name)));
         None
     }
 

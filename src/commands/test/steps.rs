@@ -84,7 +84,7 @@ pub(super) fn steps(keys: &mut Section<'_>, place: &Place<'_>, base: &Path) -> O
         all.extend(silence(item, place));
     }
     if all.len() > MOST {
-        let text = format!("a test of {} silences, reloads and restarts; at most {MOST}", all.len());
+        let text = format!("a test has {} silences, reloads and restarts. Write at most {MOST}", all.len());
         place.problems.add(keys.line, text);
     }
     all.sort_by_key(|step| (step.at, step.does.rank()));
@@ -108,12 +108,12 @@ fn reload(mut keys: Section<'_>, place: &Place<'_>, base: &Path) -> Option<Step>
     let inline = keys.node("config");
     let policy = match (file, inline) {
         (Some(_), Some(node)) => {
-            problems.add(node.line, "a reload has both config_file and config; keep one");
+            problems.add(node.line, "a reload has both config_file and config. Keep one");
             None
         }
         (None, None) => {
-            let right = "write config_file: other.yml, or the configuration itself under config:";
-            problems.add(line, format!("a reload names no configuration; {right}"));
+            let right = "Write config_file: other.yml, or the configuration itself under config:";
+            problems.add(line, format!("a reload names no configuration. {right}"));
             None
         }
         (Some(file), None) => config::load(&base.join(file.text))
@@ -123,8 +123,8 @@ fn reload(mut keys: Section<'_>, place: &Place<'_>, base: &Path) -> Option<Step>
             .map_err(|found| found.into_iter().for_each(|p| problems.add(p.line, p.message)))
             .ok(),
         (None, Some(node)) => {
-            let right = "write the keys of a configuration under it, or config_file: other.yml";
-            problems.add(node.line, format!("config of a reload is no mapping; {right}"));
+            let right = "Write the keys of a configuration under it, or config_file: other.yml";
+            problems.add(node.line, format!("config of a reload is no mapping. {right}"));
             None
         }
     };
@@ -144,21 +144,21 @@ fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
         let name = keys.text("expire");
         for key in ["matchers", "duration", "name"] {
             if let Some(other) = keys.node(key) {
-                let right = "a silence begins with matchers and ends with expire, in two items";
-                problems.add(other.line, format!("{key} stands beside expire; {right}"));
+                let right = "A silence begins with matchers and ends with expire, in two items";
+                problems.add(other.line, format!("{key} stands beside expire. {right}"));
             }
         }
         keys.finish();
         let name = name.filter(|name| !name.text.is_empty());
         if name.is_none() {
-            problems.add(node.line, "expire names no silence; write the name of one, such as expire: deploy");
+            problems.add(node.line, "expire names no silence. Write the name of one, such as expire: deploy");
         }
         return Some(Step { at: at?, line, does: Does::Expire(name?.text.into()) });
     }
     let words: Option<Vec<String>> = match keys.node("matchers") {
         None => {
-            let right = "write some, such as matchers: ['alertname=\"Down\"', 'cluster=~\"eu-.*\"']";
-            problems.add(line, format!("a silence has no matchers; {right}"));
+            let right = "Write some, such as matchers: ['alertname=\"Down\"', 'cluster=~\"eu-.*\"']";
+            problems.add(line, format!("a silence has no matchers. {right}"));
             None
         }
         Some(node) if matches!(node.value, Value::Scalar(_)) => {
@@ -169,8 +169,8 @@ fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
     let matchers = words.and_then(|words| match asking::matchers(&words) {
         Ok(matchers) => Some(matchers),
         Err(error) => {
-            let right = "write matchers such as 'alertname=\"Down\"'";
-            problems.add(keys.line_of("matchers"), format!("matchers: {error}; {right}"));
+            let right = "Write matchers such as 'alertname=\"Down\"'";
+            problems.add(keys.line_of("matchers"), format!("matchers: {error}. {right}"));
             None
         }
     });
@@ -181,8 +181,8 @@ fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
     let (at, matchers) = (at?, matchers.filter(|_| !duration.is_zero())?);
     let wanted = silence_of(matchers, at, duration);
     if let Err(error) = refused(place, &wanted) {
-        let right = "write matchers such as 'alertname=\"Down\"'";
-        problems.add(line_of_matchers, format!("{error}; {right}"));
+        let right = "Write matchers such as 'alertname=\"Down\"'";
+        problems.add(line_of_matchers, format!("{error}. {right}"));
         return None;
     }
     Some(Step { at, line, does: Does::Silence { wanted, name } })
@@ -218,7 +218,7 @@ fn check_downtime(all: &[Step], place: &Place<'_>) {
             let (from, to) = (offset(from), offset(to));
             let what = if matches!(step.does, Does::Restart { .. }) { "restart" } else { "silence" };
             let text = format!(
-                "a {what} while Squelch is down from {from} to {to} (restart on line {line}); write at: {to} \
+                "a {what} while Squelch is down from {from} to {to} (restart on line {line}). Write at: {to} \
                  or later"
             );
             place.problems.add(step.line, text);
@@ -239,7 +239,7 @@ fn check_names(all: &[Step], place: &Place<'_>) {
     };
     for (i, (name, _, line)) in begun().enumerate() {
         if let Some((_, _, first)) = begun().take(i).find(|(other, ..)| *other == name) {
-            let text = format!("a silence on line {first} is called {} too; name it otherwise", shown(name));
+            let text = format!("a silence on line {first} is called {} too. Name it otherwise", shown(name));
             place.problems.add(line, text);
         }
     }
@@ -247,18 +247,18 @@ fn check_names(all: &[Step], place: &Place<'_>) {
         let Does::Expire(name) = &step.does else { continue };
         let Some((_, wanted, _)) = begun().find(|(other, ..)| *other == name) else {
             let hint = match nearest(name, begun().map(|(name, ..)| name.as_str())) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("write name: {name} at the silence that is to end"),
+                Some(near) => format!("Did you mean {near}?"),
+                None => format!("Write name: {name} at the silence that is to end"),
             };
             place
                 .problems
-                .add(step.line, format!("no silence of this test is called {}; {hint}", shown(name)));
+                .add(step.line, format!("no silence of this test is called {}. {hint}", shown(name)));
             continue;
         };
         if !(wanted.starts_at..wanted.ends_at).contains(&step.at) {
             let (from, to) = (wanted.starts_at.since(place.start), wanted.ends_at.since(place.start));
             let text =
-                format!("the silence {} lasts from {from} to {to}; write a time in between", shown(name));
+                format!("the silence {} lasts from {from} to {to}. Write a time in between", shown(name));
             place.problems.add(step.line, text);
         }
     }

@@ -15,7 +15,7 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Enrichme
     let (line, problems) = (keys.line, keys.problems);
     keys.finish();
     let Some(url) = url else {
-        problems.add(line, "enrichment has no prometheus_url; write one such as http://prometheus:9090");
+        problems.add(line, "enrichment has no prometheus_url. Write one such as http://prometheus:9090");
         return None;
     };
     let text = url.text.trim();
@@ -28,7 +28,7 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Enrichme
     };
     let found = shown(text);
     problems
-        .add(url.line, format!("prometheus_url {found} {wrong}; write one such as http://prometheus:9090"));
+        .add(url.line, format!("prometheus_url {found} {wrong}. Write one such as http://prometheus:9090"));
     None
 }
 
@@ -50,7 +50,7 @@ mod tests {
         assert!(read.http.follow_redirects && config("").unwrap().enrichment.is_none());
         for (wrong, said) in [
             ("{http_config: {}}", "enrichment has no prometheus_url"),
-            ("{prometheus_url: prometheus}", "is not a URL; write one such as"),
+            ("{prometheus_url: prometheus}", "is not a URL. Write one such as"),
             ("{prometheus_url: 'http://a/graph?g0.expr=up'}", "has a query"),
             ("{prometheus_url: 'ftp://a'}", "is not an http or https URL"),
         ] {

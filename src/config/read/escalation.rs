@@ -24,7 +24,7 @@ pub(super) fn check(
         };
         if target.integrations.is_empty() {
             let message =
-                format!("escalate_to {name} has no integration; name a receiver that reaches somebody");
+                format!("escalate_to {name} has no integration. Name a receiver that reaches somebody");
             problems.add(to.line, message);
         }
         let mut notified = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn check(
             if route.receiver == to.text {
                 let message = format!(
                     "level {level} escalates to {name}, and the route on line {line} notifies {name} of {level} \
-                     anyway; name another receiver"
+                     anyway. Name another receiver"
                 );
                 problems.add(to.line, message);
                 break;
@@ -45,7 +45,7 @@ pub(super) fn check(
             if receivers.get(&route.receiver).is_some_and(|own| is_same(own, target)) {
                 let message = format!(
                     "level {level} escalates to {name}, which leads to the same services as {} of the route on \
-                     line {line}. They would take the page as a repeat; name a receiver with services of its own",
+                     line {line}. They would take the page as a repeat. Name a receiver with services of its own",
                     shown(&route.receiver)
                 );
                 problems.add(to.line, message);

@@ -20,7 +20,7 @@ fn rule(mut keys: Section<'_>) -> InhibitRule {
     let mut equal: Vec<SmolStr> = Vec::new();
     for label in keys.texts("equal").unwrap_or_default() {
         if label.text.is_empty() {
-            keys.problems.add(label.line, "equal holds an empty name; write the name of a label");
+            keys.problems.add(label.line, "equal holds an empty name. Write the name of a label");
         } else if !equal.iter().any(|known| known == label.text) {
             equal.push(label.text.into());
         }

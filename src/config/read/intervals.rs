@@ -37,11 +37,11 @@ pub(super) fn read<'a>(
         let sections = entries.iter().filter_map(|e| Section::new(e, "time interval entry", problems));
         let intervals: Vec<TimeInterval> = sections.map(entry).collect();
         match name {
-            None => problems.add(keys.line, "time interval has no name; write name: night or the like"),
+            None => problems.add(keys.line, "time interval has no name. Write name: night or the like"),
             Some(name) => {
                 either_or(name.text, &intervals, entries, problems);
                 if named.insert(name.text.into(), intervals).is_some() {
-                    let message = format!("time interval {} stands twice; keep one", shown(name.text));
+                    let message = format!("time interval {} stands twice. Keep one", shown(name.text));
                     problems.add(name.line, message);
                 }
             }
@@ -62,9 +62,9 @@ fn either_or(name: &str, intervals: &[TimeInterval], entries: &[Node], problems:
     let times = intervals.iter().position(|i| !i.times.is_empty() && !has_days(i));
     if let Some((days, times)) = days.zip(times) {
         let message = format!(
-            "time interval {} holds on the whole of the days on line {}, and at the times on line {} of every \
-             day, since its entries are alternatives; write one entry if both must hold, or give the times \
-             their own days",
+            "time interval {} holds on the whole of the days on line {}. It also holds at the times on line {} \
+             of every day, since its entries are alternatives. Write one entry if both must hold, or give the \
+             times their own days",
             shown(name),
             line(days),
             line(times),
@@ -102,12 +102,12 @@ fn times(keys: &mut Section<'_>) -> Vec<TimeRange> {
         let start = range.parsed("start_time", RIGHT, minute);
         let end = range.parsed("end_time", RIGHT, minute);
         if range.node("start_time").is_none() || range.node("end_time").is_none() {
-            let message = "time range has no start_time or no end_time; write both, as HH:MM";
+            let message = "time range has no start_time or no end_time. Write both, as HH:MM";
             range.problems.add(range.line, message);
         }
         if let (Some(start), Some(end)) = (start, end) {
             if start >= end {
-                let message = "start_time is not before end_time; a range over midnight is two, \
+                let message = "start_time is not before end_time. A range over midnight is two, \
                                one up to 24:00 and one from 00:00";
                 range.problems.add(range.line, message);
             }
@@ -143,7 +143,7 @@ fn spans(
         match read(from, to) {
             Some(span) => spans.push(span),
             None => {
-                keys.problems.add(text.line, format!("{key} holds {}; write {right}", shown(text.text)));
+                keys.problems.add(text.line, format!("{key} holds {}. Write {right}", shown(text.text)));
             }
         }
     }
@@ -153,7 +153,7 @@ fn spans(
 /// To Alertmanager an empty list is a condition that nothing meets, which is never the intent.
 fn not_empty(keys: &Section<'_>, key: &str, len: usize) {
     if len == 0 {
-        let message = format!("{key} is empty, which is no condition; remove it");
+        let message = format!("{key} is empty, which is no condition. Remove it");
         keys.problems.doubt(keys.line_of(key), message);
     }
 }
@@ -205,7 +205,7 @@ pub(super) fn location(keys: &mut Section<'_>) -> Location {
                 Some(local) => Location::named(local).map_err(|e| format!("location is Local, and {e}")),
                 None => {
                     let message = "location is Local, and this machine does not say what its time zone is \
-                                   called; write its IANA name, such as Europe/Berlin";
+                                   called. Write its IANA name, such as Europe/Berlin";
                     Err(message.to_owned())
                 }
             }

@@ -65,7 +65,7 @@ pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
     let mut config = read_node(&root, base)?;
     if let Some((_, line)) = yaml::second_document(text) {
-        let message = "a second document begins here and is not in force; write one document, as Alertmanager \
+        let message = "a second document begins here and is not in force. Write one document, as Alertmanager \
                        too reads the first one only";
         config.doubts.push(Problem::new(line, message));
     }
@@ -119,7 +119,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     let nodes = top.list("receivers");
     let receivers = receivers::read(nodes.unwrap_or_default(), &global.defaults, top.problems);
     if top.node("receivers").is_none() || nodes.is_some_and(<[_]>::is_empty) {
-        top.problems.add(top.line, "the configuration has no receivers; name at least one");
+        top.problems.add(top.line, "the configuration has no receivers. Name at least one");
     }
     let lists = [top.list("time_intervals"), top.list("mute_time_intervals")];
     let time_intervals = intervals::read(lists.into_iter().flatten(), top.problems);
@@ -138,7 +138,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         Some(root) => routes::read(root, &names),
         None => {
             if top.node("route").is_none() {
-                top.problems.add(top.line, "the configuration has no route; write route: {receiver: NAME}");
+                top.problems.add(top.line, "the configuration has no route. Write route: {receiver: NAME}");
             }
             (Vec::new(), Vec::new())
         }
@@ -206,7 +206,7 @@ fn global<'b>(section: Option<Section<'_>>, base: &'b Path, problems: &Problems)
     };
     match keys.duration("resolve_timeout") {
         Some(Duration::ZERO) => {
-            let message = "resolve_timeout is 0s, with which an alert without an end would resolve at once; \
+            let message = "resolve_timeout is 0s, with which an alert without an end would resolve at once. \
                            Squelch takes 5m";
             keys.problems.doubt(keys.line_of("resolve_timeout"), message);
         }

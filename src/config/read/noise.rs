@@ -21,22 +21,22 @@ const MAX_GROWTH: u32 = 1_000_000;
 const DIGEST_MIN: Duration = Duration::from_mins(1);
 /// Removed keys of a profile, each with advice to the person who wrote it.
 const REMOVED: [(&str, &str); 9] = [
-    ("surprise", "write usual_per_day: 5, or noise: balanced on the route"),
-    ("identifiers", "remove it, since Squelch always knows pods, UUIDs, devices, hashes and long numbers"),
-    ("rhythm", "remove it, or set usual_per_day, above which an alert opens no page"),
-    ("recurring_after", "remove it, or set usual_per_day, above which an alert opens no page"),
-    ("familiar", "write hold: {for: 10m, levels: [critical]}, with the time of familiar.hold"),
-    ("stay_open", "set resolve_hold, which keeps an incident open after its last alert resolved"),
-    ("stay_open_again", "set merge_window, from which Squelch derives it"),
-    ("growth_from", "remove it, since growth always begins at 12 alerts"),
-    ("growth_settle", "set merge_window, of which it is a third"),
+    ("surprise", "Write usual_per_day: 5, or noise: balanced on the route"),
+    ("identifiers", "Remove it, since Squelch always knows pods, UUIDs, devices, hashes and long numbers"),
+    ("rhythm", "Remove it, or set usual_per_day, above which an alert opens no page"),
+    ("recurring_after", "Remove it, or set usual_per_day, above which an alert opens no page"),
+    ("familiar", "Write hold: {for: 10m, levels: [critical]}, with the time of familiar.hold"),
+    ("stay_open", "Set resolve_hold, which keeps an incident open after its last alert resolved"),
+    ("stay_open_again", "Set merge_window, from which Squelch derives it"),
+    ("growth_from", "Remove it, since growth always begins at 12 alerts"),
+    ("growth_settle", "Set merge_window, of which it is a third"),
 ];
 /// Keys that `flapping` had before.
 const REMOVED_FROM_FLAPPING: [(&str, &str); 4] = [
-    ("reuse_at", "remove it, since flapping always ends at a penalty of 1"),
-    ("max_hold", "set half_life, since flapping holds for at most 8 of these"),
-    ("fan_out", "remove it, since two flapping alerts that fire together always page"),
-    ("within", "remove it, since alerts that fire within 15m always count as a fan-out"),
+    ("reuse_at", "Remove it, since flapping always ends at a penalty of 1"),
+    ("max_hold", "Set half_life, since flapping holds for at most 8 of these"),
+    ("fan_out", "Remove it, since two flapping alerts that fire together always page"),
+    ("within", "Remove it, since alerts that fire within 15m always count as a fan-out"),
 ];
 /// The profiles by name. The built-in ones are always there, and the file may change keys of them.
 pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) -> BTreeMap<SmolStr, Noise> {
@@ -44,7 +44,7 @@ pub(super) fn profiles(section: Option<Section<'_>>, severities: &Severities) ->
     let Some(section) = section else { return profiles };
     for (line, name, node) in section.entries() {
         if name.is_empty() {
-            section.problems.add(line, "a noise profile has no name; write one, such as default");
+            section.problems.add(line, "a noise profile has no name. Write one, such as default");
         }
         if let Some(keys) = Section::new(node, format!("noise profile {}", shown(name)), section.problems) {
             let base = profiles.get(name).cloned().unwrap_or_default();
@@ -121,7 +121,7 @@ fn read_storm(mut keys: Section<'_>, storm: &mut Storm) {
     set(&mut storm.window, keys.positive("window"));
     if let Some(end) = keys.parsed("end", COUNT, count) {
         if storm.start > 0 && end > storm.start {
-            let message = format!("end {end} is above start {}; write a lower end", storm.start);
+            let message = format!("end {end} is above start {}. Write a lower end", storm.start);
             keys.problems.add(keys.line_of("end"), message);
         }
         // A value that follows from `start` anyway is not kept, so that the shipped file equals the
@@ -164,7 +164,7 @@ fn level_names(keys: &mut Section<'_>, severities: &Severities) -> Option<Vec<Sm
     let names = keys.texts("levels")?;
     for name in names.iter().filter(|name| !severities.levels.iter().any(|level| level.name == name.text)) {
         let known: Vec<&str> = severities.levels.iter().map(|level| level.name.as_str()).collect();
-        let message = format!("levels holds {}; write some of {}", shown(name.text), known.join(", "));
+        let message = format!("levels holds {}. Write some of {}", shown(name.text), known.join(", "));
         keys.problems.add(name.line, message);
     }
     Some(names.iter().map(|name| name.text.into()).collect())
@@ -175,7 +175,7 @@ fn read_hold(mut keys: Section<'_>, hold: &mut Hold, severities: &Severities) {
     set(&mut hold.levels, level_names(&mut keys, severities));
     if !hold.time.is_zero() && hold.levels.is_empty() {
         let line = keys.line_of("for");
-        keys.problems.add(line, "hold names no levels; write levels: [critical] or the like beside for");
+        keys.problems.add(line, "hold names no levels. Write levels: [critical] or the like beside for");
     }
     keys.finish();
 }
@@ -211,9 +211,9 @@ pub(super) fn severities(section: Option<Section<'_>>) -> (Severities, Escalatio
     if let Some(nodes) = section.list("levels") {
         let line = section.line_of("levels");
         match nodes.len() {
-            0 => section.problems.add(line, "levels is empty; name at least one level, the highest first"),
+            0 => section.problems.add(line, "levels is empty. Name at least one level, the highest first"),
             n if n > MAX_LEVELS => {
-                section.problems.add(line, format!("levels has {n} levels; write at most {MAX_LEVELS}"));
+                section.problems.add(line, format!("levels has {n} levels. Write at most {MAX_LEVELS}"));
             }
             _ => {}
         }
@@ -224,10 +224,10 @@ pub(super) fn severities(section: Option<Section<'_>>) -> (Severities, Escalatio
         if known.is_none() {
             let names = severities.levels.iter().map(|level| level.name.as_str());
             let hint = match nearest(default.text, names.clone()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("write one of {}", names.collect::<Vec<_>>().join(", ")),
+                Some(near) => format!("Did you mean {near}?"),
+                None => format!("Write one of {}", names.collect::<Vec<_>>().join(", ")),
             };
-            let message = format!("default is {}, which is no level; {hint}", shown(default.text));
+            let message = format!("default is {}, which is no level. {hint}", shown(default.text));
             section.problems.add(default.line, message);
         }
         severities.default = known.unwrap_or(0);
@@ -242,7 +242,7 @@ fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'
     let mut claim = |line: u32, value: &str| {
         if let Some(first) = taken.insert(value.to_ascii_lowercase(), line) {
             let value = shown(value);
-            problems.add(line, format!("severity {value} stands twice, first on line {first}; keep one"));
+            problems.add(line, format!("severity {value} stands twice, first on line {first}. Keep one"));
         }
     };
     let mut levels = Vec::new();
@@ -251,7 +251,7 @@ fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'
         let name = keys.text("name").filter(|name| !name.text.is_empty());
         match name {
             Some(name) => claim(name.line, name.text),
-            None => problems.add(keys.line, "severity level has no name; write name: critical or the like"),
+            None => problems.add(keys.line, "severity level has no name. Write name: critical or the like"),
         }
         let aliases = keys.texts("aliases").unwrap_or_default();
         for alias in &aliases {
@@ -260,21 +260,21 @@ fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'
         let never_hold = keys.boolean("never_hold").unwrap_or(false);
         let hold = keys.duration("hold").unwrap_or_default();
         if never_hold && !hold.is_zero() {
-            let message = format!("hold is {hold} at a level marked never_hold; remove one of the two");
+            let message = format!("hold is {hold} at a level marked never_hold. Remove one of the two");
             problems.add(keys.line_of("hold"), message);
         }
         let respond_within = keys.positive("respond_within");
         let escalate_to = keys.text("escalate_to");
         if let Some(to) = escalate_to {
             if respond_within.is_none() {
-                let message = "escalate_to needs respond_within; write respond_within: 15m or the like";
+                let message = "escalate_to needs respond_within. Write respond_within: 15m or the like";
                 problems.add(to.line, message);
             }
             escalations.push((levels.len(), to));
         }
         let description = keys.text("description").map(|text| text.text).unwrap_or_default();
         if description.chars().count() > MAX_DESCRIPTION {
-            let message = format!("description has more than {MAX_DESCRIPTION} characters; shorten it");
+            let message = format!("description has more than {MAX_DESCRIPTION} characters. Shorten it");
             problems.add(keys.line_of("description"), message);
         }
         keys.unsupported(&["digest"]);
@@ -306,10 +306,10 @@ pub(super) fn ignore_labels(section: Option<Section<'_>>) -> Vec<SmolStr> {
     for label in listed {
         let name = shown(label.text);
         if label.text == "alertname" {
-            problems.add(label.line, "ignore_labels holds alertname; it tells alerts apart, remove it");
+            problems.add(label.line, "ignore_labels holds alertname, which tells alerts apart. Remove it");
         } else if label.text.is_empty() || names.iter().any(|n| n == label.text) {
             problems
-                .add(label.line, format!("ignore_labels holds {name} twice or empty; keep one name each"));
+                .add(label.line, format!("ignore_labels holds {name} twice or empty. Keep one name each"));
         } else {
             names.push(label.text.into());
         }
@@ -335,7 +335,7 @@ mod tests {
             let root = crate::settings::yaml::parse(&text).unwrap();
             let problems = Problems::default();
             profiles(Section::new(&root, "noise", &problems), &Severities::default());
-            let message = format!("{key} in {what} does not exist any more; {advice}");
+            let message = format!("{key} in {what} does not exist any more. {advice}");
             assert_eq!(problems.into_inner(), [Problem::new(2, message)]);
         }
     }

@@ -26,7 +26,7 @@ fn event_recorder(mut keys: Section<'_>, base: &Path) {
 
 fn webhook_output(keys: &mut Section<'_>, base: &Path) {
     if http::secret(keys, ("url", ""), SecretForm::Url, base).is_none() {
-        keys.problems.add(keys.line, "webhook_outputs has no url; write url");
+        keys.problems.add(keys.line, "webhook_outputs has no url. Write url");
     }
     http::http_config(keys, base);
     for key in ["timeout", "retry_backoff"] {
@@ -40,14 +40,14 @@ fn webhook_output(keys: &mut Section<'_>, base: &Path) {
     let bytes: Option<u64> = keys.whole("batch_max_bytes", "a whole number");
     let interval = keys.duration("batch_flush_interval").map(|interval| interval.as_millis());
     if !batch && [events, bytes, interval].into_iter().flatten().any(|value| value > 0) {
-        let message = "webhook_outputs limits its batches and has none; write batch: true";
+        let message = "webhook_outputs limits its batches and has none. Write batch: true";
         keys.problems.add(keys.line, message);
     }
 }
 
 fn kafka_output(keys: &mut Section<'_>) {
     if keys.texts("brokers").is_none_or(|brokers| brokers.iter().all(|broker| broker.text.is_empty())) {
-        keys.problems.add(keys.line, "kafka_outputs has no brokers; write brokers: [HOST:PORT]");
+        keys.problems.add(keys.line, "kafka_outputs has no brokers. Write brokers: [HOST:PORT]");
     }
     required(keys, "topic");
     keys.text("client_id");
@@ -70,7 +70,7 @@ fn each(keys: &mut Section<'_>, list: &'static str, read: impl Fn(&mut Section<'
 
 fn required(keys: &mut Section<'_>, key: &'static str) {
     if keys.text(key).is_none_or(|text| text.text.is_empty()) {
-        keys.problems.add(keys.line, format!("{key} is missing; write {key}"));
+        keys.problems.add(keys.line, format!("{key} is missing. Write {key}"));
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn one_of<'a>(keys: &mut Section<'a>, key: &'static str, all: &[&str]
     let text = keys.text(key).filter(|text| !text.text.is_empty())?;
     if !all.contains(&text.text) {
         keys.problems
-            .add(text.line, format!("{key} is {}; write one of {}", shown(text.text), all.join(", ")));
+            .add(text.line, format!("{key} is {}. Write one of {}", shown(text.text), all.join(", ")));
     }
     Some(text.text)
 }

@@ -19,9 +19,8 @@ pub(super) fn read(section: Option<Section<'_>>) -> OnCall {
                 Some(minute) => shifts.push(minute),
                 None => {
                     let shown = crate::settings::section::shown(text.text);
-                    let message = format!(
-                        "on_call.shifts has {shown}; a time of the day such as '08:00' would be right"
-                    );
+                    let message =
+                        format!("on_call.shifts has {shown}. Write a time of the day such as '08:00'");
                     keys.problems.add(text.line, message);
                 }
             }
@@ -31,11 +30,9 @@ pub(super) fn read(section: Option<Section<'_>>) -> OnCall {
         match shifts.len() {
             0 => keys
                 .problems
-                .add(line, "on_call.shifts is empty; write when shifts begin, such as ['08:00', '20:00']"),
+                .add(line, "on_call.shifts is empty. Write when shifts begin, such as ['08:00', '20:00']"),
             1..=MOST => on_call.shifts = shifts,
-            many => keys
-                .problems
-                .add(line, format!("on_call.shifts has {many} times; at most {MOST} would be right")),
+            many => keys.problems.add(line, format!("on_call.shifts has {many} times. Write at most {MOST}")),
         }
     }
     keys.finish();
@@ -59,8 +56,8 @@ mod tests {
         assert_eq!((read_well.location.name(), &read_well.shifts[..]), ("Europe/Zurich", &[480, 1200][..]));
         assert_eq!(read("{}").unwrap(), crate::config::OnCall::default());
         for (wrong, says) in [
-            ("{shifts: ['8 am']}", "'08:00' would be right"),
-            ("{shifts: ['24:00']}", "'08:00' would be right"),
+            ("{shifts: ['8 am']}", "such as '08:00'"),
+            ("{shifts: ['24:00']}", "such as '08:00'"),
             ("{shifts: []}", "is empty"),
             ("{location: Zurich}", "no time zone"),
             ("{zone: UTC}", "zone"),

@@ -61,11 +61,11 @@ pub(super) fn read(nodes: &[Node], defaults: &Defaults<'_>, problems: &Problems)
         let Some(mut keys) = Section::new(node, "receiver", problems) else { continue };
         let name = keys.text("name").filter(|name| !name.text.is_empty());
         match name {
-            None => problems.add(keys.line, "receiver has no name; write name: and the name that routes use"),
+            None => problems.add(keys.line, "receiver has no name. Write name: and the name that routes use"),
             Some(name) => {
                 if let Some(first) = lines.insert(name.text, name.line) {
                     let message = format!(
-                        "receiver {} stands twice, first on line {first}; give each its own name",
+                        "receiver {} stands twice, first on line {first}. Give each its own name",
                         shown(name.text)
                     );
                     problems.add(name.line, message);
@@ -106,7 +106,7 @@ fn labels(keys: &mut Section<'_>, name: Option<Text<'_>>) -> Option<LabelSet> {
     let labels = keys.text_map("labels");
     for (key, value) in &labels {
         if *key == "name" && name.is_some_and(|name| name.text != value.text) {
-            let message = format!("the label name is {}; write the receiver's name", shown(value.text));
+            let message = format!("the label name is {}. Write the receiver's name", shown(value.text));
             keys.problems.add(value.line, message);
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn read(
             "week" => Every::Week,
             "month" => Every::Month,
             other => {
-                let message = format!("report.every is {}; day, week or month would be right", shown(other));
+                let message = format!("report.every is {}. Write day, week or month", shown(other));
                 keys.problems.add(text.line, message);
                 Every::Week
             }
@@ -33,8 +33,7 @@ pub(super) fn read(
         match minute(text.text).filter(|minute| *minute < 24 * 60) {
             Some(minute) => at = minute,
             None => {
-                let message =
-                    format!("report.at is {}; a time such as '09:00' would be right", shown(text.text));
+                let message = format!("report.at is {}. Write a time such as '09:00'", shown(text.text));
                 keys.problems.add(text.line, message);
             }
         }
@@ -43,13 +42,12 @@ pub(super) fn read(
     let receiver = match receiver {
         Some(name) if receivers.contains_key(name.text) => Some(SmolStr::from(name.text)),
         Some(name) => {
-            let message =
-                format!("report.receiver is {}; the name of a receiver would be right", shown(name.text));
+            let message = format!("report.receiver is {}. Write the name of a receiver", shown(name.text));
             keys.problems.add(name.line, message);
             None
         }
         None => {
-            keys.problems.add(keys.line, "report has no receiver; write report: {receiver: NAME}");
+            keys.problems.add(keys.line, "report has no receiver. Write report: {receiver: NAME}");
             None
         }
     };
@@ -76,7 +74,7 @@ mod tests {
         for (wrong, part) in [
             ("{}", "report has no receiver"),
             ("{receiver: b}", "report.receiver is"),
-            ("{receiver: a, every: year}", "day, week or month would be right"),
+            ("{receiver: a, every: year}", "Write day, week or month"),
             ("{receiver: a, at: '25:00'}", "report.at is"),
         ] {
             let error = read(wrong).unwrap_err();

@@ -46,7 +46,7 @@ fn read_node(
     match keys.text("receiver").filter(|name| !name.text.is_empty()) {
         Some(name) => route.receiver = defined(&keys, "receiver", name, &names.receivers),
         None if parent.is_none() => {
-            let message = "the root route has no receiver; name one, for alerts that no other route takes";
+            let message = "the root route has no receiver. Name one, for alerts that no other route takes";
             keys.problems.add(keys.line, message);
         }
         None => {}
@@ -75,11 +75,11 @@ fn read_node(
         None => "{}".into(),
     };
     if parent.is_none() && !route.matchers.is_empty() {
-        keys.problems.add(keys.line, "the root route has matchers; it takes every alert, remove them");
+        keys.problems.add(keys.line, "the root route has matchers, and must take every alert. Remove them");
     }
     if parent.is_none() && route.continue_ {
         let line = keys.line_of("continue");
-        keys.problems.add(line, "the root route says continue; nothing stands beside it, remove it");
+        keys.problems.add(line, "the root route says continue, and nothing stands beside it. Remove it");
     }
     let children = keys.list("routes").unwrap_or_default();
     let problems = keys.problems;
@@ -102,10 +102,10 @@ fn defined(keys: &Section<'_>, what: &str, name: Text<'_>, all: &BTreeSet<&str>)
     // Without any receivers, an earlier error says so already.
     if !all.is_empty() && !all.contains(name.text) {
         let hint = match nearest(name.text, all.iter().copied()) {
-            Some(near) => format!("did you mean {}?", shown(near)),
-            None => format!("define it, or name one of {}", listed(all)),
+            Some(near) => format!("Did you mean {}?", shown(near)),
+            None => format!("Define it, or name one of {}", listed(all)),
         };
-        keys.problems.add(name.line, format!("{what} {} is not defined; {hint}", shown(name.text)));
+        keys.problems.add(name.line, format!("{what} {} is not defined. {hint}", shown(name.text)));
     }
     name.text.into()
 }
@@ -122,9 +122,9 @@ fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
     let mut names: BTreeSet<SmolStr> = BTreeSet::new();
     for label in labels {
         if label.text.is_empty() {
-            keys.problems.add(label.line, "group_by holds an empty name; write the name of a label");
+            keys.problems.add(label.line, "group_by holds an empty name. Write the name of a label");
         } else if !names.insert(label.text.into()) {
-            keys.problems.add(label.line, format!("group_by holds {} twice; keep one", shown(label.text)));
+            keys.problems.add(label.line, format!("group_by holds {} twice. Keep one", shown(label.text)));
         }
     }
     if !names.remove("...") {
@@ -132,7 +132,7 @@ fn group_by(keys: &Section<'_>, labels: &[Text<'_>]) -> GroupBy {
     }
     if !names.is_empty() {
         let line = keys.line_of("group_by");
-        keys.problems.add(line, "group_by holds ... (all labels) and others; write ['...'] alone");
+        keys.problems.add(line, "group_by holds ... (all labels) and others. Write ['...'] alone");
     }
     GroupBy::All
 }
@@ -144,7 +144,7 @@ fn labels(keys: &mut Section<'_>, inherited: &LabelSet) -> LabelSet {
     let mut right = true;
     for (name, value) in &own {
         if name.is_empty() {
-            keys.problems.add(value.line, "labels holds an empty name; write the name of a label");
+            keys.problems.add(value.line, "labels holds an empty name. Write the name of a label");
         }
         right &= template_check::check_label(keys.problems, &format!("labels.{name}"), *value);
         labels.insert(name, value.text);
@@ -162,7 +162,7 @@ fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
     let mut named = |key: &'static str| -> Vec<SmolStr> {
         let Some(texts) = keys.texts(key) else { return Vec::new() };
         if root && !texts.is_empty() {
-            let message = format!("the root route has {key}; name them on a route below it");
+            let message = format!("the root route has {key}. Name them on a route below it");
             keys.problems.add(keys.line_of(key), message);
         }
         texts.iter().map(|name| interval(keys, *name, &names.intervals)).collect()
@@ -173,7 +173,7 @@ fn windows(keys: &mut Section<'_>, root: bool, names: &Names<'_>) -> Windows {
 fn interval(keys: &Section<'_>, name: Text<'_>, all: &BTreeSet<&str>) -> SmolStr {
     if all.is_empty() {
         let message =
-            format!("time interval {} is not defined; define it in time_intervals", shown(name.text));
+            format!("time interval {} is not defined. Define it in time_intervals", shown(name.text));
         keys.problems.add(name.line, message);
     }
     defined(keys, "time interval", name, all)
@@ -191,7 +191,7 @@ pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<
     for (name, value) in keys.text_map(regex) {
         classic_name(name, value.line, keys.problems);
         if keys.is_null_in(regex, name) {
-            let message = format!("{regex} has no expression for {}; write one", shown(name));
+            let message = format!("{regex} has no expression for {}. Write one", shown(name));
             keys.problems.add(value.line, message);
         }
         // Alertmanager keeps such a pattern in its anchored form, and writes it so into the route's key.
@@ -205,7 +205,7 @@ pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<
     for (line, found) in read {
         match found {
             Ok(found) => all.extend(found),
-            Err(e) => keys.problems.add(line, format!("{e}; write matchers such as severity=\"page\"")),
+            Err(e) => keys.problems.add(line, format!("{e}. Write matchers such as severity=\"page\"")),
         }
     }
     all.sort();
@@ -217,7 +217,7 @@ fn classic_name(name: &str, line: u32, problems: &Problems) {
     let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let classic = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(rest);
     if !classic {
-        let message = format!("{} is not the name of a label here; write it in matchers", shown(name));
+        let message = format!("{} is not the name of a label here. Write it in matchers", shown(name));
         problems.add(line, message);
     }
 }

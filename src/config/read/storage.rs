@@ -26,7 +26,7 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Optio
 fn postgres(mut keys: Section<'_>, base: &Path) -> Option<Secret> {
     let file = keys.text("url_file").filter(|file| !file.text.is_empty());
     if file.is_none() {
-        let message = "storage.postgres has no url_file; write url_file: FILE, a file that holds \
+        let message = "storage.postgres has no url_file. Write url_file: FILE, a file that holds \
                        postgres://USER:PASSWORD@HOST:5432/DATABASE";
         keys.problems.add(keys.line, message);
     }

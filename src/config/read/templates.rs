@@ -19,7 +19,7 @@ pub(super) fn read(top: &mut Section<'_>, base: &Path) {
         sources.extend(matching(*pattern, base, top.problems));
     }
     if sources.len() > MOST_FILES {
-        let message = format!("templates names {} files; write at most {MOST_FILES}", sources.len());
+        let message = format!("templates names {} files. Write at most {MOST_FILES}", sources.len());
         top.problems.add(top.line_of("templates"), message);
         return;
     }
@@ -45,7 +45,7 @@ fn matching(pattern: Text<'_>, base: &Path, problems: &Problems) -> Vec<Source> 
     };
     let read = |file: &std::path::PathBuf| {
         let bytes = outside::read(file, MAX_FILE).map_err(|e| e.to_string())?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8; save it as UTF-8".to_owned())
+        String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8. Save it as UTF-8".to_owned())
     };
     let source = |file: std::path::PathBuf| match read(&file) {
         Ok(text) => Some(Source { file: file.display().to_string().into(), text: text.into() }),

@@ -26,7 +26,7 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Tracing>
     let gzip = one_of(&mut keys, "compression", &["gzip"]).is_some();
     let endpoint = keys.text("endpoint").filter(|text| !text.text.is_empty());
     if endpoint.is_none() {
-        keys.problems.add(keys.line, "tracing has no endpoint; write endpoint: HOST:PORT");
+        keys.problems.add(keys.line, "tracing has no endpoint. Write endpoint: HOST:PORT");
     }
     let fraction = keys.parsed("sampling_fraction", "a number such as 0.1", |text| text.parse::<f64>().ok());
     let insecure = keys.boolean("insecure").unwrap_or(false);
@@ -41,8 +41,10 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> Option<Tracing>
     let url = url::Url::parse(&format!("{scheme}://{}{path}", endpoint.text)).ok();
     let Some(url) = url.filter(|url| url.path() == path && url.query().is_none()) else {
         let found = shown(endpoint.text);
-        problems
-            .doubt(endpoint.line, format!("tracing is not in force. endpoint is {found}; write HOST:PORT"));
+        problems.doubt(
+            endpoint.line,
+            format!("tracing is not in force. The endpoint is {found}. Write HOST:PORT"),
+        );
         return None;
     };
     let http = HttpConfig { tls, headers, follow_redirects: false, ..HttpConfig::default() };
@@ -85,8 +87,8 @@ mod tests {
     #[test]
     fn what_is_not_in_force_is_said() {
         for (tracing, said) in [
-            ("{endpoint: 'http://otel:4317'}", "write HOST:PORT"),
-            ("{client_type: http, endpoint: 'http://otel:4318/a'}", "write HOST:PORT"),
+            ("{endpoint: 'http://otel:4317'}", "Write HOST:PORT"),
+            ("{client_type: http, endpoint: 'http://otel:4318/a'}", "Write HOST:PORT"),
         ] {
             let config = config(tracing);
             assert!(config.tracing.is_none(), "{tracing}");

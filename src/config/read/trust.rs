@@ -29,7 +29,7 @@ pub(super) fn failopen(keys: &mut Section<'_>) -> FailOpen {
 pub(super) fn known_levels(found: &FailOpen, severities: &Severities, line: u32, problems: &Problems) {
     for name in found.levels.iter().filter(|n| !severities.levels.iter().any(|l| l.name == **n)) {
         let all = severities.levels.iter().map(|l| l.name.as_str());
-        let hint = nearest(name, all).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = nearest(name, all).map(|near| format!(". Did you mean {near}?")).unwrap_or_default();
         let message = format!("failopen_levels names {}, which is no level{hint}", shown(name));
         problems.add(line, message);
     }
@@ -49,7 +49,7 @@ pub(super) fn heartbeats(
     };
     if nodes.len() > MAX_HEARTBEATS {
         problems
-            .add(node.line, format!("there are {} heartbeats; write at most {MAX_HEARTBEATS}", nodes.len()));
+            .add(node.line, format!("there are {} heartbeats. Write at most {MAX_HEARTBEATS}", nodes.len()));
     }
     let (mut found, mut names) = (Vec::new(), BTreeSet::new());
     for (index, node) in nodes.into_iter().enumerate() {
@@ -58,16 +58,16 @@ pub(super) fn heartbeats(
         let name: SmolStr = name.map_or_else(|| format_smolstr!("heartbeat[{index}]"), |n| n.text.into());
         let matchers = matchers(&mut keys, ["match", "match_re", "matchers"]);
         if matchers.is_empty() {
-            let message = "heartbeat has no matchers; write matchers: ['alertname=\"Watchdog\"'] or the like";
+            let message = "heartbeat has no matchers. Write matchers: ['alertname=\"Watchdog\"'] or the like";
             problems.add(keys.line, message);
         }
         if !names.insert(name.clone()) {
             problems
-                .add(keys.line, format!("heartbeat {} stands twice; give each its own name", shown(&name)));
+                .add(keys.line, format!("heartbeat {} stands twice. Give each its own name", shown(&name)));
         }
         if let Some(doubt) = ordinary(&matchers, severities).filter(|_| !matchers.is_empty()) {
-            let right = "write the name of the one alert that always fires, such as alertname=\"Watchdog\"";
-            problems.doubt(keys.line, format!("heartbeat {} {doubt}; {right}", shown(&name)));
+            let right = "Write the name of the one alert that always fires, such as alertname=\"Watchdog\"";
+            problems.doubt(keys.line, format!("heartbeat {} {doubt}. {right}", shown(&name)));
         }
         let silent_after = keys.positive("silent_after").unwrap_or(Duration::from_mins(10));
         let receiver = receiver(&mut keys, receivers);
@@ -165,7 +165,7 @@ pub(super) fn check_fallbacks(
     for (receiver, fallback) in named {
         let name = shown(fallback.text);
         if receiver == fallback.text {
-            let message = format!("fallback of receiver {name} is itself; name another receiver");
+            let message = format!("fallback of receiver {name} is itself. Name another receiver");
             problems.add(fallback.line, message);
             continue;
         }
@@ -175,14 +175,14 @@ pub(super) fn check_fallbacks(
         };
         if known.integrations.is_empty() {
             let message =
-                format!("fallback {name} has no integration; name a receiver that reaches somebody");
+                format!("fallback {name} has no integration. Name a receiver that reaches somebody");
             problems.add(fallback.line, message);
         }
         let (mut at, mut steps) = (Some(known), 0);
         while let Some(next) = at.and_then(|r| r.fallback.as_ref()).filter(|_| steps <= receivers.len()) {
             if next == receiver {
                 let message =
-                    format!("fallback {name} leads back to receiver {receiver:?}; break the circle");
+                    format!("fallback {name} leads back to receiver {receiver:?}. Break the circle");
                 problems.add(fallback.line, message);
                 break;
             }
@@ -201,8 +201,8 @@ fn receiver(keys: &mut Section<'_>, receivers: &BTreeMap<SmolStr, Receiver>) -> 
 
 pub(super) fn unknown(name: &str, receivers: &BTreeMap<SmolStr, Receiver>) -> String {
     let hint = match nearest(name, receivers.keys().map(|n| n.as_str())) {
-        Some(near) => format!("did you mean {near}?"),
-        None => "define it under receivers".to_owned(),
+        Some(near) => format!("Did you mean {near}?"),
+        None => "Define it under receivers".to_owned(),
     };
-    format!("receiver {} is not defined; {hint}", shown(name))
+    format!("receiver {} is not defined. {hint}", shown(name))
 }

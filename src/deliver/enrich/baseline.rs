@@ -115,5 +115,5 @@ fn texts(history: &Reader, rules: &[Rule], location: &Location, at: Timestamp) -
             });
         }
     }
-    Some(texts.join("; "))
+    Some(texts.join(". "))
 }

@@ -117,7 +117,7 @@ impl Session {
             }
         }
         let detail = format!(
-            "the mail server offers AUTH {}, for which there are no credentials or no TLS; write auth_password for PLAIN and LOGIN, auth_secret for CRAM-MD5",
+            "the mail server offers AUTH {}, for which there are no credentials or no TLS. Write auth_password for PLAIN and LOGIN, auth_secret for CRAM-MD5",
             cut(clean_line(&offered.join(" ")), 128)
         );
         Err(AttemptError { reason: FailureReason::AuthError, ..AttemptError::ours(detail) })

@@ -23,7 +23,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// The largest file with certificates.
 const MOST_CERTIFICATES: u64 = 1 << 20;
 /// The right form of a URL.
-const RIGHT: &str = "write postgres://USER:PASSWORD@HOST:5432/DATABASE, with %XX for special characters";
+const RIGHT: &str = "Write postgres://USER:PASSWORD@HOST:5432/DATABASE, with %XX for special characters";
 /// PostgreSQL before it has no function that gives a number at random to each process.
 const OLDEST: i32 = 130_000;
 
@@ -63,7 +63,7 @@ impl Place {
         let target = Target::parse(&url).map_err(|reason| self.unusable(reason))?;
         let hosts = target.config.get_hosts();
         let ports = target.config.get_ports();
-        let mut last = self.unusable(format!("the URL names no host; {RIGHT}"));
+        let mut last = self.unusable(format!("the URL names no host. {RIGHT}"));
         for (index, host) in hosts.iter().enumerate() {
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
             let one = self.connect_to(&target, host, port);
@@ -79,7 +79,7 @@ impl Place {
     fn unreachable(&self, host: &Host, port: u16, why: &str) -> JournalError {
         let name = shown(host, port);
         self.unusable(format!(
-            "no connection to {name}: {why}; PostgreSQL must listen there, and this machine must reach it"
+            "no connection to {name}: {why}. PostgreSQL must listen there, and this machine must reach it"
         ))
     }
 
@@ -125,7 +125,7 @@ impl Place {
         if answer != *b"S" {
             let name = shown(&host, port);
             return Err(self.unusable(format!(
-                "{name} does not speak TLS; set ssl = on there, or write sslmode=disable into the URL if the \
+                "{name} does not speak TLS. Set ssl = on there, or write sslmode=disable into the URL if the \
                  network between is yours"
             )));
         }
@@ -137,7 +137,7 @@ impl Place {
         let stream = connector.connect(server, stream).await.map_err(|e| {
             let name = shown(&host, port);
             self.unusable(format!(
-                "TLS with {name} fails: {e}; write sslrootcert=FILE into the URL, with the authority that \
+                "TLS with {name} fails: {e}. Write sslrootcert=FILE into the URL, with the authority that \
                  signed the certificate of the server"
             ))
         })?;
@@ -173,20 +173,20 @@ impl Place {
         let (name, said) = (shown(host, port), said(error));
         let right = match error.code() {
             Some(code) if *code == SqlState::INVALID_PASSWORD => {
-                "write the password of this user into the URL, or change it with ALTER ROLE … PASSWORD"
+                "Write the password of this user into the URL, or change it with ALTER ROLE … PASSWORD"
             }
             Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                "create the user, and let it in by a line of pg_hba.conf"
+                "Create the user, and let it in by a line of pg_hba.conf"
             }
             Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
-                "create it with CREATE DATABASE … OWNER …, or name another one in the URL"
+                "Create it with CREATE DATABASE … OWNER …, or name another one in the URL"
             }
-            Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "it is tried again",
-            Some(_) => "the log of the server says more",
+            Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => "Squelch tries again",
+            Some(_) => "The log of the server says more",
             None if misses_a_password(&said) => RIGHT,
             None => return self.unreachable(host, port, &said),
         };
-        self.unusable(format!("{name} refuses the connection: {said}; {right}"))
+        self.unusable(format!("{name} refuses the connection: {said}. {right}"))
     }
 
     /// Refuses a server that may lose acknowledged data: a 200 would be a lie.
@@ -224,7 +224,7 @@ struct Promises<'a> {
 impl Promises<'_> {
     fn check(&self, name: &str) -> Result<(), String> {
         if self.number < OLDEST {
-            return Err(format!("{name} is PostgreSQL {}; it must be 13 or newer", self.version));
+            return Err(format!("{name} is PostgreSQL {}. It must be 13 or newer", self.version));
         }
         if let Some(setting) = self.off {
             let also = match setting {
@@ -232,7 +232,7 @@ impl Promises<'_> {
                 _ => "",
             };
             return Err(format!(
-                "{name} has {setting}=off, so that it may lose alerts that it has acknowledged; set {setting} \
+                "{name} has {setting}=off, so that it may lose alerts that it has acknowledged. Set {setting} \
                  = on{also}"
             ));
         }
@@ -266,7 +266,7 @@ impl Target {
     /// Reads a URL. The reason why it is wrong does not show it.
     fn parse(url: &str) -> Result<Target, String> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(format!("the file does not hold the URL of a PostgreSQL; {RIGHT}"));
+            return Err(format!("the file does not hold the URL of a PostgreSQL. {RIGHT}"));
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut tls, mut roots, mut rest) = (None, None, Vec::new());
@@ -278,7 +278,7 @@ impl Target {
                 // nothing.
                 ("sslmode", "require" | "verify-ca" | "verify-full") => tls = Some(true),
                 ("sslmode", _) => {
-                    return Err("the URL has an unknown sslmode; write verify-full or disable".into());
+                    return Err("the URL has an unknown sslmode. Write verify-full or disable".into());
                 }
                 ("sslrootcert", file) => {
                     let decoded = url::form_urlencoded::parse(file.as_bytes()).next();
@@ -288,9 +288,9 @@ impl Target {
             }
         }
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: Config = url.parse().map_err(|_| format!("the URL cannot be read; {RIGHT}"))?;
+        let mut config: Config = url.parse().map_err(|_| format!("the URL cannot be read. {RIGHT}"))?;
         if config.get_hosts().is_empty() || config.get_user().is_none() || config.get_dbname().is_none() {
-            return Err(format!("the URL must name a user, a host and a database; {RIGHT}"));
+            return Err(format!("the URL must name a user, a host and a database. {RIGHT}"));
         }
         config.ssl_mode(SslMode::Disable);
         if config.get_application_name().is_none() {
@@ -327,7 +327,7 @@ mod tests {
         let says = |number, version| Promises { number, version, off: None, read_only: false }.check("db:1");
         assert_eq!(says(130_000, "13.0"), Ok(()));
         let said = says(120_022, "12.22").unwrap_err();
-        assert_eq!(said, "db:1 is PostgreSQL 12.22; it must be 13 or newer");
+        assert_eq!(said, "db:1 is PostgreSQL 12.22. It must be 13 or newer");
     }
 
     #[test]
@@ -342,7 +342,7 @@ mod tests {
             "postgres://me:hunter2@db:99999999/x",
         ] {
             let said = Target::parse(wrong).unwrap_err();
-            assert!(said.contains("write ") && !said.contains("hunter"), "{said}");
+            assert!(said.contains("Write ") && !said.contains("hunter"), "{said}");
         }
     }
 }

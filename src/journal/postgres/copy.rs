@@ -92,7 +92,7 @@ impl Store for Held {
         let rows = self.query(&sql, &[(&after, Type::INT8), (&PAGE, Type::INT8)])?;
         let whole = rows.iter().map(|row| whole(table, row));
         whole.collect::<Result<_, _>>().map_err(|reason| {
-            self.place.unusable(format!("the database is damaged: {reason}; restore it from a backup"))
+            self.place.unusable(format!("the database is damaged: {reason}. Restore it from a backup"))
         })
     }
 
@@ -184,15 +184,15 @@ impl CopyDraft {
             let rows = held.count_of(name)?;
             if rows > 0 {
                 return Err(held.place.unusable(format!(
-                    "there is a journal already ({rows} rows in squelch_{name}), which a copy would replace; \
-                     name an empty database"
+                    "there is a journal already ({rows} rows in squelch_{name}), which a copy would replace. \
+                     Name an empty database"
                 )));
             }
         }
         match held.head {
             0 => Ok(CopyDraft(held)),
             head => Err(held.place.unusable(format!(
-                "rows are missing: it acknowledged events up to {head}, and has none; name an empty database"
+                "rows are missing: it acknowledged events up to {head}, and has none. Name an empty database"
             ))),
         }
     }

@@ -37,7 +37,7 @@ pub(super) async fn hand_over(client: &Client, batches: &str) -> Result<(), Jour
         [(&sha256, Type::BYTEA), (&batches, Type::TEXT), (&MOST_BYTES, Type::INT8)];
     match client.execute_typed(HAND_OVER, &values).await.map_err(failed)? {
         0 => Err(JournalError::Refused(format!(
-            "{} MiB of alerts wait for a replica to take over already; try again",
+            "{} MiB of alerts wait for a replica to take over already. Try again",
             MOST_BYTES >> 20
         ))),
         _ => Ok(()),

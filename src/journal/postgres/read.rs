@@ -23,7 +23,7 @@ pub(super) struct Loaded {
 /// Reads and verifies all that a start needs.
 pub(super) async fn load(place: &Place, client: &Client) -> Result<Loaded, JournalError> {
     let damaged = |what: String| {
-        place.unusable(format!("the database is damaged: {what}; restore it from a backup, or name another"))
+        place.unusable(format!("the database is damaged: {what}. Restore it from a backup, or name another"))
     };
     let sql = "SELECT seq, at, sha256, body FROM squelch_snapshot ORDER BY seq DESC LIMIT 1";
     let (mut snapshot, mut tail) = (None, Tail::START);

@@ -41,7 +41,7 @@ impl CopySource {
 }
 
 fn repair(place: &DataDir, reason: &str) -> JournalError {
-    place.unusable(format!("{reason}; start `squelch serve` on it once, which repairs it"))
+    place.unusable(format!("{reason}. Start `squelch serve` on it once, which repairs it"))
 }
 
 fn explained(place: &DataDir, error: OpenError) -> JournalError {
@@ -152,7 +152,7 @@ impl CopyDraft {
         let place = DataDir::claim(dir)?;
         if place.has_journal() {
             return Err(place.unusable(
-                "there is a journal already, which a copy would replace; move squelch.db and the files beside \
+                "there is a journal already, which a copy would replace. Move squelch.db and the files beside \
                  it away, or name another directory",
             ));
         }

@@ -101,6 +101,6 @@ pub(super) fn verify(conn: &Connection) -> Result<Loaded, OpenError> {
     let loaded = read::load(conn)?;
     match loaded.damage.is_empty() {
         true => Ok(loaded),
-        false => Err(OpenError::Damaged(loaded.damage.join("; "))),
+        false => Err(OpenError::Damaged(loaded.damage.join(", "))),
     }
 }

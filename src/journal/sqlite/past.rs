@@ -65,7 +65,7 @@ impl SqlitePast {
             };
             let records = decoded.map_err(|reason| JournalError::Unusable {
                 path: self.path.display().to_string(),
-                reason: format!("events {first} to {last}: {reason}; start the server, which repairs it"),
+                reason: format!("events {first} to {last}: {reason}. Start the server, which repairs it"),
             })?;
             self.waiting.extend(records);
             self.last = last;

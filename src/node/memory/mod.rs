@@ -56,7 +56,8 @@ impl Memory {
             (false, true, _) => {
                 let budget = self.budget().unwrap_or_default() / MIB;
                 let reason = Arc::new(format!(
-                    "memory is short, more than nine tenths of {budget} MiB are in use: alerts that are not known yet are answered 503, so that their senders keep them"
+                    "memory is short: more than nine tenths of {budget} MiB are in use. Squelch answers 503 to new alerts, so \
+                     their senders keep them"
                 ));
                 self.refusal.store(Some(reason.clone()));
                 Some(Some(reason))

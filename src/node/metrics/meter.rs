@@ -68,11 +68,11 @@ impl NodeMeter {
             commit: Histogram::with_opts(commit.buckets(COMMIT_BUCKETS.into()))?,
             store_failures: IntCounter::new(
                 "squelch_store_failures_total",
-                "Failures of the store. Until it is recovered, input is answered 503.",
+                "Failures of the store. Until it is recovered, Squelch answers 503 to input.",
             )?,
             engine_failures: IntCounter::new(
                 "squelch_engine_failures_total",
-                "Times that the engine failed on an input, which was put aside. Each is a bug.",
+                "Inputs on which the engine failed, and which Squelch put into quarantine. Each is a bug.",
             )?,
             lost: IntCounterVec::new(
                 Opts::new("alertmanager_alerts_invalid_total", "Alerts, or whole bodies, refused."),
@@ -81,7 +81,7 @@ impl NodeMeter {
             alerts: IntGaugeVec::new(
                 Opts::new(
                     "alertmanager_alerts",
-                    "Alerts that fire: suppressed ones are silenced, inhibited or kept back by Squelch.",
+                    "Alerts that fire: suppressed ones are silenced, inhibited or withheld by Squelch.",
                 ),
                 &["state"],
             )?,

@@ -83,7 +83,7 @@ fn dispositions(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_alerts_disposed_total",
         Type::Counter,
-        "Routed alerts by their disposition. reason says why one was suppressed.",
+        "Routed alerts by their disposition. The label reason says why Squelch suppressed one.",
     );
     for (receiver, r) in &stats.receivers {
         for disposition in Disposition::ALL {
@@ -249,7 +249,7 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_heartbeat_last_timestamp_seconds",
         Type::Gauge,
-        "When the heartbeat was last heard from the sender that is silent longest, 0 if never.",
+        "When the heartbeat last came from the sender that is silent longest, 0 if never.",
     );
     for (name, last) in &stats.heartbeats {
         out.sample(&[("heartbeat", name)], last.map_or(0.0, Timestamp::as_secs_f64));

@@ -30,7 +30,7 @@ pub(super) fn read_images(keys: &mut Section<'_>) -> Vec<PagerdutyImage> {
         let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
         let image = PagerdutyImage { src: read("src"), href: read("href"), alt: read("alt") };
         if image.src.is_empty() || image.src.starts_with("http:") {
-            keys.problems.add(keys.line, "images has an entry without an https src; write src: https://…");
+            keys.problems.add(keys.line, "images has an entry without an https src. Write src: https://…");
         }
         keys.finish();
         Some(image)
@@ -45,7 +45,7 @@ pub(super) fn read_links(keys: &mut Section<'_>) -> Vec<PagerdutyLink> {
         let mut read = |key| template_check::read(&mut keys, key).unwrap_or_default();
         let link = PagerdutyLink { href: read("href"), text: read("text") };
         if link.href.is_empty() {
-            keys.problems.add(keys.line, "links has an entry without href; write href: https://…");
+            keys.problems.add(keys.line, "links has an entry without href. Write href: https://…");
         }
         keys.finish();
         Some(link)

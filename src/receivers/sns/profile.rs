@@ -6,9 +6,9 @@ use super::Credentials;
 
 /// The keys of a profile that get credentials from elsewhere, each with advice.
 const ELSEWHERE: [(&str, &str); 5] = [
-    ("role_arn", "write role_arn in sigv4, and name the profile that has the keys"),
+    ("role_arn", "Write role_arn in sigv4, and name the profile that has the keys"),
     ("credential_process", "Squelch runs no program for credentials"),
-    ("web_identity_token_file", "set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN"),
+    ("web_identity_token_file", "Set AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN"),
     ("sso_session", "Squelch asks no single sign-on for credentials"),
     ("sso_start_url", "Squelch asks no single sign-on for credentials"),
 ];
@@ -23,7 +23,7 @@ pub(super) struct Profile<'a> {
 /// The profile of this name. An error names the missing part, and shows none of its values.
 pub(super) fn read<'a>(file: &'a str, name: &str) -> Result<Profile<'a>, String> {
     let keys = keys(file, name).ok_or_else(|| {
-        format!("has no profile {name:?}; write the line [{name}] and the keys of the profile below it")
+        format!("has no profile {name:?}. Write the line [{name}] and the keys of the profile below it")
     })?;
     let value = |key: &str| keys.iter().rev().find(|(found, _)| found == key).map(|(_, value)| *value);
     let (id, secret) = (value("aws_access_key_id"), value("aws_secret_access_key"));
@@ -31,10 +31,10 @@ pub(super) fn read<'a>(file: &'a str, name: &str) -> Result<Profile<'a>, String>
         let elsewhere = ELSEWHERE.iter().find(|(key, _)| value(key).is_some());
         return Err(match elsewhere {
             Some((key, advice)) => {
-                format!("has {key} in the profile {name:?}, which Squelch does not follow; {advice}")
+                format!("has {key} in the profile {name:?}, which Squelch does not follow. {advice}")
             }
             None => format!(
-                "lacks keys in the profile {name:?}; write aws_access_key_id and aws_secret_access_key"
+                "lacks keys in the profile {name:?}. Write aws_access_key_id and aws_secret_access_key"
             ),
         });
     };
@@ -109,7 +109,7 @@ source_profile = default
     #[test]
     fn a_profile_without_keys_says_what_to_write() {
         let why = |name| read(FILE, name).unwrap_err();
-        assert!(why("ovns").contains("has no profile \"ovns\"; write the line [ovns]"), "{}", why("ovns"));
+        assert!(why("ovns").contains("has no profile \"ovns\". Write the line [ovns]"), "{}", why("ovns"));
         assert!(why("half").contains("lacks keys in the profile \"half\""), "{}", why("half"));
         assert!(why("role").contains("role_arn in the profile \"role\""), "{}", why("role"));
         assert!(["half", "role"].iter().all(|name| !why(name).contains("H1")));

@@ -105,7 +105,7 @@ fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence,
         |field, what: &str, why: &dyn std::fmt::Display| Wrong { field, why: format!("{what}: {why}") };
     let mut allowance = MADE_COMPILED;
     let matchers = parse_matchers_within(&form.matchers, &mut allowance);
-    let matchers = matchers.map_err(|e| wrong("matchers", "what to silence", &e))?;
+    let matchers = matchers.map_err(|e| wrong("matchers", "the alerts to silence", &e))?;
     let length: Duration = form.length.trim().parse().map_err(|e| wrong("for", "for how long", &e))?;
     Ok(Silence {
         id: SmolStr::default(),

@@ -41,7 +41,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
         Ok(Some(detail)) => frame.page("Alert", body(&frame, &detail, &story, &app.gate.suggestions())),
         Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {
-            let detail = "this alert is not known any more; it resolved more than a day ago, or never fired";
+            let detail = "this alert is not known any more. It resolved more than a day ago, or never fired";
             frame.problem(&Problem::new(StatusCode::NOT_FOUND, detail))
         }
         Err(problem) => frame.problem(&problem),

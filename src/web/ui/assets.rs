@@ -118,7 +118,7 @@ mod tests {
         let bytes: usize = packed().iter().map(|(small, _)| small.len()).sum();
         assert!(
             bytes < 50_000,
-            "{bytes} bytes of assets; with the page at most 100 kB are to be transferred"
+            "{bytes} bytes of assets. With the page at most 100 kB are to be transferred"
         );
     }
 

@@ -543,7 +543,7 @@ pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
     html! {
         div.stand {
             @if row.standing.state == RowState::Observed {
-                p.mode { "Only observed: its profile has the observe mode, so Squelch tells nobody." }
+                p.mode { "Only observed: its profile has the observe mode, so Squelch notifies nobody." }
             }
             @if row.standing.origin == Origin::Sender {
                 p.mode { "As sent: its profile has the observe mode, so Squelch forwards the sender's statements." }

@@ -253,7 +253,7 @@ fn nothing(asked: &NowPageParams, board: &Board, withheld: &str) -> Markup {
 fn part(asked: &NowPageParams, row: &Row) -> String {
     match (row.standing.origin, row.standing.state, asked.group.as_str()) {
         (Origin::Internal, ..) => "About Squelch itself".into(),
-        (_, RowState::Observed, _) => "Only observed: Squelch would do this, and tells nobody".into(),
+        (_, RowState::Observed, _) => "Only observed: Squelch would do this, and notifies nobody".into(),
         (_, _, "severity") => text::tame(&row.severity, 60),
         (_, _, "service") if row.service.is_empty() => "No service".into(),
         (_, _, "service") => text::tame(&row.service, 120),

@@ -94,7 +94,7 @@ fn read_labels(text: &str) -> Result<LabelSet, Problem> {
     let matchers = parse_matchers_within(text, &mut allowance);
     let matchers = matchers.map_err(|e| Problem::bad(format!("the labels: {e}")))?;
     if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {
-        return Err(Problem::bad(format!("the labels: {other} is no label; write name=\"value\"")));
+        return Err(Problem::bad(format!("the labels: {other} is no label. Write name=\"value\"")));
     }
     if matchers.is_empty() {
         return Err(Problem::bad("the labels: write at least one, such as alertname=\"DiskFull\""));

@@ -71,7 +71,7 @@ pub(in crate::web) fn matchers(filters: &[String]) -> Result<Vec<Matcher>, Probl
     }
     match all.len() {
         0..=MOST_MATCHERS => Ok(all),
-        many => Err(Problem::bad(format!("filter: {many} matchers; at most {MOST_MATCHERS} would be right"))),
+        many => Err(Problem::bad(format!("filter: {many} matchers. Write at most {MOST_MATCHERS}"))),
     }
 }
 
@@ -118,7 +118,7 @@ pub(in crate::web) fn hex(text: &str, digits: usize) -> Option<u128> {
 
 fn wrong(name: &str, text: &str, right: &str) -> String {
     let shown: String = text.chars().take(SHOWN).collect();
-    format!("{name} is {shown:?}; {right} would be right")
+    format!("{name} is {shown:?}. Write {right}")
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
         for (query, says) in [
             ("receiver=a&receiver=b", "receiver is given twice"),
             ("reciever=a", "unknown field `reciever`, expected one of `filter`, `receiver`, `limit`"),
-            ("limit=0", "limit is \"0\"; a number from 1 to 1000 would be right"),
+            ("limit=0", "limit is \"0\". Write a number from 1 to 1000"),
             ("limit=1001", "a number from 1 to 1000"),
         ] {
             let error = ask(query).unwrap_err();
@@ -157,9 +157,9 @@ mod tests {
         let filters = |one: &str, n: usize| vec![one.to_owned(); n];
         assert_eq!(matchers(&filters("a=~\"b.*\"", 100)).unwrap().len(), 100);
         for (filters, says) in [
-            (filters("a=1", 101), "at most 100 would be right"),
-            (filters(r#"a=~"[0-9a-f]{100}""#, 100), "make its repetitions smaller"),
-            (filters(r#"a=~"\pL{40}""#, 1), "make its repetitions smaller"),
+            (filters("a=1", 101), "Write at most 100"),
+            (filters(r#"a=~"[0-9a-f]{100}""#, 100), "Make its repetitions smaller"),
+            (filters(r#"a=~"\pL{40}""#, 1), "Make its repetitions smaller"),
         ] {
             let detail = matchers(&filters).unwrap_err().detail;
             assert!(detail.contains(says), "{detail}");
@@ -172,6 +172,6 @@ mod tests {
         let of = |n: usize| ["a", "b"][n];
         assert_eq!(word("state", Some(&text), &[0, 1], of).unwrap(), Some(1));
         let problem = word("state", Some(&"c".to_owned()), &[0, 1], of).unwrap_err();
-        assert_eq!(problem.detail, "state is \"c\"; one of a, b would be right");
+        assert_eq!(problem.detail, "state is \"c\". Write one of a, b");
     }
 }

@@ -53,7 +53,7 @@ async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
     let until = time("until", asked.until.as_ref())?.unwrap_or_else(|| app.gate.now());
     let since = time("since", asked.since.as_ref())?.unwrap_or(until - SPAN);
     if since >= until {
-        return Err(Problem::bad(format!("since is {since}; a time before {until} would be right")));
+        return Err(Problem::bad(format!("since is {since}. Write a time before {until}")));
     }
     let budgets = budget::declared(app).await?;
     let before = since - until.since(since);

@@ -226,7 +226,7 @@ fn read(bytes: &[u8]) -> Result<Silence, Unposted> {
         1..=Silence::MOST_MATCHERS => {}
         _ => {
             let most = Silence::MOST_MATCHERS;
-            return Err(Unposted::Invalid(format!("{count} matchers; at most {most} would be right")));
+            return Err(Unposted::Invalid(format!("{count} matchers. Write at most {most}")));
         }
     }
     let matcher = |form: &MatcherForm| form.matcher_within(&mut allowance);
@@ -354,9 +354,9 @@ mod tests {
             super::read(body.as_bytes())
         };
         assert!(form("x|y", 100).is_ok());
-        assert!(form("x", 101).unwrap_err().to_string().contains("101 matchers; at most 100"));
+        assert!(form("x", 101).unwrap_err().to_string().contains("101 matchers. Write at most 100"));
         let error = form(r"0\.\pL{40}", 100).unwrap_err().to_string();
-        assert!(error.contains("make its repetitions smaller"), "{error}");
+        assert!(error.contains("Make its repetitions smaller"), "{error}");
     }
 
     #[test]

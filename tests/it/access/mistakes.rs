@@ -7,11 +7,11 @@ fn what_cannot_be_in_force_is_an_error_of_its_line() {
     let table = [
         (
             "tls_server_config:\n  cert_fil: a\n",
-            "web.yml:2: unknown key \"cert_fil\" in tls_server_config; did you mean cert_file?",
+            "web.yml:2: unknown key \"cert_fil\" in tls_server_config. Did you mean cert_file?",
         ),
         (
             "tls_server_config:\n  cert_file: a\n",
-            "web.yml:2: tls_server_config is incomplete; write cert_file and key_file",
+            "web.yml:2: tls_server_config is incomplete. Write cert_file and key_file",
         ),
         ("\nrate_limit: {interval: 1s, burst: 20}\n", "web.yml:2: rate_limit answers 429"),
         ("http_server_config:\n  http2: true\n", "web.yml:2: http2 is true"),
@@ -23,7 +23,7 @@ fn what_cannot_be_in_force_is_an_error_of_its_line() {
         ),
         (
             "tls_server_config: {cert_file: a, key_file: b, min_version: TLS10}",
-            "web.yml:1: min_version is \"TLS10\"; write TLS12",
+            "web.yml:1: min_version is \"TLS10\". Write TLS12",
         ),
         (
             "tls_server_config: {cert_file: a, key_file: b, cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]}",

@@ -28,7 +28,7 @@ fn the_verdict_stands_first_and_names_what_grouping_swallows() {
     assert_eq!(pages(&report), [3, 1, 2], "{report}");
     let figures = |side: &str, level: usize| {
         let one = &report[side]["by_severity"][level];
-        let names = ["firings", "pages", "paged", "joined", "swallowed", "untold", "later", "never"];
+        let names = ["firings", "pages", "paged", "joined", "swallowed", "not_notified", "later", "never"];
         names.map(|name| one[name].as_u64().unwrap())
     };
     assert_eq!(report["alertmanager"]["by_severity"][0]["severity"], "critical");
@@ -40,9 +40,9 @@ fn the_verdict_stands_first_and_names_what_grouping_swallows() {
     assert_eq!(report["alertmanager"]["by_severity"][1]["delay"]["max_seconds"], 90.0);
     assert_eq!(report["squelch"]["by_severity"][0]["delay"]["max_seconds"], 0.0);
 
-    let verdict =
-        "100 % more pages than today (2 instead of 1); 0 critical later; 1 alert joined an open incident.";
-    let swallowed = "Alerts first told in the update of an incident older than 15m: 1 today, 0 with Squelch.";
+    let verdict = "100 % more pages than today (2 instead of 1). 0 critical alerts come later. 1 alert joined an open incident.";
+    let swallowed =
+        "Alerts first listed in the update of an incident older than 15m: 1 today, 0 with Squelch.";
     assert_eq!(report["verdict"], verdict);
     let text = text(&place, &["--history=h.jsonl"]);
     assert!(text.starts_with(&format!("{verdict}\n{swallowed}\n\n6 observations")), "{text}");
@@ -73,7 +73,11 @@ fn a_critical_alert_that_is_told_later_is_in_the_verdict() {
     let report = place.report(&["--history=h.jsonl"]);
     let critical = &report["squelch"]["by_severity"][0];
     assert_eq!(critical["later"], 3, "{critical}");
-    assert!(report["verdict"].as_str().unwrap().contains("; 3 critical later; "), "{}", report["verdict"]);
+    assert!(
+        report["verdict"].as_str().unwrap().contains(". 3 critical alerts come later. "),
+        "{}",
+        report["verdict"]
+    );
 }
 
 #[test]

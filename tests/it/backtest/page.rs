@@ -25,7 +25,7 @@ fn one_page_has_the_verdict_and_every_figure_with_its_table() {
             "2026-01-01: 2 pages",
             "Thu 08:00: 1 page<",
             "Within 15m",
-            "Told in a page",
+            "In a page",
             "Pages by rule",
             "Down",
         ] {

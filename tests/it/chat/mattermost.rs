@@ -84,7 +84,7 @@ async fn refusals_are_final() {
 fn what_alertmanager_refuses_is_refused() {
     for (keys, says) in [
         ("channel: c", "no URL"),
-        ("webhook_url: 'http://a/', webhook_url_file: f", "keep one"),
+        ("webhook_url: 'http://a/', webhook_url_file: f", "Keep one"),
         ("webhook_url: 'http://a/', fields: [{title: t}]", "without title or value"),
     ] {
         let said = refused(&format!("mattermost_configs: [{{{keys}}}]"));

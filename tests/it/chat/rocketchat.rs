@@ -72,8 +72,8 @@ async fn a_refusal_in_a_200_is_a_refusal() {
 fn what_alertmanager_refuses_is_refused() {
     for (keys, says) in [
         ("token: t", "no token_id"),
-        ("token_id: t", "no token; "),
-        ("token: t, token_file: f, token_id: i", "keep one"),
+        ("token_id: t", "no token. "),
+        ("token: t, token_file: f, token_id: i", "Keep one"),
     ] {
         let said = refused(&format!("rocketchat_configs: [{{{keys}}}]"));
         assert!(said.contains(says), "{keys}: {said}");

@@ -222,10 +222,10 @@ fn what_alertmanager_refuses_is_refused() {
     let api = "https://slack.com/api/chat.postMessage";
     for (keys, says) in [
         ("channel: c".to_owned(), "no URL"),
-        ("api_url: 'http://a/', api_url_file: f".into(), "keep one"),
-        ("api_url: 'http://a/', app_token: t".into(), "api_url and app_token; keep one"),
-        ("app_token: t, app_token_file: f".into(), "keep one"),
-        ("app_token: t, http_config: {authorization: {credentials: x}}".into(), "keep one"),
+        ("api_url: 'http://a/', api_url_file: f".into(), "Keep one"),
+        ("api_url: 'http://a/', app_token: t".into(), "api_url and app_token. Keep one"),
+        ("app_token: t, app_token_file: f".into(), "Keep one"),
+        ("app_token: t, http_config: {authorization: {credentials: x}}".into(), "Keep one"),
         ("api_url: 'http://a/', update_message: true".into(), "update_message needs a bot"),
         ("api_url: 'http://a/', fields: [{title: t}]".into(), "without title or value"),
         ("api_url: 'http://a/', actions: [{type: button, url: 'http://x/'}]".into(), "without type or text"),

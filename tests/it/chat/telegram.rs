@@ -109,9 +109,9 @@ fn what_alertmanager_refuses_is_refused() {
         ("bot_token: 'a:b'", "no chat"),
         ("bot_token: 'a:b', chat_id: 0", "no chat"),
         ("bot_token: 'a:b', chat_id: me", "chat_id is \"me\""),
-        ("bot_token: 'a:b', bot_token_file: x, chat_id: 1", "keep one"),
-        ("bot_token: 'a:b', chat_id: 1, chat_id_file: x", "keep one"),
-        ("bot_token: 'a:b', chat_id: 1, parse_mode: html", "parse_mode is \"html\"; write HTML"),
+        ("bot_token: 'a:b', bot_token_file: x, chat_id: 1", "Keep one"),
+        ("bot_token: 'a:b', chat_id: 1, chat_id_file: x", "Keep one"),
+        ("bot_token: 'a:b', chat_id: 1, parse_mode: html", "parse_mode is \"html\". Write HTML"),
     ] {
         let said = refused(&format!("telegram_configs: [{{{keys}}}]"));
         assert!(said.contains(says), "{keys}: {said}");

@@ -103,8 +103,8 @@ fn what_alertmanager_refuses_is_refused() {
     for (keys, says) in [
         ("corp_id: c", "no secret"),
         ("api_secret: s", "no corp_id"),
-        ("corp_id: c, api_secret: s, api_secret_file: f", "keep one"),
-        ("corp_id: c, api_secret: s, message_type: html", "message_type is \"html\"; write text or markdown"),
+        ("corp_id: c, api_secret: s, api_secret_file: f", "Keep one"),
+        ("corp_id: c, api_secret: s, message_type: html", "message_type is \"html\". Write text or markdown"),
     ] {
         let said = refused(&format!("wechat_configs: [{{{keys}}}]"));
         assert!(said.contains(says), "{keys}: {said}");

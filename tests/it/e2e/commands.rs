@@ -160,7 +160,7 @@ async fn silences_are_made_listed_changed_and_ended_as_with_amtool() {
     for (args, code, says) in [
         (vec!["silence", "add", "Down"], 2, "--comment"),
         (vec!["silence", "add", "-c", "x"], 2, "MATCHERS"),
-        (vec!["silence", "add", "{}", "-c", "x"], 2, "alertname=Down would be right"),
+        (vec!["silence", "add", "{}", "-c", "x"], 2, "Give one such as alertname=Down"),
         (vec!["silence", "add", "Down", "-c", "x", "--end=2001-01-01T00:00:00Z"], 2, "would end"),
         (vec!["silence", "add", "a=~", "-c", "x"], 1, "empty string"),
         (vec!["silence", "update", id], 2, "--duration"),

@@ -53,7 +53,7 @@ async fn the_demo_pages_what_matters_and_stays_up_to_be_looked_at() {
     let steps = 13 + 1 + 14 * 2 + 27 * 2 + 2;
     assert_eq!(number("alerts in, from both"), steps * 2);
     assert!(number("suppressed duplicate") >= steps, "{said}");
-    let human = said.split_once("what a human got").expect("the list of incidents").1;
+    let human = said.split_once("incidents at the pager").expect("the list of incidents").1;
     let paged = human.lines().filter(|line| line.contains("PaymentsDown")).count();
     assert_eq!(paged, 1, "{said}");
 }

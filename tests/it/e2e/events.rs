@@ -101,7 +101,7 @@ async fn an_event_that_pagerduty_refuses_is_refused_as_there() {
             json!(["'dedup_key' is missing or blank"]),
         ),
         (nobody.to_string(), json!(["'routing_key' is missing or blank"])),
-        ("[]".to_owned(), json!(["expected one JSON object; found a list"])),
+        ("[]".to_owned(), json!(["expected one JSON object, and found a list"])),
     ] {
         let answer = squelch.post(ENQUEUE, body).await;
         assert_eq!(answer.status, 400, "{}", answer.body);

@@ -50,8 +50,8 @@ storage: {retention: 7d, max_size: 50MB}
     for part in [
         "suppressed (inhibited): inhibited by",
         "by inhibit_rules[0], line 4",
-        "without this rule it would have paged at",
-        "released when the alert that inhibits it resolves",
+        "Without this rule it would have paged at",
+        "Squelch releases it when the alert that inhibits it resolves",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -245,7 +245,7 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     owner.child.kill();
     let away = second.get(asked).await;
     assert_eq!(away.status, 503);
-    assert!(away.body.contains("another replica takes over within 15 s"), "{}", away.body);
+    assert!(away.body.contains("Another replica takes over within 15 s"), "{}", away.body);
     second.hook(&body("http://am", &[outage("while nobody decides")])).await;
     third.hook(&body("http://am", &[outage("a").resolved()])).await;
     each_once(&pager, 6).await;

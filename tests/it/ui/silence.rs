@@ -131,7 +131,7 @@ async fn without_a_script_the_count_is_shown_before_anything_is_silenced() {
     assert!(squelch.get("/api/v1/silences").await.json()["silences"].as_array().unwrap().is_empty());
     assert_eq!(form(&format!("matchers=host%3Da&counted=host%3Da&{rest}")).await.status, 303);
     for (body, says) in [
-        (format!("matchers=host%3D~%28&{rest}"), "what to silence"),
+        (format!("matchers=host%3D~%28&{rest}"), "the alerts to silence"),
         ("matchers=host%3Da&for=soon&comment=look&by=ada".into(), "for how long"),
         (format!("matchers=host%3D&{rest}"), "Nothing is silenced"),
     ] {

@@ -172,7 +172,7 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
     let link = browser.run("return document.querySelector('tr:has(.state.observed) td.what a').href;").await;
     browser.open(link.as_str().unwrap()).await;
     let said = browser.run("return document.querySelector('#live').innerText;").await;
-    assert!(said.as_str().unwrap().contains("tells nobody"), "{said}");
+    assert!(said.as_str().unwrap().contains("notifies nobody"), "{said}");
     browser.close().await;
 }
 

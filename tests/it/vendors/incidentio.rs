@@ -73,9 +73,9 @@ async fn errors_of_incidentio_are_told_apart() {
 #[test]
 fn one_token_is_needed_and_one_is_enough() {
     let said = refused("incidentio_configs: [{url: 'http://h/', http_config: {}}]");
-    assert!(said.contains("has no token; write alert_source_token_file"), "{said}");
+    assert!(said.contains("has no token. Write alert_source_token_file"), "{said}");
     let both = "incidentio_configs: [{url: 'http://h/', alert_source_token: t, \
                 http_config: {authorization: {credentials: c}}}]";
-    assert!(refused(both).contains("both given; keep one"));
+    assert!(refused(both).contains("both given. Keep one"));
     receiver("incidentio_configs: [{url: 'http://h/', http_config: {authorization: {credentials: c}}}]");
 }

@@ -147,7 +147,7 @@ async fn errors_of_jira_are_told_apart() {
     world.deliverer.send(of_incident("jira[0]", 2, Kind::Resolve), false);
     let rejection = world.rejection().await;
     assert!(
-        rejection.detail.contains("no transition \"Done\" now; it has Close, Open again"),
+        rejection.detail.contains("no transition \"Done\" now. It has Close, Open again"),
         "{rejection:?}"
     );
     fake.answer(Answered::json(400, json!({"errors": {"priority": "is not on the screen"}})));
@@ -160,10 +160,10 @@ async fn errors_of_jira_are_told_apart() {
 fn what_jira_cannot_use_is_refused_with_its_key() {
     let said = refused("jira_configs: [{api_type: server, summary: [a]}]");
     for right in [
-        "write api_url here, or jira_api_url in global",
+        "Write api_url here, or jira_api_url in global",
         "jira_configs has no project",
         "jira_configs has no issue_type",
-        "write auto, cloud or datacenter",
+        "Write auto, cloud or datacenter",
         "summary is a list",
     ] {
         assert!(said.contains(right), "{said}");

@@ -171,8 +171,8 @@ async fn fields_are_cut_to_what_opsgenie_takes() {
 fn what_opsgenie_cannot_use_is_refused_with_its_key() {
     let said =
         refused("opsgenie_configs: [{api_key: k, responders: [{type: team}, {name: a, type: group}]}]");
-    assert!(said.contains("has an entry that names nobody; write id, name or username"), "{said}");
-    assert!(said.contains("the type of a responder is \"group\"; write one of team"), "{said}");
-    assert!(refused("opsgenie_configs: [{message: a}]").contains("has no key; write api_key_file"));
-    assert!(refused("opsgenie_configs: [{api_key: a, api_key_file: b}]").contains("both given; keep one"));
+    assert!(said.contains("has an entry that names nobody. Write id, name or username"), "{said}");
+    assert!(said.contains("the type of a responder is \"group\". Write one of team"), "{said}");
+    assert!(refused("opsgenie_configs: [{message: a}]").contains("has no key. Write api_key_file"));
+    assert!(refused("opsgenie_configs: [{api_key: a, api_key_file: b}]").contains("both given. Keep one"));
 }

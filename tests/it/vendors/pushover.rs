@@ -109,7 +109,7 @@ async fn errors_of_pushover_are_told_apart() {
 #[test]
 fn what_pushover_cannot_use_is_refused_with_its_key() {
     let said = refused("pushover_configs: [{html: true, monospace: true}]");
-    for right in ["write user_key_file (or user_key)", "write token_file (or token)", "both true; keep one"] {
+    for right in ["Write user_key_file (or user_key)", "Write token_file (or token)", "both true. Keep one"] {
         assert!(said.contains(right), "{said}");
     }
 }

@@ -150,7 +150,7 @@ async fn a_profile_of_the_shared_credentials_file_signs() {
     let notifier = &all["r"][0].notifier;
     let [(secret, _)] = notifier.secrets()[..] else { panic!("one file") };
     let doubt = notifier.doubt(secret, text).unwrap();
-    assert!(doubt.contains("has no profile \"ovns\"; write the line [ovns]"), "{doubt}");
+    assert!(doubt.contains("has no profile \"ovns\". Write the line [ovns]"), "{doubt}");
 }
 
 #[tokio::test]

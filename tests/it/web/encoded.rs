@@ -18,7 +18,7 @@ async fn gzip_bodies_are_taken_and_other_encodings_are_415() {
     for encoding in ["deflate", "br", "gzip, gzip"] {
         let answer = running.send("POST", HOOK, &format!("Content-Encoding: {encoding}\r\n"), b"xx").await;
         assert_eq!(answer.status, 415, "{encoding}");
-        assert!(answer.body.contains("gzip or none would be right"), "{}", answer.body);
+        assert!(answer.body.contains("Send gzip or none"), "{}", answer.body);
     }
     assert_eq!(
         running.send("POST", HOOK, "Content-Encoding: identity\r\n", AM_025.as_bytes()).await.status,

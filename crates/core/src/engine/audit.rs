@@ -52,7 +52,7 @@ impl Engine {
             );
         }
         let mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
-        assert_eq!(self.mutes, mutes, "what the mutes know of the alerts");
+        assert_eq!(self.mutes, mutes, "the alerts, as the mutes have them");
         for (alert, destination, state) in self.world.alerts.states() {
             let cause = self.mutes.cause(&self.world.alerts, alert, self.world.destinations.get(destination));
             assert_eq!(

@@ -71,7 +71,7 @@ fn automaton(pattern: &str, allowance: usize) -> Result<meta::Regex, String> {
 fn too_big(pattern: &str, allowance: usize) -> String {
     let start: String = pattern.chars().take(60).collect();
     format!(
-        "pattern {start:?} needs more memory when compiled than is left for it, {} KiB: make its repetitions \
+        "pattern {start:?} needs more memory when compiled than is left for it, {} KiB. Make its repetitions \
          smaller, or write the values themselves, as in a|b|c",
         allowance / 1024
     )
@@ -301,7 +301,7 @@ impl<'a> Translator<'a> {
         let known = |flags: &str| flags.chars().all(|c| "imsU".contains(c));
         // `(?-:…)` names no flag to clear. Go refuses it too.
         if !known(on) || off.is_some_and(|off| off.is_empty() || !known(off)) {
-            return Err(self.wrong(&format!("invalid group flags {flags:?}; there are i, m, s and U")));
+            return Err(self.wrong(&format!("invalid group flags {flags:?}. There are i, m, s and U")));
         }
         let scoped = self.rest[end..].starts_with(':');
         self.rest = &self.rest[end + 1..];

@@ -170,7 +170,7 @@ fn unquote(text: &str) -> Result<(String, &str), String> {
         rest = &rest[c.len_utf8()..];
         match c {
             '"' => break,
-            '\n' => return Err("a quoted text holds a line feed; write \\n".into()),
+            '\n' => return Err("a quoted text holds a line feed. Write \\n".into()),
             '\\' => rest = unescape(rest, &mut bytes)?,
             c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }

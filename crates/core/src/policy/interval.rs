@@ -56,7 +56,7 @@ pub struct Location {
 
 /// A name that is no time zone's.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no time zone; write an IANA name such as Europe/Berlin, or UTC, or Local")]
+#[error("{0:?} is no time zone. Write an IANA name such as Europe/Berlin, or UTC, or Local")]
 pub struct LocationError(String);
 
 impl TimeInterval {

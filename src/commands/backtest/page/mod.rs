@@ -142,8 +142,8 @@ fn severities(series: &[Series<'_>]) -> Markup {
             caption.unseen { "Outcome of the alerts, by severity" }
             thead { tr {
                 th scope="col" { "Severity" } th scope="col" { "By" } th.n scope="col" { "Firings" }
-                th.n scope="col" { "Pages" } th.n scope="col" { "Told in a page" } th.n scope="col" { "Joined" }
-                th.n scope="col" { "Swallowed" } th.n scope="col" { "In an open incident" } th.n scope="col" { "Not told" }
+                th.n scope="col" { "Pages" } th.n scope="col" { "In a page" } th.n scope="col" { "Joined" }
+                th.n scope="col" { "Swallowed" } th.n scope="col" { "In an open incident" } th.n scope="col" { "Not notified" }
                 th.n scope="col" { "Delay p50" } th.n scope="col" { "p99" } th.n scope="col" { "Later than today" }
             } }
             tbody { @for level in levels { @for one in series {
@@ -154,11 +154,11 @@ fn severities(series: &[Series<'_>]) -> Markup {
                     td data-label="By" { bdi { (one.name) } }
                     td.n data-label="Firings" { (thousands(figures.firings)) }
                     td.n data-label="Pages" { (thousands(figures.pages)) }
-                    td.n data-label="Told in a page" { (thousands(figures.paged)) }
+                    td.n data-label="In a page" { (thousands(figures.paged)) }
                     td.n data-label="Joined" { (thousands(figures.joined)) }
                     td.n data-label="Swallowed" { (thousands(figures.swallowed)) }
                     td.n data-label="In an open incident" { (thousands(figures.open)) }
-                    td.n data-label="Not told" { (thousands(figures.untold)) }
+                    td.n data-label="Not notified" { (thousands(figures.not_notified)) }
                     td.n data-label="Delay p50" { (delay(50)) }
                     td.n data-label="p99" { (delay(99)) }
                     td.n data-label="Later than today" { (later(one, level)) }
@@ -168,8 +168,8 @@ fn severities(series: &[Series<'_>]) -> Markup {
         dl.facts.terms {
             div { dt { "Joined" } dd { "People first hear of the alert in the update of an incident that is at most 15 minutes old." } }
             div { dt { "Swallowed" } dd { "The incident is older than 15 minutes, so people hardly notice the update." } }
-            div { dt { "In an open incident" } dd { "The alert fires again while an open incident tells of it." } }
-            div { dt { "Not told" } dd { "The alert resolves before anybody is told, or the configuration withholds it." } }
+            div { dt { "In an open incident" } dd { "The alert fires again while an open incident lists it." } }
+            div { dt { "Not notified" } dd { "The alert resolves before a receiver is notified, or the configuration withholds it." } }
         }
     }
 }
@@ -178,9 +178,9 @@ fn difference(report: &Report, against: &Against) -> Markup {
     let (new, old) = (file(&report.trial), file(&against.side));
     let found = &against.difference;
     let parts: [(&Difference, String, String); 4] = [
-        (&found.gained, format!("{old} does not page them"), format!("{old} tells of it")),
-        (&found.lost, format!("{new} tells nobody of them"), String::new()),
-        (&found.quiet, format!("{new} tells of them in an open incident"), format!("{new} tells of it")),
+        (&found.gained, format!("{old} does not page them"), format!("{old} lists it")),
+        (&found.lost, format!("{new} notifies nobody of them"), String::new()),
+        (&found.quiet, format!("{new} lists them in an open incident"), format!("{new} lists it")),
         (&found.later, format!("{new} pages them later"), format!("{new} pages it")),
     ];
     html! {

@@ -42,7 +42,7 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                     } }
                 } } }
             }
-            @if rules.len() > RULES { p.dim { "and " (thousands((rules.len() - RULES) as u64)) " more rules; -o json has them all" } }
+            @if rules.len() > RULES { p.dim { "and " (thousands((rules.len() - RULES) as u64)) " more rules (-o json has them all)" } }
         }
     }
 }
