@@ -7,19 +7,20 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::no_findings;
-use super::source::repository;
+use super::source::{Source, repository};
 
 /// A longer sentence is hard to read at first sight.
 const MOST_WORDS: usize = 25;
 
 /// Terms that the glossary replaced, and the terms in their place.
-const REPLACED: [(&str, &str); 6] = [
+const REPLACED: [(&str, &str); 7] = [
     ("ledger", "decision log or accounting"),
     ("self-watch", "self-check"),
     ("lapse", "expiry"),
     ("shadow mode", "observe mode"),
     ("mirror mode", "observe mode"),
     ("kept quiet", "withheld"),
+    ("untold", "not notified"),
 ];
 
 fn regex(pattern: &str) -> Regex {
@@ -53,6 +54,13 @@ static YAML: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*#\s?(.*)"));
 static YAML_TAIL: LazyLock<Regex> = LazyLock::new(|| regex(r"\s{2}# (.*)"));
 /// A setting that stands in a comment, to be copied.
 static YAML_KEY: LazyLock<Regex> = LazyLock::new(|| regex(r#"^[-\w{}\[\]"./ ]*:( |$)|^- \w+:"#));
+
+/// A plain word with a blank behind it. With four of them, a string is a text for a person.
+static PLAIN_WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[A-Za-z][a-z'’]*,? "));
+/// SQL, or a header that restricts a browser.
+static LANGUAGE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|FROM|WHERE)\b|-src '"));
+static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| regex(r"\{[\w.:?#$<>^+-]*\}"));
 
 /// How prose stands in a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +110,9 @@ fn collect(folder: &Path, flat: bool, paths: &mut Vec<String>) {
 fn in_text(path: &str, text: &str) -> Vec<String> {
     let Some(form) = form(path) else { return Vec::new() };
     let mut found = Vec::new();
-    for (line, paragraph) in paragraphs(form, text) {
+    let strings = if form == Form::Rust { Source::new(path, text).strings() } else { Vec::new() };
+    let in_strings = strings.iter().flat_map(|(line, text)| of_string(*line, text));
+    for (line, paragraph) in paragraphs(form, text).into_iter().chain(in_strings) {
         for sentence in sentences(&paragraph) {
             let mut why = Vec::new();
             let words = WORD.find_iter(&sentence).count();
@@ -130,6 +140,15 @@ fn in_text(path: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The paragraphs of a string that a person reads. An indented line is an example or an item of a list.
+fn of_string(line: usize, text: &str) -> Vec<(usize, String)> {
+    if PLAIN_WORD.find_iter(text).count() < 4 || LANGUAGE.is_match(text) {
+        return Vec::new();
+    }
+    let text = PLACEHOLDER.replace_all(text, "X").replace("\n ", "\n\n ");
+    paragraphs(Form::Markdown, &text).into_iter().map(|(_, paragraph)| (line, paragraph)).collect()
 }
 
 fn sentences(paragraph: &str) -> Vec<String> {
@@ -232,6 +251,23 @@ fn each_rule_finds_its_breach_and_only_that() {
         ("a.rs", "let a = 1; // code; no prose\nlet b;", None),
         ("a.rs", "    /// Its ledger.", Some("is now decision log")),
         ("a.rs", "// The time that elapsed.", None),
+        (
+            "src/a.rs",
+            "\nerr(\"the name {a:?} is not known; write another\")",
+            Some("src/a.rs:2: a semicolon"),
+        ),
+        (
+            "src/a.rs",
+            "say(\"The page has \\\n    the alerts and what else it needs\")",
+            Some("bare \"what\""),
+        ),
+        ("src/a.rs", "say(\"The ledger has the alerts\")", Some("is now decision log")),
+        ("src/a.rs", &format!("say(r#\"{long} more\"#)"), Some("26 words")),
+        ("src/a.rs", &format!("say(\"{long}.\\n  more and more of it\")"), None),
+        ("src/a.rs", "ask(\"SELECT one and the other FROM a; COMMIT\")", None),
+        ("src/a.rs", "send(\"a=b; Path=/; Secure\")", None),
+        ("src/a.rs", "#[cfg(test)]\nmod tests { const A: &str = \"it is not known; write another\"; }", None),
+        ("tests/a.rs", "say(\"the name is not known; write another\")", None),
         ("a.yml", "# route: {a: b; c}\na: 1  # one; two", Some("a.yml:2: a semicolon")),
     ] {
         let found = in_text(path, text);

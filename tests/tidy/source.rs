@@ -81,6 +81,27 @@ impl Source {
         is_product(path) && (path.ends_with("/tests.rs") || path.contains("/tests/"))
     }
 
+    /// The strings of the program, each with its line and as the compiler reads it. A test's are left out.
+    pub fn strings(&self) -> Vec<(usize, String)> {
+        if !is_product(&self.path) {
+            return Vec::new();
+        }
+        let (chars, code): (Vec<char>, Vec<char>) =
+            (self.text.chars().collect(), self.code.chars().collect());
+        let (mut found, mut at, mut line) = (Vec::new(), 0, 1);
+        while at < chars.len() {
+            let (length, what) = token(&chars, at);
+            let text = &chars[at..at + length];
+            if matches!(what, Token::Text) && matches!(code[at], '"' | 'r') {
+                let text: String = text.iter().collect();
+                found.push((line, content(&text)));
+            }
+            line += text.iter().filter(|c| **c == '\n').count();
+            at += length;
+        }
+        found
+    }
+
     /// Every path that the code names, with its line: `use a::{b, c::d}` as `a::b` and `a::c::d`.
     pub fn paths(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
@@ -115,6 +136,23 @@ impl Source {
         }
         found
     }
+}
+
+/// The text inside a literal. An escape stands for its letter, but for the line break.
+fn content(literal: &str) -> String {
+    if let Some(raw) = literal.strip_prefix('r') {
+        return raw.trim_matches('#').trim_matches('"').to_owned();
+    }
+    let (mut text, mut chars) = (String::new(), literal.trim_matches('"').chars().peekable());
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('\\', Some('\n')) => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+            ('\\', Some('n')) => text.extend(chars.next().map(|_| '\n')),
+            ('\\', Some(_)) => text.extend(chars.next()),
+            _ => text.push(c),
+        }
+    }
+    text
 }
 
 /// The text with comments and strings blanked out, and the text less the contents of strings.

@@ -282,7 +282,7 @@ fn id(world: &World, i: usize) -> AlertId {
     world.engine.policy().identity(&alert(i))
 }
 
-/// Whether the profile keeps the alert from paging: that, and only that, may leave it untold.
+/// Whether the profile keeps the alert from paging: that, and only that, may leave it without a notification.
 fn is_withheld(world: &World, id: AlertId) -> bool {
     world.engine.pages.groups.values().flat_map(|g| &g.withheld).any(|q| q.alert == id && !q.resolved)
 }
