@@ -17,33 +17,15 @@ use crate::model::{Quoted, Timestamp};
 #[schema(as = Noise)]
 #[serde(rename_all = "camelCase")]
 pub struct NoiseEntry {
-    /// From then.
-    #[schema(value_type = String, format = DateTime)]
-    pub since: Timestamp,
-    /// Until then.
-    #[schema(value_type = String, format = DateTime)]
-    pub until: Timestamp,
-    /// From when on it was counted, if there was more than one look reads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub counted_since: Option<Timestamp>,
-    /// Observations that came in.
-    pub came: u64,
-    /// Pages that went out: of incidents, of those about Squelch itself, and to second receivers.
-    pub pages: u64,
+    /// The figures of the period itself.
+    #[serde(flatten)]
+    pub period: PeriodEntry,
     /// Pages of incidents about Squelch itself.
     #[serde(default)]
     pub internal_pages: u64,
     /// Pages that went to a second receiver: escalations and fallbacks.
     #[serde(default)]
     pub second_pages: u64,
-    /// The share of observations that interrupted no person, rounded down. Missing if there were none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removed_percent: Option<u64>,
-    /// Occurrences that began, of all rules.
-    pub fires: u64,
-    /// People's answers to the pages.
-    pub answers: AnswersEntry,
     /// The period before, which is as long. Missing if its counting takes too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PeriodEntry>,
@@ -358,16 +340,10 @@ impl NoiseEntry {
             budget: budget(receiver),
         });
         NoiseEntry {
-            since: tally.from,
-            until: tally.to,
-            counted_since: tally.cut_at,
-            came: tally.came,
-            pages: tally.pages,
+            // Of this period, the cause of a later beginning is the number of decisions alone.
+            period: PeriodEntry { counted_since: tally.cut_at, ..PeriodEntry::of(tally) },
             internal_pages: tally.internal_pages,
             second_pages: tally.second_pages,
-            removed_percent: tally.removed(),
-            fires: tally.fires(),
-            answers: AnswersEntry::of(&tally.incidents),
             previous: before.map(PeriodEntry::of),
             by,
             trend: trend.collect(),

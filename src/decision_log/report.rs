@@ -66,32 +66,31 @@ pub struct Compared {
 impl NoiseEntry {
     /// The figures of the period beside those of the period before.
     pub fn compared(&self) -> Vec<Compared> {
-        let row = |name, now: u64, before: Option<u64>| Compared {
+        let (now, before) = (&self.period, self.previous.as_ref());
+        let row = |name, figure: fn(&PeriodEntry) -> u64| Compared {
             name,
-            now: now.to_string(),
-            before: before.map(|before| before.to_string()),
-            change: before.map(|before| change(before, now)),
+            now: figure(now).to_string(),
+            before: before.map(|before| figure(before).to_string()),
+            change: before.map(|before| change(figure(before), figure(now))),
         };
-        let before = |figure: fn(&PeriodEntry) -> u64| self.previous.as_ref().map(figure);
-        let answers = &self.answers;
-        let mut rows = vec![
-            row("Observations in", self.came, before(|one| one.came)),
-            row("Fires", self.fires, before(|one| one.fires)),
-            row("Pages", self.pages, before(|one| one.pages)),
-            row(
-                "Resolved without acknowledgement",
-                answers.self_resolved,
-                before(|one| one.answers.self_resolved),
-            ),
-            row("Acknowledged", answers.acknowledged, before(|one| one.answers.acknowledged)),
-        ];
-        rows.push(Compared {
-            name: "Useful pages, of those rated",
-            now: answers.useful_text(),
-            before: self.previous.as_ref().map(|one| one.answers.useful_text()),
-            change: None,
-        });
-        rows
+        vec![
+            row("Observations in", |one| one.came),
+            row("Fires", |one| one.fires),
+            row("Pages", |one| one.pages),
+            row("Resolved without acknowledgement", |one| one.answers.self_resolved),
+            row("Acknowledged", |one| one.answers.acknowledged),
+            Compared {
+                name: "Useful pages, of those rated",
+                now: now.answers.useful_text(),
+                before: before.map(|one| one.answers.useful_text()),
+                change: None,
+            },
+        ]
+    }
+
+    /// Whether nothing came in, and no incident paged.
+    pub fn is_empty(&self) -> bool {
+        self.period.came == 0 && self.period.answers.incidents == 0
     }
 
     /// Pages by the steps of the trend.
@@ -119,19 +118,20 @@ impl NoiseEntry {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "# Alert noise from {} to {} UTC\n", second(self.since), second(self.until))?;
-        if let Some(since) = self.counted_since {
+        let period = &self.period;
+        writeln!(out, "# Alert noise from {} to {} UTC\n", second(period.since), second(period.until))?;
+        if let Some(since) = period.counted_since {
             writeln!(out, "There is more than one look reads. Squelch counted since {}.\n", second(since))?;
         }
-        if self.came == 0 && self.answers.incidents == 0 {
+        if self.is_empty() {
             return writeln!(out, "Nothing came in.");
         }
-        let removed = self.removed_percent.unwrap_or(0);
+        let removed = period.removed_percent.unwrap_or(0);
         writeln!(
             out,
             "{} observations came in, {} pages went out{}. {removed} % of the observations interrupted nobody.\n",
-            self.came,
-            self.pages,
+            period.came,
+            period.pages,
             self.of_them()
         )?;
         if let Some(observed) = &self.observed {

@@ -56,7 +56,7 @@ async fn send(
     let before = gate.noise(since - due.since(since), since).await.ok();
     let before = before.filter(|before| before.cut_at.is_none());
     let counted = NoiseEntry::new(&tally, before.as_ref(), &BTreeMap::new(), RULES, By::Day);
-    if counted.came == 0 && counted.answers.incidents == 0 {
+    if counted.is_empty() {
         return Ok(());
     }
     let text = counted.suggesting(&gate.suggestions()).markdown();

@@ -13,15 +13,16 @@ const CUT: usize = 120;
 
 /// The page.
 pub(super) fn page(noise: &NoiseEntry) -> Markup {
-    let title = format!("Alert noise from {} to {}", moment(noise.since), moment(noise.until));
+    let period = &noise.period;
+    let title = format!("Alert noise from {} to {}", moment(period.since), moment(period.until));
     document(
         &title,
         &html! {
             h1.verdict {
-                (thousands(noise.came)) " observations came in, " (pages_text(noise.pages)) " went out" (noise.of_them())
-                @if let Some(removed) = noise.removed_percent { ": " (removed) " % interrupted nobody" } "."
+                (thousands(period.came)) " observations came in, " (pages_text(period.pages)) " went out" (noise.of_them())
+                @if let Some(removed) = period.removed_percent { ": " (removed) " % interrupted nobody" } "."
             }
-            p.lead { "All times are UTC." @if let Some(since) = noise.counted_since {
+            p.lead { "All times are UTC." @if let Some(since) = period.counted_since {
                 " There is more than one look reads. Squelch counted since " (moment(since)) "." } }
             @if let Some(observed) = &noise.observed {
                 p { "Profiles that only observe would have sent " (pages_text(observed.pages)) " for "
@@ -162,7 +163,7 @@ fn fates(noise: &NoiseEntry) -> Markup {
             caption.unseen { "Observations by disposition" }
             thead { tr { th scope="col" { "Result" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for fate in &noise.fates {
-                @let share = fate.count * 100 / noise.came.max(1);
+                @let share = fate.count * 100 / noise.period.came.max(1);
                 tr data-row {
                     td data-label="State" { (fate.word()) }
                     td.n data-label="Observations" { (thousands(fate.count)) }

@@ -9,15 +9,16 @@ use crate::decision_log::{
 
 /// The report as text and tables.
 pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
-    let mut text = format!("From {} to {}\n", moment(noise.since), moment(noise.until));
-    if let Some(since) = noise.counted_since {
+    let period = &noise.period;
+    let mut text = format!("From {} to {}\n", moment(period.since), moment(period.until));
+    if let Some(since) = period.counted_since {
         text.push_str(&format!("There is more than one look reads: counted since {}\n", moment(since)));
     }
-    if noise.came == 0 && noise.answers.incidents == 0 {
+    if noise.is_empty() {
         return text + "Nothing came in.\n";
     }
-    let removed = noise.removed_percent.unwrap_or(0);
-    let (came, pages) = (noise.came, noise.pages);
+    let removed = period.removed_percent.unwrap_or(0);
+    let (came, pages) = (period.came, period.pages);
     let of_them = noise.of_them();
     text.push_str(&format!(
         "\n{came} observations in, {pages} pages out{of_them}: {removed} % interrupted nobody\n"

@@ -86,6 +86,7 @@ impl Described {
         assert_eq!(kind == "application/problem+json", answer.status >= 400, "{what}");
         let mut schema = content["schema"].clone();
         schema["components"] = self.0["components"].clone();
+        merge(&mut schema, &self.0);
         close(&mut schema);
         let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
         let found = answer.json();
@@ -97,6 +98,25 @@ impl Described {
     fn parameters(operation: &Value) -> BTreeSet<&str> {
         let all = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
         all.iter().filter(|p| p["in"] == "query").map(|p| p["name"].as_str().unwrap()).collect()
+    }
+}
+
+/// An object of several parts becomes one object, which can be closed.
+fn merge(schema: &mut Value, document: &Value) {
+    if let Some(parts) = schema["allOf"].as_array() {
+        let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+        for part in parts {
+            let named = part["$ref"].as_str().map(|path| document.pointer(&path[1..]).unwrap());
+            let part = named.unwrap_or(part);
+            properties.extend(part["properties"].as_object().unwrap().clone());
+            required.extend(part["required"].as_array().unwrap().clone());
+        }
+        *schema = json!({ "type": "object", "properties": properties, "required": required });
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(|part| merge(part, document)),
+        Value::Array(all) => all.iter_mut().for_each(|part| merge(part, document)),
+        _ => {}
     }
 }
 
