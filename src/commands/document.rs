@@ -1,8 +1,8 @@
 //! A page that needs no other file: it can be mailed, kept and read anywhere.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
-use crate::web::{ICON, STYLE};
+use crate::web::{ICON, STYLE, html_document};
 
 /// The styles that the page adds to those of the other pages.
 const MORE: &str = include_str!("document.css");
@@ -12,27 +12,21 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 
 /// The page with this title around `body`.
 pub fn document(title: &str, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { (title) " · Squelch" }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(STYLE)) (PreEscaped(MORE)) }
+    let head = html! {
+        meta http-equiv="Content-Security-Policy" content=(POLICY);
+        link rel="icon" href="data:,";
+        style { (PreEscaped(STYLE)) (PreEscaped(MORE)) }
+    };
+    let whole = html! {
+        body {
+            a.skip href="#main" { "Skip to the content" }
+            header.top {
+                span.brand { span.icon aria-hidden="true" { (PreEscaped(ICON)) } "Squelch" }
+                p { (title) }
             }
-            body {
-                a.skip href="#main" { "Skip to the content" }
-                header.top {
-                    span.brand { span.icon aria-hidden="true" { (PreEscaped(ICON)) } "Squelch" }
-                    p { (title) }
-                }
-                main #main tabindex="-1" { (body) }
-                footer { "Squelch " (env!("CARGO_PKG_VERSION")) }
-            }
+            main #main tabindex="-1" { (body) }
+            footer { "Squelch " (env!("CARGO_PKG_VERSION")) }
         }
-    }
+    };
+    html_document(&format!("{title} · Squelch"), head, whole)
 }

@@ -40,7 +40,9 @@ pub use gate::{
 pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
-pub(crate) use ui::{DAYS, ICON, STYLE, busiest, heat, pages_text, span, stack, tame};
+pub(crate) use ui::{
+    DAYS, ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame,
+};
 pub use v1::{
     AlertEntry, AlertPage, ClusterEntry, IncidentEntry, IncidentPage, ReplicaEntry, SilencePage,
     StandingEntry, description,

@@ -3,11 +3,11 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Response, header};
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
 use super::state::{Incident, State, clock};
 use crate::model::Timestamp;
-use crate::web::{span, tame};
+use crate::web::{html_document, span, tame};
 
 /// Rows of each list.
 const ROWS: usize = 200;
@@ -27,36 +27,32 @@ pub fn answer(state: &State, now: Timestamp) -> Response<Full<Bytes>> {
 fn page(state: &State, now: Timestamp) -> Markup {
     let (incidents, messages) = (state.incidents(), state.messages());
     let open = incidents.iter().filter(|incident| incident.closed_at.is_none()).count();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="refresh" content="2";
-                title { @if open > 0 { "(" (open) ") " } "Fake pager" }
-                style { (STYLE) }
+    let waiting = if open > 0 { format!("({open}) ") } else { String::new() };
+    let head = html! {
+        meta http-equiv="refresh" content="2";
+        style { (STYLE) }
+    };
+    let body = html! {
+        body {
+            h1 { "Fake pager" }
+            p { (open) " open, " (incidents.len()) " in all. As of " (clock(now)) ", every 2 s." }
+            @if incidents.is_empty() { p { "No page has arrived yet." } }
+            @else {
+                table {
+                    thead { tr { th { "State" } th { "Severity" } th { "Summary" } th { "Opened" } th { "Closed" }
+                        th { "Events" } th { "Key" } } }
+                    tbody { @for incident in incidents.iter().rev().take(ROWS) { (row(incident, now)) } }
+                }
             }
-            body {
-                h1 { "Fake pager" }
-                p { (open) " open, " (incidents.len()) " in all. As of " (clock(now)) ", every 2 s." }
-                @if incidents.is_empty() { p { "No page has arrived yet." } }
-                @else {
-                    table {
-                        thead { tr { th { "State" } th { "Severity" } th { "Summary" } th { "Opened" } th { "Closed" }
-                            th { "Events" } th { "Key" } } }
-                        tbody { @for incident in incidents.iter().rev().take(ROWS) { (row(incident, now)) } }
-                    }
-                }
-                @if !messages.is_empty() {
-                    h2 { "Messages" }
-                    ul { @for message in messages.iter().rev().take(ROWS) {
-                        li { (clock(message.at)) " " bdi { (tame(&message.title, CUT)) } }
-                    } }
-                }
+            @if !messages.is_empty() {
+                h2 { "Messages" }
+                ul { @for message in messages.iter().rev().take(ROWS) {
+                    li { (clock(message.at)) " " bdi { (tame(&message.title, CUT)) } }
+                } }
             }
         }
-    }
+    };
+    html_document(&format!("{waiting}Fake pager"), head, body)
 }
 
 fn row(incident: &Incident, now: Timestamp) -> Markup {

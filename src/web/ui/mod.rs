@@ -24,6 +24,7 @@ mod text;
 mod timeline;
 
 pub(crate) use assets::{ICON, STYLE};
+pub(crate) use page::html_document;
 pub(crate) use plot::{DAYS, busiest, heat, pages_text, stack};
 #[cfg(test)]
 pub(super) use text::query as query_of;

@@ -11,6 +11,23 @@ use crate::model::Timestamp;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
+/// An HTML document with this title. `head` is the rest of its head, and `body` the element of that name.
+pub(crate) fn html_document(title: &str, head: Markup, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                (head)
+            }
+            (body)
+        }
+    }
+}
+
 /// The permissions of htmx: no eval, no style of its own, and only this server.
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"selfRequestsOnly":true,
 "historyCacheSize":0,"allowScriptTags":false,"timeout":10000}"#;
@@ -92,44 +109,39 @@ impl Frame {
 
     /// A page with this status.
     pub(super) fn answer(&self, status: StatusCode, title: &str, body: Markup) -> Response {
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="htmx-config" content=(HTMX);
-                    title { (self.mark()) (title) " · Squelch" }
-                    link rel="icon" type="image/svg+xml" href=(self.icon());
-                    link rel="stylesheet" href=(self.to("assets/squelch.css"));
-                    script src=(self.to("assets/htmx.min.js")) defer {}
-                    script src=(self.to("assets/squelch.js")) defer {}
-                }
-                body data-now=(self.now.as_millis()) {
-                    a.skip href="#main" { "Skip to the content" }
-                    header.top {
-                        a.brand href=(self.to("./")) { img src=(self.to("assets/icon.svg")) alt="" width="22" height="22"; "Squelch" }
-                        nav aria-label="Views" {
-                            @for (name, path) in VIEWS {
-                                a href=(self.to(path)) aria-current=[(name == title).then_some("page")] { (name) }
-                            }
+        let title_bar = format!("{}{title} · Squelch", self.mark());
+        let head = html! {
+            meta name="htmx-config" content=(HTMX);
+            link rel="icon" type="image/svg+xml" href=(self.icon());
+            link rel="stylesheet" href=(self.to("assets/squelch.css"));
+            script src=(self.to("assets/htmx.min.js")) defer {}
+            script src=(self.to("assets/squelch.js")) defer {}
+        };
+        let body = html! {
+            body data-now=(self.now.as_millis()) {
+                a.skip href="#main" { "Skip to the content" }
+                header.top {
+                    a.brand href=(self.to("./")) { img src=(self.to("assets/icon.svg")) alt="" width="22" height="22"; "Squelch" }
+                    nav aria-label="Views" {
+                        @for (name, path) in VIEWS {
+                            a href=(self.to(path)) aria-current=[(name == title).then_some("page")] { (name) }
                         }
-                        p.made #made { "as of " (text::moment(self.now)) }
-                        button.zone #zone type="button" data-key="u" aria-keyshortcuts="u" hidden { "UTC" }
-                        button.keys type="button" data-keys aria-label="Keyboard shortcuts" { "?" }
                     }
-                    p.trouble #lost role="alert" hidden {}
-                    (self.standing.show(self.now, &self.to("routing#receivers")))
-                    @if let Some(said) = self.said { p.said role="status" { (said) } }
-                    p #status .unseen role="status" aria-live="polite" {}
-                    main #main tabindex="-1" { (body) }
-                    footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } " · "
-                        a href=(self.to("api/v1/openapi.json")) { "API" } }
-                    (keys())
+                    p.made #made { "as of " (text::moment(self.now)) }
+                    button.zone #zone type="button" data-key="u" aria-keyshortcuts="u" hidden { "UTC" }
+                    button.keys type="button" data-keys aria-label="Keyboard shortcuts" { "?" }
                 }
+                p.trouble #lost role="alert" hidden {}
+                (self.standing.show(self.now, &self.to("routing#receivers")))
+                @if let Some(said) = self.said { p.said role="status" { (said) } }
+                p #status .unseen role="status" aria-live="polite" {}
+                main #main tabindex="-1" { (body) }
+                footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } " · "
+                    a href=(self.to("api/v1/openapi.json")) { "API" } }
+                (keys())
             }
         };
+        let page = html_document(&title_bar, head, body);
         let bytes = page.into_string().into_bytes();
         let mut response = match self.gzip {
             true => {
