@@ -4,10 +4,12 @@
 //! them anew. Read the difference before you keep it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+
+use crate::repository::{is_golden, place, read};
 
 const DATA: &str = "tests/data/behaviour";
 
@@ -31,13 +33,9 @@ fn squelch_test(args: &[&str]) -> Ran {
     }
 }
 
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 /// The files of a folder, as they are named on the command line.
 fn files(folder: &str, extension: &str) -> Vec<String> {
-    let paths = fs::read_dir(repository(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(place(folder)).unwrap().map(|entry| entry.unwrap().path());
     let wanted = paths.filter(|path| path.extension().is_some_and(|e| e == extension));
     let mut names: Vec<String> =
         wanted.map(|path| format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap())).collect();
@@ -45,18 +43,10 @@ fn files(folder: &str, extension: &str) -> Vec<String> {
     names
 }
 
-fn golden(path: &Path, got: &str) {
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(path, got).unwrap();
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    assert!(got == expected, "{} differs:\n--- expected\n{expected}\n--- got\n{got}", path.display());
-}
-
 /// Decisions that were wrong once: each folder has a configuration and the behaviour that is right.
 #[test]
 fn decisions_that_were_wrong_once_are_right() {
-    let folders = fs::read_dir(repository(DATA).join("decisions")).unwrap();
+    let folders = fs::read_dir(place(DATA).join("decisions")).unwrap();
     let folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(folders.len() >= 8, "{folders:?}");
     for folder in folders {
@@ -84,7 +74,7 @@ fn the_examples_behave_as_their_tests_say() {
 /// The program does what the documentation shows.
 #[test]
 fn the_documented_examples_run() {
-    let text = fs::read_to_string(repository("docs/behaviour-tests.md")).unwrap();
+    let text = read("docs/behaviour-tests.md");
     let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let mut tests = 0;
@@ -112,7 +102,7 @@ fn failures_are_told_side_by_side() {
         for line in ran.out.lines().filter(|line| !line.contains("name: ")) {
             assert!(line.chars().count() <= 100, "more than 100 columns: {line}");
         }
-        golden(&repository(&file).with_extension("out"), &ran.out);
+        is_golden(Path::new(&file).with_extension("out"), &ran.out);
     }
 }
 
@@ -123,7 +113,10 @@ fn malformed_files_are_refused_with_line_and_remedy() {
     for file in all {
         let ran = squelch_test(&[&file]);
         assert_eq!(ran.code, Some(1), "{file}");
-        golden(&repository(&file).with_extension("err"), &ran.out.replace(&format!("{DATA}/malformed/"), ""));
+        is_golden(
+            Path::new(&file).with_extension("err"),
+            &ran.out.replace(&format!("{DATA}/malformed/"), ""),
+        );
     }
 }
 

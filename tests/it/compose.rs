@@ -2,10 +2,10 @@
 //! ports and files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::repository::{place, read};
 use crate::tools;
 
 #[derive(Deserialize)]
@@ -25,15 +25,6 @@ struct Service {
     ports: Vec<String>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// A demonstration, the files that its parts read, and those that must be called.
@@ -125,7 +116,7 @@ fn mounted(compose: &Compose) {
         for volume in &service.volumes {
             let from = volume.split(':').next().unwrap();
             match from.strip_prefix("./") {
-                Some(path) => assert!(root().join(path).exists(), "{name}: {from} is not there"),
+                Some(path) => assert!(place(path).exists(), "{name}: {from} is not there"),
                 None => assert!(compose.volumes.contains_key(from), "{name}: volume {from} is not declared"),
             }
         }
@@ -192,7 +183,7 @@ fn the_dashboard_is_where_grafana_looks() {
     let home = &grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
     let (folder, file) = home.rsplit_once('/').unwrap();
     let mounted = grafana.volumes.iter().find_map(|v| v.strip_suffix(&format!(":{folder}:ro"))).unwrap();
-    assert!(root().join(mounted).join(file).exists(), "{mounted}/{file}");
+    assert!(place(mounted).join(file).exists(), "{mounted}/{file}");
     let provider = read("config/grafana/provisioning/dashboards/squelch.yml");
     assert!(provider.contains(&format!("path: {folder}")), "{provider}");
     assert_eq!(grafana.environment["GF_AUTH_ANONYMOUS_ORG_ROLE"], "Viewer");
@@ -263,7 +254,7 @@ fn every_flag_is_one_that_the_program_has() {
 fn every_configuration_that_is_shipped_is_valid() {
     let mut files = vec!["config/squelch.yml".to_owned(), "config/compose/squelch.yml".to_owned()];
     for folder in ["config/examples"] {
-        for entry in std::fs::read_dir(root().join(folder)).unwrap().map(Result::unwrap) {
+        for entry in std::fs::read_dir(place(folder)).unwrap().map(Result::unwrap) {
             // The examples' behaviour tests have a folder of their own.
             if entry.file_type().unwrap().is_file() {
                 files.push(format!("{folder}/{}", entry.file_name().to_str().unwrap()));
@@ -282,5 +273,9 @@ fn every_configuration_that_is_shipped_is_valid() {
 }
 
 fn squelch(args: &[&str]) -> std::process::Output {
-    std::process::Command::new(env!("CARGO_BIN_EXE_squelch")).args(args).current_dir(root()).output().unwrap()
+    std::process::Command::new(env!("CARGO_BIN_EXE_squelch"))
+        .args(args)
+        .current_dir(place(""))
+        .output()
+        .unwrap()
 }

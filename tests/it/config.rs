@@ -9,9 +9,7 @@ use squelch::receivers::pagerduty::PagerdutyConfig;
 use squelch::receivers::slack::{SlackAddress, SlackConfig};
 use squelch::receivers::webhook::WebhookConfig;
 
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
+use crate::repository::place;
 
 fn parse(text: &str) -> Config {
     config::parse(text, "squelch.yml", Path::new("/etc/squelch")).unwrap_or_else(|e| panic!("{e}"))
@@ -25,7 +23,7 @@ const MINIMAL: &str = "route: {receiver: console}\nreceivers: [{name: console, c
 
 #[test]
 fn what_ships_is_what_is_the_default() {
-    let mut shipped = config::load(&repository("config/squelch.yml")).unwrap_or_else(|e| panic!("{e}"));
+    let mut shipped = config::load(&place("config/squelch.yml")).unwrap_or_else(|e| panic!("{e}"));
     assert!(config::warnings(&shipped).is_empty());
     shipped.policy.routes[0].line = 1;
     shipped.policy.lines = Default::default();
@@ -38,7 +36,7 @@ fn what_ships_is_what_is_the_default() {
 /// Every key that the shipped file leaves to its default is still named in it.
 #[test]
 fn what_ships_names_every_key() {
-    let text = fs::read_to_string(repository("config/squelch.yml")).unwrap();
+    let text = crate::repository::read("config/squelch.yml");
     let policy = serde_json::to_value(&Config::default().policy).unwrap();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut names = keys(&policy["noise"]["default"]);
@@ -55,7 +53,7 @@ fn what_ships_names_every_key() {
 #[test]
 fn examples_load() {
     let mut seen = 0;
-    for entry in fs::read_dir(repository("config/examples")).unwrap() {
+    for entry in fs::read_dir(place("config/examples")).unwrap() {
         let path = entry.unwrap().path();
         // Their behaviour tests stand in a folder beside them.
         if path.is_dir() {
@@ -185,7 +183,7 @@ fn bad_files_are_refused_with_good_words() {
     let mut seen = 0;
     let mut wrong = String::new();
     let mut paths: Vec<PathBuf> =
-        fs::read_dir(repository("tests/data/config")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs::read_dir(place("tests/data/config")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "yml")) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -1,7 +1,6 @@
 //! The Grafana dashboard and the alerting rules use only series that `/metrics` has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use promql_parser::parser::{
     AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, ParenExpr, SubqueryExpr, UnaryExpr, VectorSelector,
@@ -10,6 +9,7 @@ use promql_parser::parser::{
 use serde_json::Value;
 
 use crate::exposition::{fresh, parse};
+use crate::repository::read;
 use crate::tools;
 
 const DASHBOARD: &str = "config/grafana/dashboards/squelch.json";
@@ -120,10 +120,6 @@ impl Check<'_> {
         }
         labels.clone()
     }
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 fn dashboard() -> Value {

@@ -357,9 +357,7 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
     }
     store.index();
     let told = squelch::decision_log::timeline(&store.found(&all()), |at| at.to_string());
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/explain.txt");
-    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-    assert_eq!(told, expected, "{} differs:\n{told}", golden.display());
+    crate::repository::is_golden("tests/data/golden/explain.txt", &told);
 }
 
 /// A month of unchanged repeats would be most of the journal.

@@ -1,26 +1,11 @@
 //! `docs/reference/`: written from the program. `SQUELCH_WRITE_DOCS=1` writes it anew.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use squelch::{config, web};
 
 use crate::exposition::{fresh, parse};
-
-/// Fails unless `docs/reference/` has this page.
-fn is_written(name: &str, page: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
-    if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, page).unwrap();
-        return;
-    }
-    let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == page,
-        "docs/reference/{name} is not current: SQUELCH_WRITE_DOCS=1 cargo test --test it documentation"
-    );
-}
+use crate::repository::is_written;
 
 #[test]
 fn every_metric_is_in_the_reference() {
@@ -34,7 +19,7 @@ fn every_metric_is_in_the_reference() {
         let (kind, labels) = (&family.kind[0], labels.join(", "));
         let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {} |", family.help[0]);
     }
-    is_written("metrics.md", &page);
+    is_written("docs/reference/metrics.md", &page);
 }
 
 /// A configuration with each section once. A value that is missing or wrong changes no key.
@@ -57,7 +42,7 @@ fn every_configuration_key_is_in_the_reference() {
     for key in &sections["the configuration"] {
         assert!(SECTIONS.contains(&format!("{key}:")), "tests/data/config/sections.txt has no {key}");
     }
-    is_written("configuration.md", &page);
+    is_written("docs/reference/configuration.md", &page);
 }
 
 /// A key is worth its place only if people set it to different values with a measured difference.
@@ -96,7 +81,7 @@ fn every_endpoint_is_in_the_reference() {
     for path in web::paths() {
         let _ = writeln!(page, "- `{path}`");
     }
-    is_written("api.md", &page);
+    is_written("docs/reference/api.md", &page);
 }
 
 /// The output of a command for `--help`. The words are the commands that lead to it.
@@ -124,5 +109,5 @@ fn every_command_is_in_the_reference() {
         let name = [&["squelch".to_owned()], &words[..]].concat().join(" ");
         let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
     }
-    is_written("cli.md", &page);
+    is_written("docs/reference/cli.md", &page);
 }

@@ -3,18 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::repository::{place, read};
 use crate::tools;
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-}
 
 fn squelch(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_squelch")).args(args).output().unwrap()
 }
 
 /// The fenced blocks of `language`.
-fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
+pub fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
@@ -57,11 +54,10 @@ fn targets(text: &str) -> impl Iterator<Item = &str> {
 
 /// Markdown links to files of this repository, with the file that holds the link.
 fn links() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = std::fs::read_dir(root).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(place("")).unwrap().map(|file| file.unwrap().path());
     let mut documents: Vec<PathBuf> =
         files.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    documents.extend(pages(&root.join("docs")));
+    documents.extend(pages(&place("docs")));
     let mut found = Vec::new();
     for document in documents {
         let text = std::fs::read_to_string(&document).unwrap();
@@ -100,7 +96,7 @@ fn every_link_in_a_document_leads_to_a_file() {
 
 #[test]
 fn the_summary_lists_every_page_once() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let docs = place("docs");
     let summary = read("docs/SUMMARY.md");
     let mut listed: Vec<&str> = targets(&summary).collect();
     listed.sort_unstable();
@@ -160,7 +156,7 @@ fn the_configurations_in_the_documents_are_valid() {
     let reference = read("docs/reference/configuration.md");
     let row = reference.lines().find(|line| line.starts_with("| the configuration |")).unwrap();
     let sections: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let docs = place("docs");
     let folder = tempfile::tempdir().unwrap();
     let mut checked = 0;
     for page in pages(&docs) {

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use squelch::config::{Integration, Secret, SecretUrl};
@@ -22,14 +21,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::deliver::{integration, notification, pagerduty_config, slack_config};
+use crate::repository;
 
 fn assert_golden(name: &str, actual: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(actual, expected, "{name} (UPDATE_GOLDEN=1 writes it anew)");
+    repository::is_golden(format!("tests/data/golden/{name}"), actual);
 }
 
 /// Sends one notification, and returns the body and the request line that arrived.

@@ -316,14 +316,7 @@ fn the_example_review_is_what_squelch_writes() {
     let NamedReview::One(review) = Reader::new(dir.path()).review(&wanted).unwrap() else {
         panic!("no review")
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/review.md");
-    let text = review.markdown();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &text).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, committed, "{} differs. UPDATE_GOLDEN=1 writes it anew", path.display());
+    crate::repository::is_golden("docs/examples/review.md", &review.markdown());
 }
 
 /// *On-call*, *Noise* and the report count the same pages: those of incidents, of incidents about Squelch

@@ -42,6 +42,7 @@ mod packages;
 mod postgres;
 mod reliability;
 mod report;
+mod repository;
 mod scenario;
 mod serve;
 mod severities;

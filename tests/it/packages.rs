@@ -1,25 +1,9 @@
 //! The files from which packages are made. `tests/packages` builds, installs and starts the packages.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-/// Fails unless the file has this text. `SQUELCH_WRITE_DOCS=1` writes it.
-fn is_written(path: &str, text: &str) {
-    if std::env::var_os("SQUELCH_WRITE_DOCS").is_some() {
-        std::fs::write(root().join(path), text).unwrap();
-    }
-    let current = std::fs::read_to_string(root().join(path)).unwrap_or_default() == text;
-    assert!(current, "{path} is not current: SQUELCH_WRITE_DOCS=1 cargo test --test it packages");
-}
+use crate::repository::{is_written, read};
 
 #[test]
 fn kubernetes_has_the_rules_and_the_dashboard_of_the_project() {

@@ -16,6 +16,8 @@ use squelch::model::{
     parse_matchers,
 };
 
+use crate::repository;
+
 macro_rules! timelines {
     ($($name:ident)*) => { $(#[test] fn $name() { check(stringify!($name)); })* };
 }
@@ -90,8 +92,8 @@ timelines! {
 }
 
 fn check(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/timelines/{name}.txt"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let path = format!("tests/data/timelines/{name}.txt");
+    let text = repository::read(&path);
     let (config, steps) = text.split_once("\n---\n").expect("a line --- after the configuration");
     let parsed = squelch::config::parse(config, name, Path::new(".")).unwrap_or_else(|e| panic!("{e}"));
     let mut told = Told { world: World::new(parsed.policy), sent: 0, decided: 0, out: String::new() };
@@ -104,20 +106,7 @@ fn check(name: &str) {
         told.step(step);
         got += &format!("{step}\n{}", std::mem::take(&mut told.out));
     }
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &got).unwrap();
-    }
-    assert!(got == text, "{} differs:\n{}", path.display(), difference(&text, &got));
-}
-
-fn difference(expected: &str, got: &str) -> String {
-    let (expected, got): (Vec<_>, Vec<_>) = (expected.lines().collect(), got.lines().collect());
-    let mut text = String::new();
-    for i in 0..expected.len().max(got.len()) {
-        let (e, g) = (expected.get(i).unwrap_or(&""), got.get(i).unwrap_or(&""));
-        let _ = if e == g { writeln!(text, "  {e}") } else { writeln!(text, "- {e}\n+ {g}") };
-    }
-    text
+    repository::is_golden(path, &got);
 }
 
 struct Told {

@@ -1,21 +1,14 @@
 //! docs/quickstart.md, step by step, with its own text. Only the ports are others.
 
-use std::path::Path;
-
 use super::child::Child;
 use super::squelch::{Home, PROGRAM};
 use super::until;
-
-/// The fenced blocks of a language.
-fn blocks<'a>(document: &'a str, language: &str) -> Vec<&'a str> {
-    let fence = format!("```{language}\n");
-    document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
-}
+use crate::documents::blocks;
+use crate::repository;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quickstart_ends_with_a_page_and_its_reason() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/quickstart.md");
-    let text = std::fs::read_to_string(page).unwrap();
+    let text = repository::read("docs/quickstart.md");
     let shell = blocks(&text, "sh").join("\n");
     let line =
         |start: &str| shell.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"));
