@@ -21,3 +21,6 @@ pub mod templates;
 pub mod web;
 
 pub use squelch_core::{engine, model};
+
+/// The revision of the source, or nothing if the build could not tell.
+const REVISION: &str = env!("SQUELCH_REVISION");

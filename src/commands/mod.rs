@@ -32,6 +32,8 @@ use std::sync::LazyLock;
 use asking::senseless;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
+use crate::REVISION;
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "squelch", version = VERSION.as_str(), about, propagate_version = true)]
@@ -202,9 +204,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         false => format!("{} ({})", env!("CARGO_PKG_VERSION"), known.join(", ")),
     }
 });
-
-/// The revision of the source, or nothing if the build could not tell.
-pub(crate) const REVISION: &str = env!("SQUELCH_REVISION");
 
 #[cfg(test)]
 mod tests {

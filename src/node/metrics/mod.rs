@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use prometheus::proto::Metric;
 use prometheus::{Registry, TextEncoder};
 
+use crate::REVISION;
 use crate::engine::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
 use crate::model::{Disposition, Kind, SilenceState, Source, Status, Timestamp};
 use crate::outside::LOG;
@@ -292,7 +293,7 @@ fn build_info(out: &mut Exposition) {
     out.sample(
         &[
             ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", Some(env!("SQUELCH_REVISION")).filter(|text| !text.is_empty()).unwrap_or("unknown")),
+            ("revision", if REVISION.is_empty() { "unknown" } else { REVISION }),
             ("rustversion", env!("SQUELCH_RUST_VERSION")),
         ],
         1,
