@@ -7,8 +7,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 /// The memory that the program needs beside its alerts: itself, waiting requests, bodies that are read.
 const FIXED: u64 = 64 << 20;
-/// The memory that an alert needs, measured as 1.6 KiB at a million (`docs/performance.md`), with some to
-/// spare.
+/// The memory that an alert needs, with some to spare. `docs/performance.md` measures 978 bytes at a million
+/// alerts, and more for each alert where there are fewer.
 const PER_ALERT: u64 = 2 << 10;
 /// The least that `limits.alerts` may be.
 const LEAST: u64 = 100;
