@@ -194,12 +194,12 @@ pub fn copy(
 ) -> Result<Copied, JournalError> {
     let mut source: Box<dyn Store> = match from {
         Place::Sqlite(dir) => Box::new(sqlite::CopySource::open(dir)?),
-        Place::Postgres(url) => Box::new(postgres::CopySource::open(url)?),
+        Place::Postgres(url) => Box::new(postgres::HeldDatabase::source(url)?),
     };
     let state = source.load()?;
     let mut draft: Box<dyn Draft> = match to {
         Place::Sqlite(dir) => Box::new(sqlite::CopyDraft::create(dir)?),
-        Place::Postgres(url) => Box::new(postgres::CopyDraft::create(url)?),
+        Place::Postgres(url) => Box::new(postgres::HeldDatabase::draft(url)?),
     };
     let head = state.records.last().map(|record| record.seq);
     let head = head.or(state.snapshot.as_ref().map(|(seq, _)| *seq)).unwrap_or(0);

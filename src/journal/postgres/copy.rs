@@ -23,8 +23,8 @@ const HOLD: &str =
     "SELECT process <> '' AND lease_until > clock_timestamp(), name, head FROM squelch_owner FOR UPDATE";
 const HOLD_INBOX: &str = "SELECT one FROM squelch_inbox FOR UPDATE";
 
-/// A database that no other process may use meanwhile.
-struct Held {
+/// A database that no other process may use meanwhile: the source of a copy, or a new journal.
+pub(in crate::journal) struct HeldDatabase {
     // Before the runtime, whose end closes the connection.
     client: Client,
     rt: Runtime,
@@ -33,9 +33,42 @@ struct Held {
     head: i64,
 }
 
-impl Held {
+impl HeldDatabase {
+    /// The journal in a database. Nothing of it changes.
+    pub(in crate::journal) fn source(url: &Secret) -> Result<Self, JournalError> {
+        let held = Self::take(url, false)?;
+        match held.count_of("handed")? {
+            0 => Ok(held),
+            waiting => Err(held.place.unusable(format!(
+                "{waiting} rows of alerts wait in its inbox for an owner: start one replica, wait until \
+                 squelch_storage_inbox_bytes is 0, and stop it with SIGTERM"
+            ))),
+        }
+    }
+
+    /// A new journal in a database, which is committed at the end.
+    pub(in crate::journal) fn draft(url: &Secret) -> Result<Self, JournalError> {
+        let held = Self::take(url, true)?;
+        let names = Table::ALL.map(|table| table.name().0);
+        for name in names.into_iter().chain(["handed"]) {
+            let rows = held.count_of(name)?;
+            if rows > 0 {
+                return Err(held.place.unusable(format!(
+                    "there is a journal already ({rows} rows in squelch_{name}), which a copy would replace. \
+                     Name an empty database"
+                )));
+            }
+        }
+        match held.head {
+            0 => Ok(held),
+            head => Err(held.place.unusable(format!(
+                "rows are missing: it acknowledged events up to {head}, and has none. Name an empty database"
+            ))),
+        }
+    }
+
     /// Takes hold of the tables. It creates them first if `make`.
-    fn take(url: &Secret, make: bool) -> Result<Held, JournalError> {
+    fn take(url: &Secret, make: bool) -> Result<Self, JournalError> {
         let (rt, place) = (runtime()?, Place::new(url.clone()));
         let (client, head) = run(&rt, OPEN_PATIENCE, async {
             let client = place.connect().await?;
@@ -58,7 +91,7 @@ impl Held {
             }
             Ok((client, owner.get(2)))
         })?;
-        Ok(Held { client, rt, place, head })
+        Ok(Self { client, rt, place, head })
     }
 
     fn query(&self, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Found>, JournalError> {
@@ -75,7 +108,7 @@ impl Held {
     }
 }
 
-impl Store for Held {
+impl Store for HeldDatabase {
     fn count(&mut self, table: Table) -> Result<u64, JournalError> {
         self.count_of(table.name().0)
     }
@@ -143,75 +176,6 @@ fn end(row: &Found, id: i64) -> Result<Option<End>, String> {
     Ok(Some(End { dead: state == "dead", at, report: Report { message: None, ..report } }))
 }
 
-/// The journal in a database. Nothing of it changes.
-pub(in crate::journal) struct CopySource(Held);
-
-impl CopySource {
-    pub(in crate::journal) fn open(url: &Secret) -> Result<Self, JournalError> {
-        let held = Held::take(url, false)?;
-        match held.count_of("handed")? {
-            0 => Ok(CopySource(held)),
-            waiting => Err(held.place.unusable(format!(
-                "{waiting} rows of alerts wait in its inbox for an owner: start one replica, wait until \
-                 squelch_storage_inbox_bytes is 0, and stop it with SIGTERM"
-            ))),
-        }
-    }
-}
-
-impl Store for CopySource {
-    fn count(&mut self, table: Table) -> Result<u64, JournalError> {
-        self.0.count(table)
-    }
-
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError> {
-        self.0.page(table, after)
-    }
-
-    fn load(&mut self) -> Result<Recovered, JournalError> {
-        self.0.load()
-    }
-}
-
-/// A new journal in a database, which is committed at the end.
-pub(in crate::journal) struct CopyDraft(Held);
-
-impl CopyDraft {
-    pub(in crate::journal) fn create(url: &Secret) -> Result<Self, JournalError> {
-        let held = Held::take(url, true)?;
-        let names = Table::ALL.map(|table| table.name().0);
-        for name in names.into_iter().chain(["handed"]) {
-            let rows = held.count_of(name)?;
-            if rows > 0 {
-                return Err(held.place.unusable(format!(
-                    "there is a journal already ({rows} rows in squelch_{name}), which a copy would replace. \
-                     Name an empty database"
-                )));
-            }
-        }
-        match held.head {
-            0 => Ok(CopyDraft(held)),
-            head => Err(held.place.unusable(format!(
-                "rows are missing: it acknowledged events up to {head}, and has none. Name an empty database"
-            ))),
-        }
-    }
-}
-
-impl Store for CopyDraft {
-    fn count(&mut self, table: Table) -> Result<u64, JournalError> {
-        self.0.count(table)
-    }
-
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError> {
-        self.0.page(table, after)
-    }
-
-    fn load(&mut self) -> Result<Recovered, JournalError> {
-        self.0.load()
-    }
-}
-
 /// New rows of one table, a list a column.
 #[derive(Default)]
 struct Columns {
@@ -269,7 +233,7 @@ impl Columns {
     }
 }
 
-impl Draft for CopyDraft {
+impl Draft for HeldDatabase {
     fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError> {
         let Some(table) = rows.first().map(Row::table) else { return Ok(()) };
         let c = Columns::of(rows).map_err(JournalError::Failed)?;
@@ -277,21 +241,21 @@ impl Draft for CopyDraft {
         let (at, sha256) = ((at as _, Type::INT8_ARRAY), (&c.sha256 as _, Type::BYTEA_ARRAY));
         let body = (&c.body as _, Type::TEXT_ARRAY);
         match table {
-            Table::Snapshots => self.0.execute(
+            Table::Snapshots => self.execute(
                 "INSERT INTO squelch_snapshot (seq, at, sha256, body) SELECT * FROM unnest($1, $2, $3, $4)",
                 &[key, second, sha256, (&c.blob, Type::BYTEA_ARRAY)],
             ),
-            Table::Events => self.0.execute(
+            Table::Events => self.execute(
                 "INSERT INTO squelch_input (first_seq, last_seq, sha256, body)
                  SELECT * FROM unnest($1, $2, $3, $4)",
                 &[key, second, sha256, body],
             ),
-            Table::Decisions => self.0.execute(
+            Table::Decisions => self.execute(
                 "INSERT INTO squelch_decision (id, seq, at, sha256, body)
                  SELECT * FROM unnest($1, $2, $3, $4, $5)",
                 &[key, second, at, sha256, body],
             ),
-            Table::Notifications => self.0.execute(
+            Table::Notifications => self.execute(
                 "INSERT INTO squelch_notification
                      (id, seq, at, receiver, kind, dedup_key, state, ended_at, report, sha256, body)
                  SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -315,15 +279,14 @@ impl Draft for CopyDraft {
     fn seal(&mut self, head: i64) -> Result<(), JournalError> {
         // A handle of an earlier owner can write nothing here.
         let sql = "UPDATE squelch_owner SET head = $1, epoch = epoch + 1";
-        self.0.execute(sql, &[(&head, Type::INT8)])?;
+        self.execute(sql, &[(&head, Type::INT8)])?;
         // The next row of decisions comes after the copied ones.
         let sql = "SELECT setval(pg_get_serial_sequence('squelch_decision', 'id'), max(id))
              FROM squelch_decision HAVING max(id) > 0";
-        self.0.execute(sql, &[])
+        self.execute(sql, &[])
     }
 
     fn publish(self: Box<Self>) -> Result<(), JournalError> {
-        let held = &self.0;
-        run(&held.rt, LONG_PATIENCE, async { held.client.batch_execute("COMMIT").await.map_err(failed) })
+        run(&self.rt, LONG_PATIENCE, async { self.client.batch_execute("COMMIT").await.map_err(failed) })
     }
 }

@@ -43,7 +43,7 @@ use smol_str::SmolStr;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
 
-pub(super) use copy::{CopyDraft, CopySource};
+pub(super) use copy::HeldDatabase;
 pub use decided::PostgresDecisions;
 pub use lease::Ownership;
 pub use replicas::{Advertised, Cluster, Replica};
@@ -160,6 +160,7 @@ impl Postgres {
     pub fn may_send(&self) -> bool {
         self.lease.may_send()
     }
+
 
     /// The ownership, as far as this process knows.
     pub fn ownership(&self) -> Ownership {
