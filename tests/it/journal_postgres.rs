@@ -275,12 +275,12 @@ fn a_takeover_says_since_when_unless_the_owner_gave_it_back() {
     let database = server.database();
     let (first, second, third) = (process(&database), process(&database), process(&database));
     let _dead = owner(&first);
-    assert_eq!(first.ownership().took_over, None, "nobody was there before");
+    assert_eq!(first.took_over(), None, "nobody was there before");
     assert!(matches!(refused(&second), JournalError::Standby(_)));
     end_the_lease(server, &database);
     let mut journal = owner(&second);
-    assert!(second.ownership().took_over.is_some());
+    assert!(second.took_over().is_some());
     journal.release();
     owner(&third);
-    assert_eq!(third.ownership().took_over, None);
+    assert_eq!(third.took_over(), None);
 }

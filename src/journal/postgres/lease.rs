@@ -58,8 +58,6 @@ pub struct Ownership {
     pub owner_url: Option<Arc<str>>,
     /// The word by which replicas know each other. The database made it.
     pub secret: Arc<str>,
-    /// When this process took over from an owner that had not given the journal back.
-    pub took_over: Option<Instant>,
     /// All replicas and the inbox, as of the last seconds.
     pub cluster: Arc<Cluster>,
 }
@@ -92,6 +90,7 @@ struct State {
     /// The process that took over.
     fenced: Option<String>,
     ownership: Ownership,
+    took_over: Option<Instant>,
     renewing: Option<Thread>,
 }
 
@@ -182,9 +181,9 @@ impl Lease {
             fenced: owner.get(2),
             owner_url: Some(owner.get::<_, &str>(5).into()),
             secret: owner.get::<_, &str>(6).into(),
-            took_over: None,
             cluster,
         };
+        state.took_over = None;
         drop(state);
         Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}")))
     }
@@ -192,11 +191,10 @@ impl Lease {
     /// This process owns the journal from now on. `over` says that the owner before it had not given it back.
     fn took(&self, epoch: i64, fenced: i64, secret: &str, over: bool, began: Duration) {
         let mut state = self.state();
-        let took_over = over.then(Instant::now).or(state.ownership.took_over);
+        state.took_over = over.then(Instant::now).or(state.took_over);
         let cluster = state.ownership.cluster.clone();
         let secret = secret.into();
-        state.ownership =
-            Ownership { owner: true, epoch, fenced, owner_url: None, secret, took_over, cluster };
+        state.ownership = Ownership { owner: true, epoch, fenced, owner_url: None, secret, cluster };
         (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
     }
 
@@ -336,6 +334,11 @@ impl Lease {
     pub(super) fn may_send(&self) -> bool {
         let state = self.state();
         state.fenced.is_none() && (now() < state.deadline || state.failed >= state.deadline)
+    }
+
+    /// See [`super::Postgres::took_over`].
+    pub(super) fn took_over(&self) -> Option<Instant> {
+        self.state().took_over
     }
 
     pub(super) fn ownership(&self) -> Ownership {

@@ -37,7 +37,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
 use tokio::runtime::{Builder, Runtime};
@@ -161,6 +161,10 @@ impl Postgres {
         self.lease.may_send()
     }
 
+    /// When this process took over from an owner that had not given the journal back.
+    pub fn took_over(&self) -> Option<Instant> {
+        self.lease.took_over()
+    }
 
     /// The ownership, as far as this process knows.
     pub fn ownership(&self) -> Ownership {
