@@ -9,7 +9,7 @@ mod input;
 #[path = "node_poison.rs"]
 mod poison;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ use squelch::config::{
 use squelch::engine::Event;
 use squelch::engine::{Alarm, AlertQuery};
 use squelch::journal::{
-    Commit, DeadLetter, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
+    Commit, DeadLetter, Handed, Journal, JournalError, LetterQuery, MemoryJournal, Record, Recovered, Seq,
 };
 use squelch::model::{
     Batch, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome, Rejection, Report,
@@ -44,8 +44,10 @@ enum Happened {
 
 type Log = Arc<Mutex<Vec<Happened>>>;
 
-/// A journal that writes durable data into the log.
-struct Logged(MemoryJournal, Log);
+/// A journal that writes durable data into the log. An inbox, if there is one, gives one row at a time.
+struct Logged(MemoryJournal, Log, Option<Inbox>);
+
+type Inbox = Arc<Mutex<VecDeque<Handed>>>;
 
 impl Journal for Logged {
     fn recover(&mut self) -> Result<Recovered, JournalError> {
@@ -54,6 +56,9 @@ impl Journal for Logged {
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), JournalError> {
         self.0.commit(commit)?;
         self.1.lock().unwrap().push(Happened::Committed(commit.records.len()));
+        if let (Some(inbox), Some(taken)) = (&self.2, commit.taken) {
+            inbox.lock().unwrap().retain(|handed| handed.row > taken);
+        }
         Ok(())
     }
     fn snapshot(&mut self, seq: Seq, body: &[u8]) -> Result<(), JournalError> {
@@ -67,6 +72,12 @@ impl Journal for Logged {
     }
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError> {
         self.0.prune(before)
+    }
+    fn inbox(&mut self) -> Result<Vec<Handed>, JournalError> {
+        Ok(self.2.iter().filter_map(|inbox| inbox.lock().unwrap().front().cloned()).collect())
+    }
+    fn inbox_every(&self) -> Option<Duration> {
+        self.2.as_ref().map(|_| Duration::from_millis(100))
     }
 }
 
@@ -99,6 +110,16 @@ impl Bench {
     }
 
     fn with(journal: MemoryJournal, policy: Policy, bounds: Bounds, millis: i64) -> Bench {
+        Self::start(journal, policy, bounds, millis, None)
+    }
+
+    fn start(
+        journal: MemoryJournal,
+        policy: Policy,
+        bounds: Bounds,
+        millis: i64,
+        inbox: Option<Inbox>,
+    ) -> Bench {
         let (journal, broken) = (Arc::new(Mutex::new(journal)), Arc::new(Mutex::new(None::<String>)));
         let (log, millis) = (Log::default(), Arc::new(AtomicI64::new(millis)));
         let queue = Queue::new(bounds);
@@ -113,7 +134,7 @@ impl Bench {
                 }
                 let mut handle = handle.lock().unwrap();
                 *handle = handle.reopen();
-                Ok(Box::new(Logged(handle.clone(), commits.clone())) as Box<dyn Journal>)
+                Ok(Box::new(Logged(handle.clone(), commits.clone(), inbox.clone())) as Box<dyn Journal>)
             }),
             queue: queue.clone(),
             clock: Arc::new(EngineClock::driven_by(move || {
@@ -362,67 +383,6 @@ fn time_does_not_go_back_over_a_restart() {
     let bench = bench.crash();
     let records = bench.journal.lock().unwrap().clone().recover().unwrap().records;
     assert!(!records.is_empty() && records.iter().all(|r| r.now >= Timestamp::from_millis(T0)));
-}
-
-#[test]
-fn repeats_are_answered_and_become_one_event() {
-    let mut bench = Bench::new();
-    bench.observe(firing("A")).unwrap();
-    bench.take_log();
-    for _ in 0..10 {
-        bench.observe(firing("A")).unwrap();
-    }
-    assert_eq!(bench.take_log(), [], "nothing to write");
-    assert!(bench.core.patience() > Duration::ZERO);
-    bench.advance(Duration::from_secs(30));
-    assert_eq!(bench.core.patience(), Duration::ZERO);
-    bench.step();
-    let seen: Vec<u64> = bench
-        .events()
-        .iter()
-        .filter_map(|e| if let Event::Repeats(all) = e { Some(all.statements[0].count) } else { None })
-        .collect();
-    assert_eq!(seen, [10]);
-}
-
-#[test]
-fn repeats_count_before_what_changes_something() {
-    let mut bench = Bench::new();
-    bench.observe(firing("A")).unwrap();
-    bench.observe(firing("A")).unwrap();
-    bench.observe(batch("A", Status::Resolved)).unwrap();
-    let events = bench.events();
-    let at = |what: fn(&Event) -> bool| events.iter().rposition(what).unwrap();
-    assert!(at(|e| matches!(e, Event::Repeats(_))) < at(|e| matches!(e, Event::Observe(_))));
-}
-
-/// Repeats wait for up to 30 s. An `endsAt` that they extend may come sooner. They arrived before it
-/// passed, so it did not pass.
-#[test]
-fn repeats_that_wait_extend_an_end_that_is_due() {
-    let mut bench = Bench::new();
-    let mut said = firing("A");
-    said.source = Source::Prometheus;
-    let say = |bench: &mut Bench, said: &Batch, ends: i64| {
-        let mut said = said.clone();
-        said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + ends));
-        bench.observe(said).unwrap();
-    };
-    say(&mut bench, &said, 8_000);
-    let (page, ..) = bench.sent()[0];
-    bench.report(page, Outcome::Accepted);
-    for second in 1..=20 {
-        bench.advance(Duration::from_secs(1));
-        bench.step();
-        say(&mut bench, &said, 8_000 + second * 1_000);
-        assert_eq!(bench.alerts()[0]["status"], "firing", "after {second} s");
-    }
-    for _ in 0..8 {
-        assert_eq!(bench.alerts()[0]["status"], "firing");
-        bench.advance(Duration::from_secs(1));
-        bench.step();
-    }
-    assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Incoming requests: unreadable input, and earlier statements.
+//! Incoming requests: unreadable input, earlier statements, and repeats.
 
 use squelch::model::{Cause, Problem};
 
@@ -147,4 +147,65 @@ fn an_alert_whose_end_has_passed_ends_what_is_open_whatever_its_start() {
         bench.observe(said(start, end)).unwrap();
         assert_eq!(bench.alerts()[0]["status"], "resolved", "{start} to {end}");
     }
+}
+
+#[test]
+fn repeats_are_answered_and_become_one_event() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    bench.take_log();
+    for _ in 0..10 {
+        bench.observe(firing("A")).unwrap();
+    }
+    assert_eq!(bench.take_log(), [], "nothing to write");
+    assert!(bench.core.patience() > Duration::ZERO);
+    bench.advance(Duration::from_secs(30));
+    assert_eq!(bench.core.patience(), Duration::ZERO);
+    bench.step();
+    let seen: Vec<u64> = bench
+        .events()
+        .iter()
+        .filter_map(|e| if let Event::Repeats(all) = e { Some(all.statements[0].count) } else { None })
+        .collect();
+    assert_eq!(seen, [10]);
+}
+
+#[test]
+fn repeats_count_before_what_changes_something() {
+    let mut bench = Bench::new();
+    bench.observe(firing("A")).unwrap();
+    bench.observe(firing("A")).unwrap();
+    bench.observe(batch("A", Status::Resolved)).unwrap();
+    let events = bench.events();
+    let at = |what: fn(&Event) -> bool| events.iter().rposition(what).unwrap();
+    assert!(at(|e| matches!(e, Event::Repeats(_))) < at(|e| matches!(e, Event::Observe(_))));
+}
+
+/// Repeats wait for up to 30 s. An `endsAt` that they extend may come sooner. They arrived before it
+/// passed, so it did not pass.
+#[test]
+fn repeats_that_wait_extend_an_end_that_is_due() {
+    let mut bench = Bench::new();
+    let mut said = firing("A");
+    said.source = Source::Prometheus;
+    let say = |bench: &mut Bench, said: &Batch, ends: i64| {
+        let mut said = said.clone();
+        said.observations[0].ends_at = Some(Timestamp::from_millis(T0 + ends));
+        bench.observe(said).unwrap();
+    };
+    say(&mut bench, &said, 8_000);
+    let (page, ..) = bench.sent()[0];
+    bench.report(page, Outcome::Accepted);
+    for second in 1..=20 {
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+        say(&mut bench, &said, 8_000 + second * 1_000);
+        assert_eq!(bench.alerts()[0]["status"], "firing", "after {second} s");
+    }
+    for _ in 0..8 {
+        assert_eq!(bench.alerts()[0]["status"], "firing");
+        bench.advance(Duration::from_secs(1));
+        bench.step();
+    }
+    assert_eq!(bench.alerts()[0]["status"], "resolved", "nobody says it any more");
 }
