@@ -41,7 +41,7 @@ pub use limits::Limits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub(crate) use ui::{
-    DAYS, ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame,
+    DAYS, ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame, with_code,
 };
 pub use v1::{
     AlertEntry, AlertPage, ClusterEntry, IncidentEntry, IncidentPage, ReplicaEntry, SilencePage,

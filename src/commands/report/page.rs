@@ -6,7 +6,7 @@ use crate::commands::asking::moment;
 use crate::commands::document::document;
 use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry};
 use crate::history::thousands;
-use crate::web::{busiest, heat, pages_text, stack, tame};
+use crate::web::{busiest, heat, pages_text, stack, tame, with_code};
 
 /// The longest name of an alert or a receiver, in characters.
 const CUT: usize = 120;
@@ -40,7 +40,7 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
             (rules(&noise.alerts))
         @if !noise.suggestions.is_empty() {
             h2 { "Suggestions" }
-            p.lead { (PRICED) }
+            p.lead { (with_code(PRICED)) }
             @for one in &noise.suggestions { div.advice {
                 pre tabindex="0" { code { (one.yaml) } }
                 p.why { (tame(&one.text, 300)) "." }

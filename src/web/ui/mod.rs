@@ -28,7 +28,7 @@ pub(crate) use page::html_document;
 pub(crate) use plot::{DAYS, busiest, heat, pages_text, stack};
 #[cfg(test)]
 pub(super) use text::query as query_of;
-pub(crate) use text::{span, tame};
+pub(crate) use text::{span, tame, with_code};
 
 use axum::extract::Query;
 use axum::http::Uri;

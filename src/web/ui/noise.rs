@@ -197,7 +197,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         (names(frame, tally))
         @if !seen.priced.suggestions.is_empty() {
             h2 { "Suggestions" }
-            p.lead { (PRICED) }
+            p.lead { (text::with_code(PRICED)) }
             @for one in &seen.priced.suggestions { (flapping::suggestion(&SuggestionEntry::from(one))) }
         }
     }

@@ -42,6 +42,15 @@ pub(super) fn tame_lines(text: &str, most: usize) -> String {
     }
 }
 
+/// A sentence of ours, with the words between backticks as code.
+pub(crate) fn with_code(text: &str) -> Markup {
+    html! {
+        @for (n, part) in text.split('`').enumerate() {
+            @if n % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// The cause, in one sentence. Empty if it is not known.
 pub(super) fn cause(cause: Option<&Cause>) -> Markup {
     sentence(&cause.map(causes::text).unwrap_or_default())
