@@ -182,13 +182,14 @@ pub fn problem(problem: &Problem) -> String {
         Problem::PagesUndelivered { after, receivers } => {
             format!("receivers did not accept these pages within {after}: {}", of_each(receivers).join(", "))
         }
-        Problem::DeadLetters { incidents, digests } => {
-            let digest = |of: &NameCount| match of.count {
-                1 => format!("the digest of {:?}", of.name.as_str()),
-                n => format!("the digest of {:?} at {n} integrations", of.name.as_str()),
+        Problem::DeadLetters { incidents, digests, reports } => {
+            let of = |what: &str, of: &NameCount| match of.count {
+                1 => format!("the {what} of {:?}", of.name.as_str()),
+                n => format!("the {what} of {:?} at {n} integrations", of.name.as_str()),
             };
             let mut parts = of_each(incidents);
-            parts.extend(digests.iter().map(digest));
+            parts.extend(digests.iter().map(|one| of("digest", one)));
+            parts.extend(reports.iter().map(|one| of("report", one)));
             format!("receivers refused these notifications for good (dead letters): {}", parts.join(", "))
         }
         Problem::IncidentsOrphaned { orphans, others } => {

@@ -218,8 +218,11 @@ impl Recorder {
             self.seq += 1;
             let body = serde_json::to_vec(&event).unwrap();
             let records = [Record { seq: self.seq, now, event: body }];
+            let reports =
+                if let Event::Delivered(report) = &event { vec![report.clone()] } else { Vec::new() };
+            let (records, reports) = (&records[..], &reports[..]);
             let Effects { decisions, history, notifications, .. } = &effects;
-            let commit = Commit { records: &records, decisions, history, notifications, ..Commit::default() };
+            let commit = Commit { records, decisions, history, notifications, reports, ..Commit::default() };
             self.journal.commit(&commit).unwrap();
             waiting.extend(effects.notifications.into_iter().map(|notification| {
                 let report =

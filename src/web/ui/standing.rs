@@ -140,8 +140,9 @@ impl Undelivered {
                 bdi { (text::tame(at, 60)) }
                 @if incidents > 0 {
                     " refused the newest " (one) " of " (incidents) @if incidents == 1 { " incident. " } @else { " incidents. " }
-                } @else if self.refused.is_some() {
-                    " refused its digest. "
+                } @else if let Some(refused) = &self.refused {
+                    " refused its " @if refused.digest { "digest" } @if refused.digest && refused.report { " and its " }
+                    @if refused.report { "report" } ". "
                 } @else if self.waiting > 0 {
                     " has not taken " (self.waiting) " " (if self.waiting == 1 { one } else { many })
                     @if let Some(since) = self.since { " for " (text::ago(now, since)) } ". "
@@ -284,6 +285,7 @@ mod tests {
             incidents: 1,
             pages: 1,
             digest: false,
+            report: false,
             again: Some(now + Duration::from_mins(5)),
         };
         let undelivered = undelivered(now, &[("night".into(), failing(0))].into(), vec![refused]);
@@ -291,5 +293,19 @@ mod tests {
         for said in ["night", "webhook[0]", "serverError", "503", "Correct its settings", "in 5m"] {
             assert!(shown.contains(said), "{said}: {shown}");
         }
+    }
+
+    #[test]
+    fn a_bar_says_whether_a_digest_or_a_report_was_refused() {
+        let said = |digest, report| {
+            let (receiver, integration) = ("team".into(), "webhook[0]".into());
+            let refused =
+                Refused { receiver, integration, incidents: 0, pages: 0, digest, report, again: None };
+            let undelivered = undelivered(Timestamp::EPOCH, &[].into(), vec![refused]);
+            let shown = Standing { undelivered, ..Standing::default() }.show(Timestamp::EPOCH, "routing");
+            shown.into_string().split(" refused ").nth(1).unwrap().split('.').next().unwrap().to_owned()
+        };
+        let all = [said(true, false), said(false, true), said(true, true)];
+        assert_eq!(all, ["its digest", "its report", "its digest and its report"]);
     }
 }

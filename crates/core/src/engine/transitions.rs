@@ -191,6 +191,7 @@ impl Engine {
         self.pages.waits_adopt(&mut self.world);
         self.mutes_adopt();
         self.pages.digests_adopt(&mut self.world);
+        self.pages.reports.refused.adopt(&self.world.policy, |_| true);
         self.pages.retry_all(&mut self.world);
         self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
         self.pages.incidents.level_all(&self.world);
@@ -211,6 +212,7 @@ impl Engine {
     pub(crate) fn delivered(&mut self, report: &Report) {
         let Some((id, index)) = self.pages.incidents.in_flight.remove(&report.id) else {
             self.pages.digest_ended(&mut self.world, report.id, &report.outcome);
+            self.pages.report_ended(report.id, &report.outcome);
             return self.checks.say_refused(&mut self.world, &mut self.pages);
         };
         let channel = self.pages.incidents.all.get_mut(&id).and_then(|i| i.channels.get_mut(index));
@@ -274,6 +276,7 @@ impl Engine {
         self.pages.rename_flows(old, new);
         self.world.accounting.rename_receiver(old, new);
         self.pages.digests.rename_receiver(old, new);
+        self.pages.reports.rename_receiver(old, new);
         self.pages.forwards.rename_receiver(old, new);
         self.checks.bounds.rename_receiver(old, new);
         self.checks.quarantine.rename_receiver(old, new);

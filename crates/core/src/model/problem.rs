@@ -31,6 +31,9 @@ pub enum Problem {
         incidents: Vec<NameCount>,
         /// At how many integrations of each receiver the digest was refused.
         digests: Vec<NameCount>,
+        /// At how many integrations of each receiver the report was refused.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reports: Vec<NameCount>,
     },
     /// Incidents are open at integrations that the configuration does not have any more.
     IncidentsOrphaned {

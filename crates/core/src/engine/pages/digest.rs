@@ -14,7 +14,8 @@ use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::dedup_key;
 use crate::engine::pages::Pages;
-use crate::engine::renames::{rename_key, rename_part};
+use crate::engine::pages::refusing::Refusing;
+use crate::engine::renames::rename_key;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
@@ -43,9 +44,7 @@ pub(crate) struct Digests {
     /// The periods of these digests that no integration has accepted yet, by their first digest.
     #[serde(with = "crate::engine::pairs")]
     unnotified: BTreeMap<NotificationId, Period>,
-    /// Receivers and integrations that refused their last digest, with its number.
-    #[serde(with = "crate::engine::pairs")]
-    refused: BTreeMap<(SmolStr, SmolStr), NotificationId>,
+    pub(crate) refused: Refusing,
 }
 
 /// A digest at one integration.
@@ -83,7 +82,7 @@ impl Digests {
             .values_mut()
             .filter(|one| one.receiver == *old)
             .for_each(|one| one.receiver = new.clone());
-        rename_part(&mut self.refused, old, new);
+        self.refused.rename_receiver(old, new);
     }
 
     /// The period of `receiver`. It ends after `every` at the latest, even if another profile began it. If
@@ -114,20 +113,6 @@ impl Digests {
     /// Whether a digest is on its way to an integration.
     fn is_busy(&self, receiver: &SmolStr, integration: &SmolStr) -> bool {
         self.on_way.values().any(|way| way.receiver == *receiver && way.integration == *integration)
-    }
-
-    /// The receivers and integrations that refused their last digest.
-    pub(crate) fn refusing(&self) -> impl Iterator<Item = &(SmolStr, SmolStr)> {
-        self.refused.keys()
-    }
-
-    /// How many integrations of each receiver refused their last digest.
-    pub(crate) fn refusals(&self) -> BTreeMap<SmolStr, u64> {
-        let mut receivers = BTreeMap::new();
-        for (receiver, _) in self.refused.keys() {
-            *receivers.entry(receiver.clone()).or_default() += 1;
-        }
-        receivers
     }
 }
 
@@ -244,16 +229,15 @@ impl Pages {
         let Some(OnWay { receiver, integration, first }) = self.digests.on_way.remove(&id) else {
             // A person sent a dead letter again.
             if accepted {
-                self.digests.refused.retain(|_, refused| *refused != id);
+                self.digests.refused.resent(id);
             }
             return;
         };
         let place = (receiver.clone(), integration);
+        self.incidents.made_good.extend(self.digests.refused.ended(place, id, accepted));
         if accepted {
             self.digests.unnotified.remove(&first);
-            self.incidents.made_good.extend(self.digests.refused.remove(&place));
         } else {
-            self.digests.refused.insert(place, id);
             let waits = self.digests.on_way.values().any(|way| way.first == first);
             let unnotified = self.digests.unnotified.get(&first).filter(|_| !waits).cloned();
             if let Some(period) = unnotified {
@@ -273,10 +257,7 @@ impl Pages {
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
         let Pages { digests, .. } = self;
         let World { timers, now, policy, .. } = world;
-        digests.refused.retain(|(receiver, integration), _| {
-            let known = policy.receivers.get(receiver).filter(|_| receivers.contains(receiver));
-            known.is_some_and(|r| r.integrations.iter().any(|i| i.name == *integration && i.takes_digests))
-        });
+        digests.refused.adopt(policy, |receiver| receivers.contains(receiver));
         digests.periods.retain(|receiver, period| {
             let stays = receivers.contains(receiver);
             match stays {
@@ -362,7 +343,7 @@ impl Digests {
     /// A receiver that refused its last digest gets the next one at once.
     pub(crate) fn retry_digests(&mut self, world: &mut World) {
         let World { timers, now, .. } = world;
-        for (receiver, _) in self.refused.keys() {
+        for (receiver, _) in self.refused.places() {
             if let Some(period) = self.periods.get_mut(receiver) {
                 period.due = *now;
                 timers.set(Timer::Digest(receiver.clone()), *now);

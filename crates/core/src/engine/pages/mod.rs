@@ -13,6 +13,7 @@ pub(crate) mod identifiers;
 pub(crate) mod internal;
 pub(crate) mod merge;
 pub(crate) mod open;
+pub(crate) mod refusing;
 pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod series;
@@ -30,11 +31,12 @@ use crate::engine::pages::digest::Digests;
 use crate::engine::pages::flow::Flow;
 use crate::engine::pages::forwards::Forwards;
 use crate::engine::pages::groups::{Group, GroupKey};
+use crate::engine::pages::report::PeriodReports;
 use crate::engine::pages::series::Series;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::{REMEMBER_ON, World, earliest};
-use crate::model::{AlertId, Duration, Timestamp};
+use crate::model::{AlertId, Duration};
 
 /// With more alerts than this withheld in one group, resolved ones go.
 pub(crate) const WITHHELD: usize = 10_000;
@@ -57,9 +59,8 @@ pub(crate) struct Pages {
     pub(crate) internal: BTreeMap<GroupKey, IncidentId>,
     #[serde(default)]
     pub(crate) forwards: Forwards,
-    /// When the last report was due.
     #[serde(default)]
-    pub(crate) reported: Option<Timestamp>,
+    pub(crate) reports: PeriodReports,
 }
 
 impl Pages {

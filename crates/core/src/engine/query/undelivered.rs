@@ -7,11 +7,13 @@ use smol_str::SmolStr;
 
 use crate::engine::destinations::Destination;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::pages::refusing::ReceiverIntegration;
 use crate::engine::query::Query;
 use crate::engine::query::board::open_state;
 use crate::model::{AlertId, Timestamp};
 
-/// The notifications that one integration refused for good: of incidents that are not over, or digests.
+/// The notifications that one integration refused for good: of incidents that are not over, a digest or a
+/// report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The receiver.
@@ -24,6 +26,8 @@ pub struct Refused {
     pub pages: usize,
     /// It refused its last digest.
     pub digest: bool,
+    /// It refused its last report.
+    pub report: bool,
     /// When Squelch tries the first of them anew.
     pub again: Option<Timestamp>,
 }
@@ -43,7 +47,7 @@ impl Query<'_> {
     pub fn refused(&self) -> Vec<Refused> {
         let ids: BTreeSet<IncidentId> = self.pages.incidents.refused.values().map(|(id, _)| *id).collect();
         let incidents = ids.into_iter().filter_map(|id| self.pages.incidents.all.get(&id));
-        let mut all: BTreeMap<(SmolStr, SmolStr), Refused> = BTreeMap::new();
+        let mut all: BTreeMap<ReceiverIntegration, Refused> = BTreeMap::new();
         for one in incidents.flat_map(|incident| self.refused_of(incident)) {
             let key = (one.receiver.clone(), one.integration.clone());
             match all.get_mut(&key) {
@@ -55,16 +59,20 @@ impl Query<'_> {
                 }
             }
         }
-        for key @ (receiver, integration) in self.pages.digests.refusing() {
-            let none = || Refused {
-                receiver: receiver.clone(),
-                integration: integration.clone(),
-                incidents: 0,
-                pages: 0,
-                digest: true,
-                again: None,
-            };
-            all.entry(key.clone()).or_insert_with(none).digest = true;
+        let none = |(receiver, integration): &ReceiverIntegration| Refused {
+            receiver: receiver.clone(),
+            integration: integration.clone(),
+            incidents: 0,
+            pages: 0,
+            digest: false,
+            report: false,
+            again: None,
+        };
+        for place in self.pages.digests.refused.places() {
+            all.entry(place.clone()).or_insert_with(|| none(place)).digest = true;
+        }
+        for place in self.pages.reports.refused.places() {
+            all.entry(place.clone()).or_insert_with(|| none(place)).report = true;
         }
         all.into_values().collect()
     }
@@ -79,6 +87,7 @@ impl Query<'_> {
             incidents: 1,
             pages: usize::from(!channel.was_opened()),
             digest: false,
+            report: false,
             again: channel.retry_at(),
         });
         one.collect()

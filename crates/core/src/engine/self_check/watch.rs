@@ -151,8 +151,8 @@ impl SelfCheck {
         self.put(world, pages, Problem::PagesUndelivered { after, receivers: counts(receivers) }, found);
     }
 
-    /// Dead letters about incidents that are not over, and digests: of the others there is nothing left to
-    /// tell.
+    /// Dead letters about incidents that are not over, digests and reports: of the others there is nothing
+    /// left to tell.
     pub(crate) fn say_refused(&mut self, world: &mut World, pages: &mut Pages) {
         let lives = |id: &IncidentId| pages.incidents.all.get(id).is_some_and(|i| i.internal.is_none());
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
@@ -165,10 +165,10 @@ impl SelfCheck {
             }
             *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
         }
-        let digests = pages.digests.refusals();
-        let found = !receivers.is_empty() || !digests.is_empty();
-        let (incidents, digests) = (counts(receivers), counts(digests));
-        self.put(world, pages, Problem::DeadLetters { incidents, digests }, found);
+        let [incidents, digests, reports] =
+            [receivers, pages.digests.refused.by_receiver(), pages.reports.refused.by_receiver()].map(counts);
+        let found = [&incidents, &digests, &reports].iter().any(|counts| !counts.is_empty());
+        self.put(world, pages, Problem::DeadLetters { incidents, digests, reports }, found);
     }
 }
 
