@@ -329,10 +329,9 @@ async fn what_is_answered_is_as_described() {
     assert!(!failure.to_string().contains("/webhook/bad"), "a URL may hold a token: {failure}");
     assert!(receivers["receivers"][1]["lastSuccess"].is_string(), "{receivers:#}");
     let noise = squelch.get("/api/v1/noise").await.json();
-    assert!(
-        noise["pages"].as_u64().unwrap() >= 2 && noise["came"].as_u64() > noise["pages"].as_u64(),
-        "{noise:#}"
-    );
+    // Each of them took an observation to leave, unlike a page to a second receiver.
+    let first = noise["pages"].as_u64().unwrap() - noise["secondPages"].as_u64().unwrap();
+    assert!(first >= 2 && noise["came"].as_u64().unwrap() > first, "{noise:#}");
     drop(pager);
 }
 
