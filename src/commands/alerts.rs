@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::asking::{filters, matchers, senseless};
 use super::screen::{Screen, View};
-use super::server::{self, Server};
+use super::server::{self, Listed, Server};
 use super::{Stopped, wrote};
 use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
@@ -29,8 +29,8 @@ pub struct Args {
     /// Only alerts that went to this receiver.
     #[arg(short, long, value_name = "NAME")]
     pub receiver: Option<String>,
-    /// Only alerts in this state: passing, paged, flapping, resolving, held, rate_limited, quiet, muted, or
-    /// observed for alerts whose profile only observes.
+    /// Only alerts in this state: passing, paged, flapping, resolving, held, rate_limited, withheld, muted,
+    /// or observed for alerts whose profile only observes.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most.
@@ -83,12 +83,11 @@ pub async fn run(args: Args) -> ExitCode {
     if args.export {
         return wrote(export(&args, wanted).await);
     }
-    args.view
-        .show(async || ask(&args, args.status, args.limit).await, |alerts, screen| simple(alerts, screen))
-        .await
+    let ask = async |count| ask(&args, args.status, (args.limit, count)).await;
+    args.view.list("alert", ask, simple).await
 }
 
-async fn ask(args: &Args, status: Which, limit: usize) -> Result<Vec<AlertEntry>, String> {
+async fn ask(args: &Args, status: Which, limit: (usize, bool)) -> Result<Listed<AlertEntry>, String> {
     let mut parameters = filters(&args.matchers)?;
     match status {
         Which::Firing => parameters.push(("status", "firing".into())),
@@ -123,7 +122,7 @@ fn simple(alerts: &[AlertEntry], screen: &Screen) -> String {
             all => rows.extend(all.iter().map(|s| row(&s.receiver, &state(s), &s.why))),
         }
     }
-    screen.table(&["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
+    screen.list("alert", &["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"], &rows)
 }
 
 /// The state of an alert, and whether a receiver is notified.
@@ -143,7 +142,7 @@ async fn export(args: &Args, wanted: Vec<Matcher>) -> Result<(), Stopped> {
             let written = tokio::task::spawn_blocking(move || export_journal(&dir, &wanted, from)).await;
             return written.map_err(|e| e.to_string())?;
         }
-        None => said(&ask(args, Which::All, usize::MAX).await?, from),
+        None => said(&ask(args, Which::All, (usize::MAX, false)).await?.entries, from),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     for (at, observations) in past {

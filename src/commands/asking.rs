@@ -27,6 +27,12 @@ pub fn filters(words: &[String]) -> Result<Vec<(&'static str, String)>, String> 
     Ok(matchers(words)?.iter().map(|m| ("filter", m.to_string())).collect())
 }
 
+/// The name of the user, as far as the system says.
+pub fn whoever() -> String {
+    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+}
+
 /// Ends a command whose question makes no sense: 2.
 pub fn senseless(why: &str) -> ExitCode {
     complain(why);

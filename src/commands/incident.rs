@@ -1,14 +1,21 @@
-//! `squelch incident`: one incident, open or closed, with all that happened to it.
+//! `squelch incident`: one incident, open or closed, with all that happened to it, and changes of it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::asking::{say, say_json};
+use serde::{Deserialize, Serialize};
+
+use super::asking::{say, say_json, whoever};
 use super::backtest::Output;
 use super::failed;
 use super::screen::{Screen, View};
 use super::server::{self, Server};
 use crate::decision_log::{PastIncidentDetail, Review, SHORTEST_KEY, plain};
+use crate::model::LabelSet;
+use crate::web::{IncidentEntry, IncidentPage};
+
+/// So many alerts of an incident are shown, if `--wide` does not ask for all that the server lists.
+const ALERTS: usize = 20;
 
 /// Options of `squelch incident`.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +31,10 @@ enum What {
     Show(Show),
     /// Write the review of an incident in Markdown, with empty sections for people to complete.
     Export(Export),
+    /// Acknowledge an open incident, so that Squelch does not repeat or escalate it, or take that back.
+    Acknowledge(Acknowledge),
+    /// Write a note about an incident, open or closed.
+    Note(Note),
 }
 
 const EXAMPLES: &str = "\
@@ -31,7 +42,24 @@ Examples:
   Show an incident by the first digits of its key:
     squelch incident show 4be1ab29c16d
   Write its review:
-    squelch incident export 4be1ab29c16d > review.md";
+    squelch incident export 4be1ab29c16d > review.md
+  Take it on, and say what you do:
+    squelch incident acknowledge 4be1ab29c16d
+    squelch incident note 4be1ab29c16d 'rolled back to release 11'";
+
+const ACKNOWLEDGE_EXAMPLES: &str = "\
+Examples:
+  Acknowledge an incident by the first digits of its key:
+    squelch incident acknowledge 4be1ab29c16d
+  Take the acknowledgement back, so that Squelch repeats and escalates the incident again:
+    squelch incident acknowledge 4be1ab29c16d --take-back";
+
+const NOTE_EXAMPLES: &str = "\
+Examples:
+  Write a note about an incident:
+    squelch incident note 4be1ab29c16d 'rolled back to release 11'
+  Write it under another name:
+    squelch incident note 4be1ab29c16d 'the disk is full' --author=ada";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -82,6 +110,58 @@ struct Export {
     output: Output,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = ACKNOWLEDGE_EXAMPLES)]
+struct Acknowledge {
+    /// The key of the incident, or a beginning of at least 6 hex digits that no other incident has.
+    #[arg(value_name = "KEY", value_parser = key)]
+    key: String,
+    /// Take the acknowledgement back. A pager that shows the incident as acknowledged goes on showing that.
+    #[arg(long = "take-back")]
+    take_back: bool,
+    /// Your name. Where users are configured, Squelch takes the name of the user. By default the name of
+    /// your account on this machine.
+    #[arg(short, long, value_name = "NAME")]
+    author: Option<String>,
+    #[command(flatten)]
+    server: server::Args,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = NOTE_EXAMPLES)]
+struct Note {
+    /// The key of the incident, or a beginning of at least 6 hex digits that no other incident has.
+    #[arg(value_name = "KEY", value_parser = key)]
+    key: String,
+    /// The note, at most 10,000 bytes.
+    #[arg(value_name = "TEXT")]
+    text: String,
+    /// Your name. Where users are configured, Squelch takes the name of the user. By default the name of
+    /// your account on this machine.
+    #[arg(short, long, value_name = "NAME")]
+    author: Option<String>,
+    #[command(flatten)]
+    server: server::Args,
+}
+
+/// The server's answer to a change.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Changed {
+    dedup_key: String,
+}
+
+/// An incident as the history has it, and as it stands if it is open.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    detail: PastIncidentDetail,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<IncidentEntry>,
+    /// The address of its page.
+    page: String,
+}
+
 impl Which {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         self.number.iter().map(|number| ("number", number.to_string())).collect()
@@ -104,7 +184,18 @@ pub async fn run(args: Args) -> ExitCode {
             let path = format!("/api/v1/incidents/{}", args.which.key);
             let ask = async || {
                 let server = Server::new(&args.server)?;
-                server.get::<PastIncidentDetail>(&path, &args.which.parameters()).await
+                let detail: PastIncidentDetail = server.get(&path, &args.which.parameters()).await?;
+                let (key, number) = (&detail.incident.dedup_key, detail.incident.number);
+                let page = server.page(&format!("/incident?key={key}"));
+                let open = match detail.incident.closed_at {
+                    Some(_) => None,
+                    None => {
+                        let listed: IncidentPage =
+                            server.get("/api/v1/incidents", &[("key", key.clone())]).await?;
+                        listed.incidents.into_iter().find(|open| open.number == number)
+                    }
+                };
+                Ok(Found { detail, open, page })
             };
             args.view.show(ask, simple).await
         }
@@ -118,21 +209,66 @@ pub async fn run(args: Args) -> ExitCode {
                 (Ok(review), Output::Simple) => say(&review.markdown()),
             }
         }
+        What::Acknowledge(args) => {
+            let form = serde_json::json!({"by": by(args.author), "acknowledged": !args.take_back});
+            let done = match args.take_back {
+                false => "is acknowledged",
+                true => "is not acknowledged any more",
+            };
+            change(&args.server, &args.key, "acknowledge", &form, done).await
+        }
+        What::Note(args) => {
+            let form = serde_json::json!({"by": by(args.author), "note": args.text});
+            change(&args.server, &args.key, "notes", &form, "has the note").await
+        }
     }
 }
 
-fn simple(detail: &PastIncidentDetail, screen: &Screen) -> String {
+fn by(author: Option<String>) -> String {
+    author.unwrap_or_else(whoever)
+}
+
+/// Sends a change of an incident, and says that it is `done`.
+async fn change(
+    server: &server::Args,
+    key: &str,
+    what: &str,
+    form: &serde_json::Value,
+    done: &str,
+) -> ExitCode {
+    let path = format!("/api/v1/incidents/{key}/{what}");
+    let changed = async { Server::new(server)?.post::<Changed>(&path, form).await };
+    match changed.await {
+        Ok(changed) => say(&format!("Incident {} {done}.\n", Screen::new(false).key(&changed.dedup_key))),
+        Err(why) => failed(&why),
+    }
+}
+
+fn simple(found: &Found, screen: &Screen) -> String {
+    let (detail, open) = (&found.detail, found.open.as_ref());
     let incident = &detail.incident;
     let mut text = format!("{}\n\n", plain(&incident.title));
     // Writing to a string cannot fail.
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<14}{}", plain(&value));
     };
-    let state = if incident.closed_at.is_some() { "closed" } else { "open" };
-    fact("State", if incident.observed { format!("{state} (only observed)") } else { state.to_owned() });
+    let state = match open {
+        Some(open) => format!("open, {}", super::incidents::state(open)),
+        None if incident.observed => "closed (only observed)".to_owned(),
+        None => if incident.closed_at.is_some() { "closed" } else { "open" }.to_owned(),
+    };
+    fact("State", state);
+    if let Some(next) = open.and_then(|open| open.next.as_ref()) {
+        fact("Next", format!("{} {}", next.action, screen.moment(next.at)));
+    }
     fact("Severity", incident.severity.clone());
     fact("Receiver", incident.receiver.clone());
-    fact("Alerts", format!("{} of {} fire", incident.firing, incident.size));
+    let (firing, size) =
+        open.map_or((incident.firing, incident.size), |open| (open.firing as u64, open.size as u64));
+    fact("Alerts", format!("{firing} of {size} fire"));
+    if let Some(open) = open.filter(|open| !open.refused.is_empty()) {
+        fact("Refused by", open.refused.join(", "));
+    }
     let by = incident.acknowledged_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     for (name, at, by) in [
         ("Started", Some(incident.started_at), ""),
@@ -146,21 +282,67 @@ fn simple(detail: &PastIncidentDetail, screen: &Screen) -> String {
         }
     }
     fact("Key", screen.key(&incident.dedup_key));
+    fact("Page", found.page.clone());
     for rule in &detail.rules {
-        let runbook = rule.annotations.get("runbook_url").map_or("", String::as_str);
-        for (name, url) in [("Runbook", runbook), ("Graph", rule.generator_url.as_str())] {
-            if !url.is_empty() {
-                fact(name, format!("{url} ({})", rule.name));
+        let of = |name: &str| rule.annotations.get(name).map_or("", String::as_str);
+        let summary = if of("summary").is_empty() { of("description") } else { of("summary") };
+        for (name, value) in [
+            ("Summary", summary),
+            ("Runbook", of("runbook_url")),
+            ("Dashboard", of("dashboard_url")),
+            ("Graph", rule.generator_url.as_str()),
+        ] {
+            if !value.is_empty() {
+                fact(name, format!("{value} ({})", rule.name));
             }
         }
     }
+    text.push_str(&alerts(found, screen));
     text.push_str("\nTimeline\n");
     for event in &detail.events {
-        let note = event.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-        let _ = writeln!(text, "  {}  {}", screen.moment(event.at), plain(&format!("{}{note}", event.text)));
+        // A note can have several lines.
+        let mut lines = event.text.lines().map(plain);
+        let _ = writeln!(text, "  {}  {}", screen.moment(event.at), lines.next().unwrap_or_default());
+        lines.for_each(|line| text.push_str(&format!("      {line}\n")));
     }
     if detail.left_out > 0 {
         let _ = writeln!(text, "  The list leaves out {} events in its middle.", detail.left_out);
+    }
+    text
+}
+
+/// The alerts: of an open incident with their states, of a closed one with their times.
+fn alerts(found: &Found, screen: &Screen) -> String {
+    let name = |labels: &LabelSet| labels.value("alertname").to_owned();
+    let others = |labels: &LabelSet| labels.filter(|name| name != "alertname").to_string();
+    let (head, mut rows, size): (&[&str], Vec<Vec<String>>, u64) = match &found.open {
+        Some(open) => {
+            let state = |firing| if firing { "firing" } else { "resolved" }.to_owned();
+            let rows = open.alerts.iter().map(|alert| {
+                let labels = &alert.labels;
+                vec![state(alert.firing), alert.severity.to_string(), name(labels), others(labels)]
+            });
+            let rows = rows.collect();
+            (&["State", "Severity", "Alertname", "Labels"], rows, open.size as u64)
+        }
+        None => {
+            let row = |alert: &crate::decision_log::IncidentAlertEntry| {
+                let labels = LabelSet::from_pairs(alert.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+                let (started, last) = (screen.moment(alert.started_at), screen.moment(alert.last_at));
+                vec![started, last, name(&labels), others(&labels)]
+            };
+            let rows = found.detail.alerts.iter().map(row).collect();
+            (&["Started At", "Last Decision", "Alertname", "Labels"], rows, found.detail.incident.size)
+        }
+    };
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.truncate(if screen.wide() { rows.len() } else { ALERTS });
+    let mut text = format!("\nAlerts\n{}", screen.table(head, &rows));
+    let more = size.saturating_sub(rows.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("The list leaves out {more} alerts.\n"));
     }
     text
 }

@@ -6,7 +6,7 @@ use super::asking::{filters, senseless};
 use super::screen::{Screen, View};
 use super::server::{self, Server};
 use crate::decision_log::{PastIncident, PastIncidentPage};
-use crate::engine::Origin;
+use crate::engine::{Origin, RowState};
 use crate::model::Duration;
 use crate::node::clock::wall;
 use crate::web::{IncidentEntry, IncidentPage, span};
@@ -32,7 +32,7 @@ pub struct Args {
     /// With --closed: how far back they opened.
     #[arg(long, value_name = "DURATION", default_value = "7d", requires = "closed")]
     pub since: Duration,
-    /// How many are listed at most: internal incidents, then the newest.
+    /// How many are listed at most: internal incidents, and the newest of the others.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub limit: usize,
     /// The server.
@@ -65,21 +65,35 @@ pub async fn run(args: Args) -> ExitCode {
         return closed(&args, parameters).await;
     }
     parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
-    let ask = async || {
+    let ask = async |count| {
         let page = |page: IncidentPage| (page.incidents, page.next);
-        Server::new(&args.server)?.list("/api/v1/incidents", &parameters, args.limit, page).await
+        let server = Server::new(&args.server)?;
+        let mut listed = server.list("/api/v1/incidents", &parameters, (args.limit, count), page).await?;
+        listed.entries.sort_by_cached_key(importance);
+        Ok(listed)
     };
-    args.view.show(ask, |incidents: &Vec<IncidentEntry>, screen| simple(incidents, screen)).await
+    args.view.list("incident", ask, simple).await
 }
 
 async fn closed(args: &Args, mut parameters: Vec<(&'static str, String)>) -> ExitCode {
     parameters.push(("state", "closed".into()));
     parameters.push(("since", (wall() - args.since).to_string()));
-    let ask = async || {
+    let ask = async |count| {
         let page = |page: PastIncidentPage| (page.incidents, page.next);
-        Server::new(&args.server)?.list("/api/v1/incidents/history", &parameters, args.limit, page).await
+        let server = Server::new(&args.server)?;
+        server.list("/api/v1/incidents/history", &parameters, (args.limit, count), page).await
     };
-    args.view.show(ask, |incidents: &Vec<PastIncident>, screen| past(incidents, screen)).await
+    args.view.list("incident", ask, past).await
+}
+
+/// The order of the page *Now*: internal incidents first and those of observe mode last, then by state, the
+/// highest severity first, then the newest.
+fn importance(incident: &IncidentEntry) -> impl Ord + use<> {
+    let state = incident.would.or_else(|| {
+        RowState::OF_INCIDENTS.into_iter().find(|state| state.as_str() == incident.state.as_str())
+    });
+    let ordinary = (incident.origin != Origin::Internal, incident.would.is_some());
+    (ordinary, state, incident.level, std::cmp::Reverse((incident.opened_at, incident.number)))
 }
 
 fn past(incidents: &[PastIncident], screen: &Screen) -> String {
@@ -87,6 +101,7 @@ fn past(incidents: &[PastIncident], screen: &Screen) -> String {
     let row = |incident: &PastIncident| {
         vec![
             incident.severity.clone(),
+            incident.title.clone(),
             incident.receiver.clone(),
             screen.moment(incident.opened_at),
             incident.closed_at.map_or("-".to_owned(), |at| screen.moment(at)),
@@ -94,12 +109,12 @@ fn past(incidents: &[PastIncident], screen: &Screen) -> String {
             length(incident.time_to_acknowledge()),
             length(incident.time_to_resolve()),
             screen.key(&incident.dedup_key),
-            incident.title.clone(),
         ]
     };
     let rows: Vec<_> = incidents.iter().map(row).collect();
     let head = [
         "Severity",
+        "Title",
         "Receiver",
         "Opened At",
         "Closed At",
@@ -107,9 +122,8 @@ fn past(incidents: &[PastIncident], screen: &Screen) -> String {
         "Acknowledge",
         "Resolve",
         "Key",
-        "Title",
     ];
-    screen.table(&head, &rows)
+    screen.list("incident", &head, &rows)
 }
 
 fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
@@ -120,24 +134,22 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
             .map_or("-".to_owned(), |next| format!("{} {}", next.action, screen.moment(next.at)));
         vec![
             state(incident),
+            incident.title.clone(),
             incident.severity.to_string(),
             incident.receiver.to_string(),
             screen.moment(incident.opened_at),
             format!("{}/{}", incident.firing, incident.size),
             next,
             screen.key(&incident.dedup_key),
-            incident.title.clone(),
         ]
     };
-    // Real incidents come before those of observe mode.
-    let (would, is): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.would.is_some());
-    let rows: Vec<_> = is.into_iter().chain(would).map(row).collect();
-    let head = ["State", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key", "Title"];
-    screen.table(&head, &rows)
+    let rows: Vec<_> = incidents.iter().map(row).collect();
+    let head = ["State", "Title", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key"];
+    screen.list("incident", &head, &rows)
 }
 
 /// Its state, and the decider.
-fn state(incident: &IncidentEntry) -> String {
+pub(super) fn state(incident: &IncidentEntry) -> String {
     let state = match &incident.would {
         Some(would) => format!("observed (would be {})", would.as_str()),
         None => incident.state.to_string(),
@@ -145,7 +157,9 @@ fn state(incident: &IncidentEntry) -> String {
     let refused = if incident.refused.is_empty() { "" } else { ", refused" };
     let by =
         incident.acknowledged_by.as_ref().map(|by| format!(", acknowledged by {by}")).unwrap_or_default();
-    let state = format!("{state}{by}");
+    let silenced =
+        if incident.silenced > 0 && incident.silenced >= incident.firing { ", silenced" } else { "" };
+    let state = format!("{state}{silenced}{by}");
     match incident.origin {
         Origin::Squelch => format!("{state}{refused}"),
         Origin::Sender => format!("{state}{refused} (as sent)"),

@@ -53,7 +53,10 @@ fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Receivers in force")?;
     let used: BTreeSet<&str> = config.policy.routes.iter().map(|route| route.receiver.as_str()).collect();
     for (name, receiver) in &config.policy.receivers {
-        let unused = if used.contains(name.as_str()) { "" } else { " (no route names it)" };
+        let unused = match used.contains(name.as_str()) {
+            true => String::new(),
+            false => format!(" ({})", use_of(config, name)),
+        };
         writeln!(out, "  {name}{unused}")?;
         if receiver.integrations.is_empty() {
             writeln!(out, "    no integration: it notifies nobody, as in Alertmanager")?;
@@ -64,6 +67,17 @@ fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     writeln!(out)
+}
+
+/// The use of a receiver that no route names.
+fn use_of(config: &Config, name: &str) -> String {
+    let policy = &config.policy;
+    let levels = policy.severities.levels.iter().filter(|level| level.escalate_to.as_deref() == Some(name));
+    let escalated = levels.map(|level| format!("it gets the escalations of severity {}", level.name));
+    let first = policy.receivers.iter().filter(|(_, one)| one.fallback.as_deref() == Some(name));
+    let fallen = first.map(|(first, _)| format!("it is the fallback of {first}"));
+    let uses: Vec<String> = escalated.chain(fallen).collect();
+    if uses.is_empty() { "no route names it".into() } else { uses.join(", ") }
 }
 
 /// How an incident looks at an integration, by the key that the integration uses.
@@ -185,6 +199,23 @@ mod tests {
             "alertmanager.yml:6: event_recorder is not in force",
             "targets: ['squelch:9096']",
             "url: 'http://squelch:9096/alertmanager/webhook'",
+        ] {
+            assert!(told.contains(part), "{part}:\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_of_escalations_or_a_fallback_is_in_use() {
+        let text = "route: {receiver: team}\nseverities:\n  levels:\n    - {name: critical, respond_within: 5m, \
+                    escalate_to: boss}\n    - {name: info}\nreceivers:\n  - {name: team, fallback: spare, \
+                    webhook_configs: [{url: 'http://a'}]}\n  - {name: boss, webhook_configs: [{url: 'http://b'}]}\n  \
+                    - {name: spare, webhook_configs: [{url: 'http://c'}]}\n  - {name: old}\n";
+        let (code, told) = migrate(text);
+        assert_eq!(code, ExitCode::SUCCESS, "{told}");
+        for part in [
+            "boss (it gets the escalations of severity critical)\n",
+            "spare (it is the fallback of team)\n",
+            "old (no route names it)\n",
         ] {
             assert!(told.contains(part), "{part}:\n{told}");
         }

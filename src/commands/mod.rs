@@ -64,7 +64,7 @@ enum Command {
     Alerts(alerts::Args),
     /// List the open incidents, their receivers and the next steps, or list closed ones.
     Incidents(incidents::Args),
-    /// Show one incident with its timeline, or write its review.
+    /// Show one incident, acknowledge it, write a note about it, or write its review.
     Incident(incident::Args),
     /// Make, list, change and end silences.
     Silence(silence::Args),

@@ -1,5 +1,6 @@
 //! How a command shows its result: as wide as the terminal, in colour, once or again and again.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -10,7 +11,8 @@ use serde::Serialize;
 
 use super::asking::{say, say_json};
 use super::backtest::Output;
-use super::{failed, wrote};
+use super::server::Listed;
+use super::{complain, failed, wrote};
 use crate::decision_log::plain;
 use crate::model::Timestamp;
 use crate::node::clock::wall;
@@ -24,6 +26,10 @@ const KEY_DIGITS: usize = 12;
 const FREE: [&str; 6] = ["Labels", "Why", "Title", "Matchers", "Comment", "URL"];
 /// No column is cut to fewer characters.
 const NARROWEST: usize = 12;
+/// Columns of a list of incidents that a narrow terminal leaves out, the first of them first, until the title
+/// has `TITLE` characters.
+const LEFT_OUT: [&str; 6] = ["Next", "Receiver", "Firing", "Acknowledge", "Notify", "Opened At"];
+const TITLE: usize = 24;
 
 /// When the output has colours, as `--color` says.
 static COLOUR: OnceLock<ColorChoice> = OnceLock::new();
@@ -32,7 +38,7 @@ static COLOUR: OnceLock<ColorChoice> = OnceLock::new();
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct View {
-    /// Show whole keys, and whole texts beyond the width of the terminal.
+    /// Show whole keys, all columns, and whole texts beyond the width of the terminal.
     #[arg(long)]
     pub wide: bool,
     /// Ask again and redraw every 2 s, until Ctrl-C.
@@ -44,6 +50,27 @@ pub struct View {
 }
 
 impl View {
+    /// Shows a list of entries that are each a `what`, and says on standard error how many it leaves out.
+    /// `ask` counts these if its argument says so.
+    pub async fn list<T: Serialize>(
+        &self,
+        what: &str,
+        ask: impl AsyncFn(bool) -> Result<Listed<T>, String>,
+        simple: impl Fn(&[T], &Screen) -> String,
+    ) -> ExitCode {
+        let left_out = Cell::new(None);
+        let entries = async || {
+            let listed = ask(!self.watch).await?;
+            left_out.set(listed.left_out(what));
+            Ok(listed.entries)
+        };
+        let code = self.show(entries, |entries: &Vec<T>, screen| simple(entries, screen)).await;
+        if let Some(sentence) = left_out.take().filter(|_| !self.watch) {
+            complain(&sentence);
+        }
+        code
+    }
+
     /// Shows the result of `ask`, once or until Ctrl-C. The code is 1 if there is no answer. A watch shows
     /// the reason, and goes on.
     pub async fn show<T: Serialize>(
@@ -83,12 +110,12 @@ impl View {
 
 /// Draws one look over the last one. A file or a pipe gets one look below the other.
 fn draw(text: &str, screen: &Screen, out: &mut impl Write) -> io::Result<()> {
-    if screen.width.is_some() {
+    if screen.terminal {
         write!(out, "\x1b[2J\x1b[H")?;
     }
     writeln!(out, "As of {}, every {} s. Ctrl-C ends.\n", clock(screen.now), REDRAW.as_secs())?;
     out.write_all(text.as_bytes())?;
-    if screen.width.is_none() {
+    if !screen.terminal {
         writeln!(out)?;
     }
     out.flush()
@@ -105,7 +132,9 @@ pub fn set_colour(choice: ColorChoice) {
 pub struct Screen {
     now: Timestamp,
     colour: bool,
-    /// Columns of the terminal. `None` if the output is no terminal.
+    /// Whether the output is a terminal.
+    terminal: bool,
+    /// Columns of a line: those that `COLUMNS` says, or those of the terminal.
     width: Option<usize>,
     wide: bool,
 }
@@ -118,13 +147,15 @@ impl Screen {
         let size = terminal.then(|| rustix::termios::tcgetwinsize(&stdout));
         let width = size.map(|size| size.map_or(80, |size| usize::from(size.ws_col).max(40)));
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let columns = set("COLUMNS").and_then(|columns| columns.to_str()?.parse::<usize>().ok());
+        let width = columns.map(|columns| columns.max(40)).or(width);
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         let colour = match COLOUR.get().copied().unwrap_or(ColorChoice::Auto) {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && set("NO_COLOR").is_none() && !dumb,
         };
-        Screen { now: wall(), colour, width, wide }
+        Screen { now: wall(), colour, terminal, width, wide }
     }
 
     /// A time with its age: the hour of today, or the day and the hour, in UTC.
@@ -146,6 +177,19 @@ impl Screen {
         key.chars().take(digits).collect()
     }
 
+    /// Whether whole texts are wanted.
+    pub fn wide(&self) -> bool {
+        self.wide
+    }
+
+    /// A table of entries that are each a `what`, or a sentence if there is none.
+    pub fn list(&self, what: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+        match rows.is_empty() {
+            true => format!("No {what} matches.\n"),
+            false => self.table(head, rows),
+        }
+    }
+
     /// A table: columns as wide as the text in them. Texts of others cannot begin a line or steer a
     /// terminal. Where a line would be longer than the terminal is wide, the longest free texts are cut.
     pub fn table(&self, head: &[&str], rows: &[Vec<String>]) -> String {
@@ -158,12 +202,18 @@ impl Screen {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        let mut kept = vec![true; head.len()];
         if let Some(width) = self.width.filter(|_| !self.wide) {
+            leave_out(head, &widths, &mut kept, width);
+            for (width, _) in widths.iter_mut().zip(&kept).filter(|(_, kept)| !**kept) {
+                *width = 0;
+            }
             narrow(head, &mut widths, width);
         }
         let mut text = String::new();
         for (n, row) in rows.iter().enumerate() {
-            let cells = row.iter().zip(&widths).zip(head).map(|((cell, width), head)| {
+            let cells = row.iter().zip(&widths).zip(head).zip(&kept).filter(|(_, kept)| **kept);
+            let cells = cells.map(|(((cell, width), head), _)| {
                 let cell = cut(cell, *width);
                 let pad = " ".repeat(width - cell.chars().count());
                 let tint = if n == 0 { Some(BOLD) } else { tint(head, &cell) };
@@ -185,9 +235,26 @@ fn clock(at: Timestamp) -> String {
     seconds.get(11..).unwrap_or(&seconds).to_owned()
 }
 
+/// Chooses the columns of a list of incidents that stay, so that its titles can be read.
+fn leave_out(head: &[&str], widths: &[usize], kept: &mut [bool], line: usize) {
+    let Some(title) = head.iter().position(|name| *name == "Title") else { return };
+    for name in LEFT_OUT {
+        let stay = kept.iter().enumerate().filter(|(_, kept)| **kept);
+        let (count, sum) = stay.fold((0, 0), |(count, sum), (n, _)| {
+            (count + 1, sum + if n == title { widths[n].min(TITLE) } else { widths[n] })
+        });
+        if sum + 2 * (count - 1) <= line {
+            return;
+        }
+        if let Some(n) = head.iter().position(|head| *head == name) {
+            kept[n] = false;
+        }
+    }
+}
+
 /// Takes characters from the widest column of free text until the line fits, or no such column is wide.
 fn narrow(head: &[&str], widths: &mut [usize], line: usize) {
-    let gaps = 2 * widths.len().saturating_sub(1);
+    let gaps = 2 * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
     let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(line);
     while over > 0 {
         let free = widths.iter_mut().zip(head).filter(|(_, head)| FREE.contains(head));
@@ -234,7 +301,8 @@ mod tests {
     use super::*;
 
     fn screen(width: Option<usize>, wide: bool, colour: bool) -> Screen {
-        Screen { now: Timestamp::parse("2026-11-28T14:15:20Z").unwrap(), colour, width, wide }
+        let now = Timestamp::parse("2026-11-28T14:15:20Z").unwrap();
+        Screen { now, colour, terminal: width.is_some(), width, wide }
     }
 
     fn row(cells: &[&str]) -> Vec<String> {
@@ -272,6 +340,25 @@ mod tests {
         let key = "a".repeat(64);
         assert_eq!(screen(None, false, false).key(&key).len(), KEY_DIGITS);
         assert_eq!(screen(None, true, false).key(&key), key);
+    }
+
+    #[test]
+    fn a_narrow_list_of_incidents_keeps_its_titles() {
+        let head = ["State", "Title", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key"];
+        let title = "CheckoutDown eu-1 (shop-1:8080 checkout)";
+        let opened = "14:03:10Z (12m 9s ago)";
+        let next = "repeats 18:03:10Z (in 3h 47m)";
+        let rows = [row(&["paged", title, "critical", "pagerduty", opened, "1/1", next, "4be1ab29c16d"])];
+        let drawn = |width| screen(Some(width), false, false).list("incident", &head, &rows);
+        let first =
+            |width| drawn(width).lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(first(80), "State Title Severity Opened At Key");
+        assert!(
+            drawn(80).contains("CheckoutDown eu-1 (shop-")
+                && drawn(80).lines().all(|l| l.chars().count() <= 80)
+        );
+        assert_eq!(first(200), "State Title Severity Receiver Opened At Firing Next Key");
+        assert_eq!(screen(None, false, false).list("incident", &head, &[]), "No incident matches.\n");
     }
 
     #[test]

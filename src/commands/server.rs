@@ -14,6 +14,8 @@ use crate::node::clock::wall;
 
 /// The largest answer that is taken.
 const ANSWER_BYTES: usize = 64 << 20;
+/// So many further pages of a list are counted.
+const COUNTED: usize = 10;
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,29 @@ pub struct Args {
 pub struct Server {
     client: HttpClient,
     url: String,
+}
+
+/// The entries of a list, up to a limit.
+pub struct Listed<T> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// How many more there are. Counted up to ten pages.
+    pub more: usize,
+    /// Whether there are still more, beyond those that are counted.
+    pub beyond: bool,
+}
+
+impl<T> Listed<T> {
+    /// A sentence about the entries that the list leaves out, or nothing. `what` names one of them.
+    pub fn left_out(&self, what: &str) -> Option<String> {
+        let least = if self.beyond { "at least " } else { "" };
+        match (self.more, self.beyond) {
+            (0, false) => None,
+            (0, true) => Some(format!("the list leaves out some {what}s. Use --limit for more")),
+            (1, false) => Some(format!("the list leaves out 1 {what}. Use --limit for more")),
+            (more, _) => Some(format!("the list leaves out {least}{more} {what}s. Use --limit for more")),
+        }
+    }
 }
 
 impl Server {
@@ -64,11 +89,11 @@ impl Server {
             url.push(if n == 0 { '?' } else { '&' });
             url.push_str(&format!("{name}={}", encoded(value)));
         }
-        answered(self.client.get(&url, ANSWER_BYTES).await)
+        self.answered(self.client.get(&url, ANSWER_BYTES).await)
     }
 
-    /// The entries on the pages of a list, up to `limit`. `open` takes a page apart into its entries and
-    /// the cursor of the next.
+    /// The entries on the pages of a list, up to `limit`, and with `count` the number of the others. `open`
+    /// takes a page apart into its entries and the cursor of the next.
     ///
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
@@ -76,22 +101,36 @@ impl Server {
         &self,
         path: &str,
         parameters: &[(&str, String)],
-        limit: usize,
+        (limit, count): (usize, bool),
         open: impl Fn(P) -> (Vec<T>, Option<String>),
-    ) -> Result<Vec<T>, String> {
-        let (mut all, mut cursor) = (Vec::new(), None::<String>);
-        while all.len() < limit {
+    ) -> Result<Listed<T>, String> {
+        let (mut entries, mut more, mut counted) = (Vec::new(), 0, 0);
+        let mut cursor = None::<String>;
+        loop {
+            let room = limit - entries.len();
+            if room == 0 && (!count || counted == COUNTED) {
+                break;
+            }
             let mut asked = parameters.to_vec();
-            asked.push(("limit", (limit - all.len()).min(MAX_LIMIT).to_string()));
+            let size = if room == 0 { MAX_LIMIT } else { room.min(MAX_LIMIT) };
+            asked.push(("limit", size.to_string()));
             asked.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-            let (entries, next) = open(self.get(path, &asked).await?);
-            all.extend(entries);
+            let (found, next) = open(self.get(path, &asked).await?);
+            match room {
+                0 => (more, counted) = (more + found.len(), counted + 1),
+                _ => entries.extend(found),
+            }
             cursor = next;
             if cursor.is_none() {
                 break;
             }
         }
-        Ok(all)
+        Ok(Listed { entries, more, beyond: cursor.is_some() })
+    }
+
+    /// The address of a page of the server, without credentials.
+    pub fn page(&self, path: &str) -> String {
+        format!("{}{path}", bare(&self.url))
     }
 
     /// The server's answer to a JSON body at `path`.
@@ -100,7 +139,7 @@ impl Server {
     /// There is no answer, or it says no, for the reason given.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
-        answered(self.client.change(Method::POST, &self.at(path), body, ANSWER_BYTES).await)
+        self.answered(self.client.change(Method::POST, &self.at(path), body, ANSWER_BYTES).await)
     }
 
     /// The server's answer to a DELETE at `path`.
@@ -108,16 +147,46 @@ impl Server {
     /// # Errors
     /// There is no answer, or it says no, for the reason given.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        answered(self.client.change(Method::DELETE, &self.at(path), Vec::new(), ANSWER_BYTES).await)
+        self.answered(self.client.change(Method::DELETE, &self.at(path), Vec::new(), ANSWER_BYTES).await)
     }
 
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
+
+    fn answered<T: DeserializeOwned>(&self, answer: Result<Answer, AttemptError>) -> Result<T, String> {
+        match answer {
+            Ok(answer) => read(&answer),
+            Err(error) => {
+                let (url, why) = (bare(&self.url), why(&error.detail));
+                Err(format!(
+                    "cannot reach {url} ({why}). Set --url or SQUELCH_URL to the address of the server"
+                ))
+            }
+        }
+    }
 }
 
-fn answered<T: DeserializeOwned>(answer: Result<Answer, AttemptError>) -> Result<T, String> {
-    let answer = answer.map_err(|e| format!("asking the server: {}", e.detail))?;
+/// A URL without the credentials in it.
+fn bare(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// The reason of a failure without the words of the HTTP client.
+fn why(detail: &str) -> &str {
+    let of_client = ["client error (Connect): ", "tcp connect error: "];
+    let detail = of_client.iter().fold(detail, |detail, words| detail.strip_prefix(words).unwrap_or(detail));
+    detail.split_once(" (os error").map_or(detail, |(detail, _)| detail)
+}
+
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
     match answer.status {
         200 if !answer.truncated => serde_json::from_slice(&answer.body)
             .map_err(|e| format!("the server's answer is not what this version reads: {e}")),
@@ -150,7 +219,29 @@ pub(super) fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::encoded;
+    use super::{Listed, bare, encoded, why};
+
+    #[test]
+    fn an_unreachable_server_is_named_without_its_credentials() {
+        assert_eq!(bare("http://ada:s3cret@[::1]:9096/squelch"), "http://[::1]:9096/squelch");
+        assert_eq!(bare("http://127.0.0.1:9096"), "http://127.0.0.1:9096");
+        assert_eq!(bare("https://squelch/a@b"), "https://squelch/a@b");
+        let refused = "client error (Connect): tcp connect error: Connection refused (os error 111)";
+        assert_eq!(why(refused), "Connection refused");
+        assert_eq!(why("no answer within 30 s"), "no answer within 30 s");
+    }
+
+    #[test]
+    fn a_list_says_how_much_it_leaves_out() {
+        let said = |more, beyond| Listed::<()> { entries: vec![], more, beyond }.left_out("alert");
+        assert_eq!(said(0, false), None);
+        assert_eq!(said(0, true).unwrap(), "the list leaves out some alerts. Use --limit for more");
+        assert_eq!(said(1, false).unwrap(), "the list leaves out 1 alert. Use --limit for more");
+        assert_eq!(
+            said(10_000, true).unwrap(),
+            "the list leaves out at least 10000 alerts. Use --limit for more"
+        );
+    }
 
     #[test]
     fn what_stands_in_a_matcher_is_escaped() {

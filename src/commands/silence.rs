@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{filters, matchers, say, say_json, senseless};
+use super::asking::{filters, matchers, say, say_json, senseless, whoever};
 use super::backtest::Output;
 use super::failed;
 use super::screen::{Screen, View};
@@ -206,8 +206,10 @@ async fn query(args: Query) -> ExitCode {
     };
     let ask = async || {
         let page = |page: SilencePage| (page.silences, page.next);
-        let found =
-            Server::new(&args.server)?.list("/api/v1/silences", &parameters, usize::MAX, page).await?;
+        let found = Server::new(&args.server)?
+            .list("/api/v1/silences", &parameters, (usize::MAX, false), page)
+            .await?
+            .entries;
         Ok(chosen(&args, found))
     };
     let ids =
@@ -248,7 +250,11 @@ fn simple(silences: &[SilenceEntry], screen: &Screen) -> String {
         ]
     };
     let rows: Vec<_> = silences.iter().map(row).collect();
-    screen.table(&["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"], &rows)
+    screen.list(
+        "silence",
+        &["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"],
+        &rows,
+    )
 }
 
 async fn update(args: Update) -> ExitCode {
@@ -295,12 +301,6 @@ async fn expire(args: Expire) -> ExitCode {
 
 fn one(id: &str) -> String {
     format!("/api/v1/silences/{}", server::encoded(id))
-}
-
-/// The name of the user, as far as the system says.
-fn whoever() -> String {
-    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

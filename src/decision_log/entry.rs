@@ -71,6 +71,9 @@ pub struct Entry {
     /// The same as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counterfactual: Option<String>,
+    /// Of a page that no receiver has accepted, in one sentence: that it waits, or the refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<String>,
 }
 
 /// The disposition that would have followed.

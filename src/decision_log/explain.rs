@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Entry, OtherwiseEntry};
-use crate::model::{Disposition, LabelSet, Reason, Timestamp};
+use crate::model::{Disposition, IncidentChange, LabelSet, Reason, Timestamp};
 
 /// The release condition of a suppressed observation. `None` if nothing was held.
 pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
@@ -23,6 +23,19 @@ pub(super) fn release_condition(disposition: Disposition, release: Option<Timest
         Some(at) => format!("{what}, due {at}"),
         None => what.to_owned(),
     })
+}
+
+/// Why no receiver shows a page: the newest refusal, as the history has it, or nothing where there is none.
+pub(super) fn undelivered(refusal: &str) -> String {
+    match serde_json::from_str(refusal) {
+        Ok(IncidentChange::Refused { of, reason }) => {
+            format!(
+                "no receiver has accepted the page, and {}/{} refused it ({reason})",
+                of.receiver, of.integration
+            )
+        }
+        _ => "no receiver has accepted the page yet".to_owned(),
+    }
 }
 
 /// The disposition that would have followed without the setting that decided.
@@ -56,7 +69,10 @@ pub(super) fn sentence(entry: &Entry) -> String {
         (_, Some(reason)) if entry.observed => {
             format!("would have been suppressed{times} ({reason}): {}", entry.rule)
         }
-        ("page", _) => format!("paged, and opened{incident}: {}", entry.rule),
+        ("page", _) => match &entry.undelivered {
+            None => format!("paged, and opened{incident}: {}", entry.rule),
+            Some(why) => format!("decided to page, and opened{incident}: {} ({why})", entry.rule),
+        },
         ("update", _) => format!("notified as an update of{incident}: {}", entry.rule),
         ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),
         (_, Some(reason)) if entry.repeats_since.is_some() => {

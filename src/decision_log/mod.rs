@@ -47,7 +47,7 @@ pub use noise::{
 pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use pages::{SentPage, of_them};
 pub use query::{MAX_LIMIT, Page, Query};
-pub use report::{Compared, PRICED, change, sparkline};
+pub use report::{Compared, PRICED, change, named, sparkline, trend};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;
 pub use tally::{Name, Observed, Saved, Tally, removed};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::review::{cell, second};
+use super::review::{NO_NAME, cell, second};
 use super::{AnswersEntry, NameEntry, NoiseEntry, PeriodEntry, of_them};
 use crate::model::Duration;
 
@@ -38,6 +38,16 @@ impl NameEntry {
     pub fn lasted_text(&self) -> String {
         self.median_seconds.map_or("–".to_owned(), |seconds| Duration::from_secs(seconds).to_string())
     }
+}
+
+/// The name of a rule, or words for an alert without one.
+pub fn named(name: &str) -> &str {
+    if name.is_empty() { NO_NAME } else { name }
+}
+
+/// The trend of a rule as blocks, or `–` if it has no page.
+pub fn trend(counts: &[u64]) -> String {
+    if counts.iter().all(|count| *count == 0) { "–".to_owned() } else { sparkline(counts) }
 }
 
 /// The change from one count to another: `-40 %`, `+5`, or `±0`.
@@ -162,7 +172,7 @@ impl NoiseEntry {
             writeln!(
                 out,
                 "| {} | {} | {} | {before} | {} | {} | {} | {} | {} | `{}` |",
-                cell(&name.alertname),
+                cell(named(&name.alertname)),
                 name.fires,
                 name.pages,
                 answers.self_resolved,
@@ -170,7 +180,7 @@ impl NoiseEntry {
                 answers.useful_text(),
                 name.flaps,
                 name.lasted_text(),
-                sparkline(&name.trend)
+                trend(&name.trend)
             )?;
         }
         writeln!(
@@ -215,6 +225,7 @@ mod tests {
         assert_eq!(sparkline(&[0, 1, 350, 700]), "▁▂▅█");
         assert_eq!((sparkline(&[]), sparkline(&[0, 0])), (String::new(), "▁▁".to_owned()));
         assert_eq!(sparkline(&[9; 100]).chars().count(), DRAWN);
+        assert_eq!((trend(&[0, 0]), trend(&[0, 1])), ("–".to_owned(), "▁█".to_owned()));
     }
 
     #[test]

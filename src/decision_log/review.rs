@@ -142,7 +142,8 @@ impl Review {
         // To the second, as the times.
         let whole = |ms: u64| Duration::from_secs(ms / 1_000).to_string();
         let length = |ms: Option<u64>| ms.map_or("–".to_owned(), whole);
-        let when = |at: Option<Timestamp>| at.map_or("–".to_owned(), second);
+        let utc = |at: Timestamp| format!("{} UTC", second(at));
+        let when = |at: Option<Timestamp>| at.map_or("–".to_owned(), utc);
         writeln!(out, "# Review: {}\n", cell(&incident.title))?;
         writeln!(
             out,
@@ -151,19 +152,22 @@ impl Review {
         )?;
         writeln!(out, "## Summary\n\n| | |\n| --- | --- |")?;
         let end = match (incident.closed_at, incident.successor) {
-            (Some(at), None) => second(at),
-            (Some(at), Some(number)) => format!("{}, when incident {number} took its place", second(at)),
+            (Some(at), None) => utc(at),
+            (Some(at), Some(number)) => format!("{}, when incident {number} took its place", utc(at)),
             (None, _) => "still open".into(),
         };
         let acknowledged = match (&incident.acknowledged_by, incident.acknowledged_at) {
-            (Some(by), Some(at)) => format!("{}, by {}", second(at), cell(by)),
-            _ => "–".into(),
+            (Some(by), Some(at)) => format!("{}, by {}", utc(at), cell(by)),
+            _ => match events.iter().rfind(|event| event.event == "unacknowledged") {
+                Some(event) => format!("no, because the acknowledgement was taken back at {}", utc(event.at)),
+                None => "–".into(),
+            },
         };
         for (name, value) in [
             ("Severity", cell(&incident.severity)),
             ("Receiver", cell(&incident.receiver)),
-            ("First alert started", second(incident.started_at)),
-            ("Paged", second(incident.opened_at)),
+            ("First alert started", utc(incident.started_at)),
+            ("Paged", utc(incident.opened_at)),
             ("Receiver accepted the page", when(incident.notified_at)),
             ("Acknowledged", acknowledged),
             ("Closed", end),
@@ -175,13 +179,9 @@ impl Review {
             writeln!(out, "\nThe profile only observed, so Squelch notified nobody.")?;
         }
         writeln!(out, "\n## Impact\n")?;
-        let until = incident.closed_at.map_or("now".to_owned(), second);
-        writeln!(
-            out,
-            "Window: {} to {until} ({}).\n",
-            second(incident.started_at),
-            length(self.time_to_resolve_ms)
-        )?;
+        let until = incident.closed_at.map_or("now, because the incident is still open".to_owned(), utc);
+        let whole = self.time_to_resolve_ms.map(|ms| format!(" ({})", whole(ms))).unwrap_or_default();
+        writeln!(out, "Window: {} to {until}{whole}.\n", utc(incident.started_at))?;
         writeln!(out, "Who noticed it, and how?\n\n## Detection and response\n")?;
         writeln!(out, "| Time | Length |\n| --- | --- |")?;
         for (name, ms) in [
@@ -212,6 +212,7 @@ impl Review {
         }
         for alert in alerts {
             let name = alert.labels.get("alertname").map_or("", String::as_str);
+            let name = if name.is_empty() { NO_NAME } else { name };
             let others = alert.labels.iter().filter(|(label, _)| *label != "alertname");
             let others: Vec<String> = others.map(|(label, value)| format!("{label}={value}")).collect();
             let (started, last) = (second(alert.started_at), second(alert.last_at));
@@ -245,7 +246,8 @@ impl Review {
             let reason = one.reason.as_ref().map(|reason| format!(": {}", reason.replace('_', " ")));
             let observed = if one.observed { " (only observed)" } else { "" };
             let result = format!("{}{}{observed}", one.disposition, reason.unwrap_or_default());
-            writeln!(out, "| {} | {result} | {} |", cell(&one.name), one.count)?;
+            let name = if one.name.is_empty() { NO_NAME } else { &one.name };
+            writeln!(out, "| {} | {result} | {} |", cell(name), one.count)?;
         }
         writeln!(out, "\n## Notes\n")?;
         let notes: Vec<_> = events.iter().filter_map(|event| Some((event, event.note.as_ref()?))).collect();
@@ -268,6 +270,9 @@ pub(super) fn second(at: Timestamp) -> String {
     let text = Timestamp::from_millis(at.as_millis().div_euclid(1_000) * 1_000).to_string();
     text.replace('T', " ").replace(".000Z", "").replace('Z', "")
 }
+
+/// The words for an alert without a name.
+pub(super) const NO_NAME: &str = "(no name)";
 
 /// Text of others in one line of Markdown: nothing in it is markup.
 pub(super) fn cell(text: &str) -> String {

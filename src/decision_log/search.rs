@@ -22,7 +22,13 @@ const KEPT: usize = 4;
 
 const COLUMNS: &str = "
     d.id, d.at, a.alert, a.fingerprint, a.labels, k.name, d.count, rc.name, ro.text, i.dedup_key,
-    ca.text, s.text, d.line, d.starts_at, d.since, d.release, d.page_at, u.dedup_key";
+    ca.text, s.text, d.line, d.starts_at, d.since, d.release, d.page_at, u.dedup_key,
+    CASE WHEN k.name = 'page' THEN (
+        SELECT ifnull((SELECT e.change FROM history_event e WHERE e.history = h.id
+                       AND substr(e.change, 1, 10) = '{\"refused\"' ORDER BY e.id DESC LIMIT 1), '')
+        FROM (SELECT id, notified_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
+              ORDER BY id DESC LIMIT 1) h
+        WHERE h.notified_at IS NULL) END";
 const JOINS: &str = "
     decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
     JOIN receiver rc ON rc.id = d.receiver LEFT JOIN text ro ON ro.id = d.route
@@ -383,5 +389,6 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
         release_condition: known.and_then(|d| explain::release_condition(d, release)),
         counterfactual: otherwise.as_ref().map(explain::counterfactual),
         otherwise,
+        undelivered: row.get::<_, Option<String>>(18)?.map(|refusal| explain::undelivered(&refusal)),
     })
 }

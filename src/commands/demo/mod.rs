@@ -22,7 +22,7 @@ use crate::model::{Kind, Timestamp};
 use crate::node::clock::wall;
 use crate::node::{Node, NodeError, Options};
 
-use super::fake_pager::FakePager;
+use super::fake_pager::{FakePager, Incident};
 use super::{failed, log, wrote};
 use storm::{SECONDS, Step, Without};
 
@@ -117,6 +117,11 @@ async fn show(args: &Args, folder: &Path) -> Result<bool, DemoError> {
     {
         text.push_str(&format!("\nSquelch is still up: open http://{address}/, press Ctrl-C to stop.\n"));
         text.push_str(&format!("Its incidents have closed: http://{address}/history lists them.\n"));
+        let is_planted = |incident: &&Incident| incident.summary.contains(storm::PLANTED);
+        if let Some(planted) = pager.incidents().iter().find(is_planted) {
+            let key = &planted.dedup_key;
+            text.push_str(&format!("The incident that mattered: http://{address}/incident?key={key}\n"));
+        }
         text.push_str(&format!("The fake pager shows its pages at {}.\n", pager.url("/")));
         io::stdout().write_all(std::mem::take(text).as_bytes())?;
         // Without a handler, Ctrl-C ends the process too.

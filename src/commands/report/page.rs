@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::commands::asking::moment;
 use crate::commands::document::document;
-use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry};
+use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry, named};
 use crate::history::thousands;
 use crate::web::{busiest, heat, pages_text, stack, tame, with_code};
 
@@ -112,7 +112,7 @@ fn rules(names: &[NameEntry]) -> Markup {
             tbody { @for one in names {
                 @let answers = &one.answers;
                 tr data-row {
-                    td.what { bdi.name { (tame(&one.alertname, CUT)) } }
+                    td.what { bdi.name { (tame(named(&one.alertname), CUT)) } }
                     td.n data-label="Fires" { (thousands(one.fires)) }
                     td.n data-label="Pages" { (thousands(one.pages)) }
                     td.n data-label="Before" { (one.pages_before.map_or("–".to_owned(), thousands)) }
@@ -121,7 +121,8 @@ fn rules(names: &[NameEntry]) -> Markup {
                     td.n data-label="Useful" { (answers.useful_text()) }
                     td.n data-label="Flaps" { (thousands(one.flaps)) }
                     td.n data-label="Lasted" { (one.lasted_text()) }
-                    td data-label="Trend" { (spark(&one.trend)) }
+                    td data-label="Trend" {
+                        @if one.trend.iter().any(|pages| *pages > 0) { (spark(&one.trend)) } @else { "–" } }
                 }
             } }
         }

@@ -4,7 +4,7 @@ use crate::commands::asking::moment;
 use crate::commands::screen::Screen;
 use crate::decision_log::{
     BudgetEntry, ChangingLabelEntry, Compared, FateEntry, NameEntry, NoiseEntry, PRICED, ReceiverNoiseEntry,
-    UnknownSeverityEntry, plain, sparkline,
+    UnknownSeverityEntry, named, plain, sparkline, trend,
 };
 
 /// The report as text and tables.
@@ -77,8 +77,8 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
             name.flaps.to_string(),
             name.lasted_text(),
             name.night_pages.to_string(),
-            sparkline(&name.trend),
-            name.alertname.clone(),
+            trend(&name.trend),
+            named(&name.alertname).to_owned(),
         ]
     };
     let head = [

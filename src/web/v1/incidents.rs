@@ -104,6 +104,12 @@ pub struct IncidentEntry {
     pub firing: usize,
     /// How many alerts it has.
     pub size: usize,
+    /// How many of its alerts fire and match a silence.
+    #[serde(default)]
+    pub silenced: usize,
+    /// The place of its severity level, 0 = the highest.
+    #[serde(default)]
+    pub level: usize,
     /// The first hundred of them: firing ones first, then by severity, then by name.
     pub alerts: Vec<MemberEntry>,
 }
@@ -155,6 +161,8 @@ impl From<OpenIncident> for IncidentEntry {
             refused: refused.into_iter().map(|refused| refused.integration).collect(),
             firing: row.firing,
             size: row.alerts,
+            silenced: row.silenced,
+            level: 0,
             alerts: alerts.into_iter().map(MemberEntry::from).collect(),
         }
     }
@@ -209,8 +217,16 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
     let (mut incidents, wanted) = (Vec::new(), query.limit);
     for _ in 0..LOOKS {
         let once = query.clone();
-        let glance = look(app, move |engine| engine.query().open_incidents(&once)).await?;
-        incidents.extend(glance.found.into_iter().map(IncidentEntry::from));
+        let (glance, levels) = look(app, move |engine| {
+            let levels = engine.policy().severities.levels.iter().map(|level| level.name.clone());
+            (engine.query().open_incidents(&once), levels.collect::<Vec<_>>())
+        })
+        .await?;
+        incidents.extend(glance.found.into_iter().map(|incident| {
+            let entry = IncidentEntry::from(incident);
+            let level = levels.iter().position(|name| *name == entry.severity).unwrap_or_default();
+            IncidentEntry { level, ..entry }
+        }));
         (query.after, query.limit) = (glance.next, wanted - incidents.len());
         if query.after.is_none() || query.limit == 0 || glance.full {
             break;

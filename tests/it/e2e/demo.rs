@@ -15,10 +15,15 @@ use super::until;
 async fn the_demo_pages_what_matters_and_stays_up_to_be_looked_at() {
     let mut demo = Child::start("demo", PROGRAM, &["demo", "--fast", "--keep"]).unwrap();
     let next = demo.line(&["open http://", "press Ctrl-C to stop"]).await;
+    let planted = demo.line(&["The incident that mattered:"]).await;
     let pager = demo.line(&["The fake pager shows its pages at"]).await;
-    for (line, part) in [(&next, "<title>"), (&pager, "PaymentsDown")] {
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
-        let page = http::get(address.parse::<SocketAddr>().unwrap(), "/").await.unwrap();
+    let history = demo.said().lines().find(|line| line.contains("/history lists them")).unwrap().to_owned();
+    let lines =
+        [(&next, "<title>"), (&history, "<title>"), (&planted, "PaymentsDown"), (&pager, "PaymentsDown")];
+    for (line, part) in lines {
+        let (address, path) = line.split("http://").nth(1).unwrap().split_once('/').unwrap();
+        let path = format!("/{}", path.split([' ', ',']).next().unwrap().trim_end_matches('.'));
+        let page = http::get(address.parse::<SocketAddr>().unwrap(), &path).await.unwrap();
         assert!(page.status == 200 && page.body.contains(part), "{line}: {}", page.body);
     }
     let server =

@@ -17,6 +17,7 @@ mod explain;
 mod faults;
 mod forward;
 pub(crate) mod http;
+mod incidents;
 mod lifecycle;
 mod neighbours;
 mod packaged;
