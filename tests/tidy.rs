@@ -238,7 +238,7 @@ fn stream_writers(files: &[Source]) -> Vec<String> {
         .flat_map(|file| {
             each_line(std::slice::from_ref(file), |_, line| {
                 let word = words(line).find(|w| names.contains(w))?;
-                Some(format!("`{word}` waits for a stream; log it, by `tracing` or `commands::log`"))
+                Some(format!("`{word}` waits for a stream. Log it, by `tracing` or `commands::log`"))
             })
         })
         .collect()
@@ -250,9 +250,9 @@ fn files_are_short() {
     for file in product().iter().chain(&sources("tests")) {
         let lines = file.text.lines().count();
         if lines > MOST_LINES {
-            findings.push(format!("{}: {lines} lines; at most {MOST_LINES}: make it a folder", file.path));
+            findings.push(format!("{}: {lines} lines. At most {MOST_LINES}: make it a folder", file.path));
         } else if lines > MANY_LINES {
-            println!("{}: {lines} lines; when it grows a second thing, make it a folder", file.path);
+            println!("{}: {lines} lines. When it grows a second thing, make it a folder", file.path);
         }
     }
     no_findings(findings);
@@ -267,7 +267,7 @@ fn lines_are_short() {
             let columns = line.trim_end().chars().count();
             let table = line.trim_start().starts_with("//! |");
             if columns > MOST_COLUMNS && !line.contains("://") && !table {
-                findings.push(format!("{}:{}: {columns} columns; at most {MOST_COLUMNS}", file.path, i + 1));
+                findings.push(format!("{}:{}: {columns} columns. At most {MOST_COLUMNS}", file.path, i + 1));
             }
         }
     }
@@ -313,7 +313,7 @@ fn comments_draw_no_lines() {
             let comment = line.trim_start().strip_prefix("//").unwrap_or("").trim();
             if ["----", "====", "****", "────"].iter().any(|rule| comment.starts_with(rule)) {
                 findings.push(format!(
-                    "{}:{}: a drawn line; a file of two parts is two files",
+                    "{}:{}: a drawn line. A file of two parts is two files",
                     file.path,
                     i + 1
                 ));
@@ -355,7 +355,7 @@ fn sleepers(file: &Source) -> Vec<String> {
     let sleeps = with_tests.lines().enumerate().filter(|(_, line)| line.contains("thread::sleep"));
     sleeps
         .filter(|(i, _)| !lines[i.saturating_sub(1)..=*i].iter().any(|line| line.contains("// reason:")))
-        .map(|(i, _)| format!("{}:{}: sleeps; wait for the event, or say `// reason:`", file.path, i + 1))
+        .map(|(i, _)| format!("{}:{}: sleeps. Wait for the event, or say `// reason:`", file.path, i + 1))
         .collect()
 }
 
