@@ -140,8 +140,12 @@ fn sentence(recent: u64, before: &[u64], known: Duration) -> String {
     let (weeks, sum) = (before.len() as u64, before.iter().sum::<u64>());
     let normal = match (weeks, sum) {
         (0, _) => {
-            let days = known.as_millis() / 86_400_000;
-            return format!("{times}, and Squelch knows the rule for {days} days only");
+            let known = match known.as_millis() / 86_400_000 {
+                0 => "Squelch has less than one day of history".to_owned(),
+                1 => "Squelch knows the rule for 1 day only".to_owned(),
+                days => format!("Squelch knows the rule for {days} days only"),
+            };
+            return format!("{times}, and {known}");
         }
         (1, 0) => "never a week ago at this time".to_owned(),
         (weeks, 0) => format!("normally never at this time of the week ({weeks} weeks)"),
@@ -210,5 +214,7 @@ mod tests {
         let baseline = baseline(&["2026-11-28T03:00:00Z"], "2026-11-25T00:00:00Z");
         assert_eq!(baseline.before, [0u64; 0]);
         assert_eq!(baseline.text, "first time in 12 hours, and Squelch knows the rule for 3 days only");
+        let new = super::sentence(1, &[], Duration::from_hours(2));
+        assert_eq!(new, "first time in 12 hours, and Squelch has less than one day of history");
     }
 }
