@@ -3,6 +3,8 @@
 //! The core holds causes as data. The API, the pages, the command line, the decision log and the
 //! notifications show the text that this file makes of them.
 
+use std::borrow::Cow;
+
 use crate::config::BUSY_PAGES;
 use crate::engine::NextStep;
 use crate::model::{
@@ -101,11 +103,15 @@ pub fn text(cause: &Cause) -> String {
         Cause::SeriesHold => {
             "its series fired before, so its profile holds the page, and withholds it if it resolves".into()
         }
+        Cause::MergeWait { others: 0 } => "the receiver has reached its limit, so the page waits".into(),
         Cause::MergeWait { others } => {
             format!("the receiver has reached its limit, so the page waits, merged {}", with(*others))
         }
 
         Cause::FirstPage => "first page".into(),
+        Cause::MergedPage { alerts: 1 } => {
+            "the page has one alert, because more pages were due than the receiver takes".into()
+        }
         Cause::MergedPage { alerts } => {
             format!("one page has {alerts} alerts, because more pages were due than the receiver takes")
         }
@@ -119,7 +125,8 @@ pub fn text(cause: &Cause) -> String {
             format!("{alertname} lasts: it fires for {after} after it opened several pages alone")
         }
         Cause::PagedAlone { pages } => format!(
-            "the alert opened {} pages alone lately, so it updates the last one and pages once it lasts",
+            "the alert was alone in its last pages (count {}, older pages count less), so it updates the last one \
+             and pages once it lasts",
             tenths(*pages)
         ),
         Cause::HigherSeverity { level } => {
@@ -302,16 +309,17 @@ fn of_each(receivers: &[NameCount]) -> Vec<String> {
 }
 
 /// The next step, as a verb: `pages`.
-pub fn next_step(next: NextStep) -> &'static str {
-    match next {
+pub fn next_step(next: &NextStep) -> Cow<'static, str> {
+    Cow::Borrowed(match next {
         NextStep::Pages => "pages",
         NextStep::Updates => "updates",
         NextStep::Repeats => "repeats",
+        NextStep::Escalates { to } => return format!("escalates to {to}").into(),
         NextStep::Closes => "closes",
         NextStep::Retries => "tries again",
         NextStep::StopsFlapping => "stops flapping at the latest",
         NextStep::MayPage => "may page",
-    }
+    })
 }
 
 fn digest(period: &Duration, held_back: &[HeldBack], withheld: &Counted, unnamed: u64) -> String {
@@ -342,7 +350,7 @@ fn named(counted: &Counted) -> String {
 
 fn with(others: usize) -> String {
     match others {
-        0 => "alone".into(),
+        0 => "so far alone".into(),
         1 => "with 1 other alert".into(),
         n => format!("with {n} other alerts"),
     }

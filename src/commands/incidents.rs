@@ -159,7 +159,8 @@ pub(super) fn state(incident: &IncidentEntry) -> String {
         incident.acknowledged_by.as_ref().map(|by| format!(", acknowledged by {by}")).unwrap_or_default();
     let silenced =
         if incident.silenced > 0 && incident.silenced >= incident.firing { ", silenced" } else { "" };
-    let state = format!("{state}{silenced}{by}");
+    let to = incident.escalated_to.as_ref().map(|to| format!(", escalated to {to}")).unwrap_or_default();
+    let state = format!("{state}{silenced}{by}{to}");
     match incident.origin {
         Origin::Squelch => format!("{state}{refused}"),
         Origin::Sender => format!("{state}{refused} (as sent)"),

@@ -17,6 +17,7 @@ use super::crowd::Seat;
 use super::forward::{forward, passed_on};
 use super::gate::Bounded;
 use super::problem::Problem;
+use super::ui;
 use super::unserved::{Unserved, misdirected};
 use super::v2::cors::readable;
 use crate::config::Role;
@@ -56,6 +57,8 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let area = area(request.method(), matched);
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let seat = request.extensions().get::<Arc<Seat>>().cloned();
+    let shows_page = ui::shows_page(request.uri(), request.headers(), &app.prefix);
+    let page = shows_page.then(|| request.uri().clone());
     let has_origin = app.is_v2(request.uri()).then(|| request.headers().contains_key(header::ORIGIN));
     // Another replica has checked the caller.
     let passed_on = passed_on(&app, request.headers());
@@ -123,6 +126,9 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             }
         }
     };
+    if let (Some(uri), Some(problem)) = (page, response.extensions_mut().remove::<Problem>()) {
+        ui::draw_refusal(&mut response, &problem, &uri, &app.prefix);
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),

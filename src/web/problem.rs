@@ -51,7 +51,10 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
         };
-        json(self.status, "application/problem+json", &details)
+        let mut response = json(self.status, "application/problem+json", &details);
+        // The guard makes a page of it for a browser.
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

@@ -276,6 +276,15 @@ async fn each_may_do_what_its_role_says_and_no_more() {
     assert!(
         ["ingest", "read", "silence", "admin"].iter().all(|area| fake.refused.lock().unwrap().contains(area))
     );
+    let person = |who: &str| format!("{who}Accept: text/html\r\n");
+    let (code, page) = ask(address, "POST", "/incident/acknowledge", &person(&scrape), "").await;
+    assert!(code == 403 && page.contains("<h1>You may not do this</h1>"), "{code}: {page}");
+    assert!(page.contains("scrape has the role read, and this needs silence"), "{page}");
+    let (code, page) = ask(address, "GET", "/", &person(""), "").await;
+    assert!(code == 401 && page.contains("www-authenticate: Basic"), "{code}: {page}");
+    assert!(page.contains("<h1>You are not logged in</h1>") && !page.contains("as of"), "{page}");
+    let (code, page) = ask(address, "GET", "/no/such/page", &person(&scrape), "").await;
+    assert!(code == 404 && page.contains("There is no page here") && !page.contains("webhook"), "{page}");
     for path in ["/-/healthy", "/-/ready"] {
         assert_eq!(ask(address, "GET", path, "", "").await.0, 200, "a probe has no password");
     }

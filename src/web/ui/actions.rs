@@ -1,18 +1,17 @@
 //! Actions of a person: release, silence, expire, acknowledge, note, rate. Each is durable before it is
 //! answered, and each leaves a line in the log with its author and address.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
-use super::page::Frame;
+use super::page::{self, Frame};
 use super::silence::{self, Wrong};
 use crate::decision_log::{PastIncidentDetail, WhichIncident};
 use crate::engine::Release;
@@ -45,7 +44,7 @@ struct ExpireForm {
 
 /// `POST /act/release`
 pub(in crate::web) async fn release(State(app): State<App>, posted: Posted) -> Response {
-    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
+    let frame = Frame::new(&app, &posted.uri, &posted.headers, posted.caller.clone()).await;
     let done = async {
         let form: ReleaseForm = form(&app, &posted.headers, posted.body).await?;
         let alert = super::alert_id(&form.alert)?;
@@ -59,7 +58,7 @@ pub(in crate::web) async fn release(State(app): State<App>, posted: Posted) -> R
             },
         )?;
         tracing::info!(%by, peer = %posted.peer.0, alert = %alert, receiver = %release.receiver, "released");
-        Ok("../?said=released".into())
+        Ok(("../".into(), "released"))
     };
     answer(&frame, done.await)
 }
@@ -69,9 +68,10 @@ pub(in crate::web) async fn release(State(app): State<App>, posted: Posted) -> R
 /// A form that cannot be granted comes back as it was filled in, with the error. So does one whose matchers
 /// differ from those whose count it showed.
 pub(in crate::web) async fn silence(State(app): State<App>, posted: Posted) -> Response {
-    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
-    let form: silence::Form = match form(&app, &posted.headers, posted.body).await {
-        Ok(form) => form,
+    let frame = Frame::new(&app, &posted.uri, &posted.headers, posted.caller.clone()).await;
+    let form = match form::<silence::Form>(&app, &posted.headers, posted.body).await {
+        // The lines of the field mean nothing.
+        Ok(form) => silence::Form { matchers: form.matchers.lines().collect::<Vec<_>>().join(" "), ..form },
         Err(problem) => return frame.problem(&problem),
     };
     let _turn = match app.outgoing.change(&*app.gate).await {
@@ -83,13 +83,17 @@ pub(in crate::web) async fn silence(State(app): State<App>, posted: Posted) -> R
         Ok(wanted) => wanted,
         Err(wrong) => return silence::again(&app, &frame, &form, Some(&wrong)).await,
     };
-    if form.counted.as_ref().is_some_and(|counted| *counted != form.matchers) {
+    if form.counted.as_ref().is_some_and(|counted| !silence::same(counted, &form.matchers)) {
         return silence::again(&app, &frame, &form, None).await;
     }
     match ask(&app, SilenceRequest::Set(wanted)).await {
         Ok(id) => {
             tracing::info!(%by, peer = %posted.peer.0, %id, "silenced");
-            answer(&frame, Ok("../?said=silenced".into()))
+            let next = match form.incident.as_str() {
+                "" => "../".to_owned(),
+                key => format!("../incident{}", super::text::query(&[("key", key)])),
+            };
+            page::led(&next, &format!("silenced.{id}"))
         }
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
             let wrong = Wrong { field: "", why: problem.detail };
@@ -120,13 +124,13 @@ fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence,
 
 /// `POST /silences/expire`
 pub(in crate::web) async fn expire(State(app): State<App>, posted: Posted) -> Response {
-    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
+    let frame = Frame::new(&app, &posted.uri, &posted.headers, posted.caller.clone()).await;
     let done = async {
         let form: ExpireForm = form(&app, &posted.headers, posted.body).await?;
         let id = ask(&app, SilenceRequest::Expire(form.id)).await?;
         let by = history::author(&form.by, posted.peer, posted.caller);
         tracing::info!(%by, peer = %posted.peer.0, %id, "silence expired");
-        Ok("../?said=expired".into())
+        Ok(("../".into(), "expired"))
     };
     answer(&frame, done.await)
 }
@@ -186,7 +190,7 @@ async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) 
 
 /// Carries out the action of an incident's form, and leads back to the page of the incident.
 async fn respond(app: App, posted: Posted, wish: Wish) -> Response {
-    let frame = Frame::new(&app, &posted.uri, &posted.headers).await;
+    let frame = Frame::new(&app, &posted.uri, &posted.headers, posted.caller.clone()).await;
     let done = async {
         let form: IncidentForm = form(&app, &posted.headers, posted.body).await?;
         let by = history::author(&form.by, posted.peer, posted.caller);
@@ -215,15 +219,10 @@ async fn respond(app: App, posted: Posted, wish: Wish) -> Response {
         indexed(&app, wanted, &detail).await;
         let number = incident.number.to_string();
         let observed = if form.observed { "true" } else { "" };
-        let query = [
-            ("key", incident.dedup_key.as_str()),
-            ("number", &number),
-            ("observed", observed),
-            ("said", said),
-        ];
-        Ok(format!("../incident{}", super::text::query(&query)))
+        let query = [("key", incident.dedup_key.as_str()), ("number", &number), ("observed", observed)];
+        Ok((format!("../incident{}", super::text::query(&query)), said))
     };
-    answer(&frame, done.await.map(Cow::Owned))
+    answer(&frame, done.await)
 }
 
 /// Reads a form, at most 64 kB of it.
@@ -240,17 +239,10 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
     Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| Problem::bad(format!("the form: {e}")))
 }
 
-/// Back to the list, so that a reload of the page does not ask again.
-fn answer(frame: &Frame, done: Result<Cow<'static, str>, Problem>) -> Response {
+/// Leads to a page that says what was done, so that a reload of the page does not ask again.
+fn answer(frame: &Frame, done: Result<(String, &'static str), Problem>) -> Response {
     match done {
-        Ok(next) => {
-            let mut response = StatusCode::SEE_OTHER.into_response();
-            // A key and a number are always a header.
-            if let Ok(next) = HeaderValue::from_str(&next) {
-                response.headers_mut().insert(header::LOCATION, next);
-            }
-            response
-        }
+        Ok((next, said)) => page::led(&next, said),
         Err(problem) => frame.problem(&problem),
     }
 }

@@ -1,13 +1,16 @@
 //! One alert: its state at each receiver, its decisions, and the actions for a person.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::incident::stand;
 use super::page::{self, Frame};
+use super::rules::links;
 use super::{alert_id, decisions, lanes, look, now, text};
 use crate::decision_log::Entry;
 use crate::engine::AlertDetail;
@@ -22,8 +25,7 @@ pub(in crate::web) struct AlertPageParams {
 }
 
 /// `GET /alert?id=…`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: AlertPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -38,7 +40,9 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: Head
     };
     let now = frame.now();
     match look(&app, move |engine| engine.query().alert(now, id)).await {
-        Ok(Some(detail)) => frame.page("Alert", body(&frame, &detail, &story, &app.gate.suggestions())),
+        Ok(Some(detail)) => {
+            frame.page(&title(&detail), body(&frame, &detail, &story, &app.gate.suggestions()))
+        }
         Ok(None) if !story.is_empty() => frame.page("Alert", past(&frame, &story)),
         Ok(None) => {
             let detail = "this alert is not known any more. It resolved more than a day ago, or never fired";
@@ -53,6 +57,14 @@ fn past(frame: &Frame, story: &[Entry]) -> Markup {
     html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
 }
 
+/// The title of the window: the name of the alert, and where it is.
+fn title(detail: &AlertDetail) -> String {
+    let labels = &detail.alert.labels;
+    let place = ["instance", "host", "pod", "service"].map(|name| labels.value(name));
+    let place = place.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
+    text::tame(&format!("{} {place}", labels.value("alertname")), 100)
+}
+
 fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -> Markup {
     let alert = &detail.alert;
     let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
@@ -60,9 +72,18 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -
     let dry = frame.to(&format!("routing{}", text::query(&[("labels", &matchers)])));
     let silence = frame.to(&format!("silences{}", text::query(&[("q", &matchers)])));
     let state = if alert.firing { "firing" } else { "resolved" };
+    let summary = alert.annotations.value("summary");
+    // Several routes can have the alert in incidents of their own.
+    let incidents: BTreeSet<&str> =
+        detail.rows.iter().filter_map(|row| row.standing.incident.as_deref()).collect();
     html! {
         (page::live(&here, "5s", frame.now(), state, html! {
             h1.long { (text::title(&alert.labels)) }
+            @if !summary.is_empty() { p.subject { (text::sentence(summary)) } }
+            nav.large aria-label="Links of the alert" {
+                @for key in incidents { a.button href=(frame.to(&format!("incident{}", text::query(&[("key", key)])))) { "Incident" } }
+                (links(alert))
+            }
             @for row in &detail.rows { (stand(frame, row)) div.act { (now::actions(frame, row)) } }
             @if detail.rows.is_empty() {
                 div.stand {
@@ -73,8 +94,6 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -
             dl.facts {
                 div { dt { "State" } dd { (state) " for " (text::ago(frame.now(), alert.since())) } }
                 div { dt { "Fingerprint" } dd { code { (alert.fingerprint()) } } }
-                @if !alert.generator_url.is_empty() { div
-                    { dt { "Rule" } dd { (text::link(&alert.generator_url, "where it is evaluated")) } } }
                 div { dt { "Dry run" } dd { a href=(dry) { "see its route and its next steps" } } }
             }
             @for flapper in &detail.flappers { (super::flapping::card(frame.now(), flapper, priced)) }

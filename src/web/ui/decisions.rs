@@ -1,7 +1,7 @@
 //! *Decisions*: the decision log, filtered, in words and in swim-lanes.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -35,8 +35,7 @@ pub(in crate::web) struct DecisionPageParams {
 }
 
 /// `GET /decisions`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let found = async {
         let asked: DecisionPageParams = super::asked(&uri)?;
         let found = search(&app, asked.query()?).await?;
@@ -140,9 +139,9 @@ fn list(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
 /// Decisions in words.
 pub(super) fn table(frame: &Frame, entries: &[Entry]) -> Markup {
     html! {
-        table.rows.decision-log {
+        table.rows.few.decision-log {
             caption.unseen { "Decisions, the newest first" }
-            thead { tr { th scope="col" { "When" } th scope="col" { "Became" } th scope="col" { "Alert and why" } th scope="col" { "Receiver" } } }
+            thead { tr { th scope="col" { "When" } th scope="col" { "Disposition" } th scope="col" { "Alert and why" } th scope="col" { "Receiver" } } }
             tbody { @for entry in entries { (row(frame, entry)) } }
         }
     }

@@ -2,7 +2,7 @@
 //! could wait.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::page::{self, Frame};
 use super::{look, text};
 use crate::causes::tenths;
+use crate::config::Role;
 use crate::decision_log::SuggestionEntry;
 use crate::engine::Flapper;
 use crate::history::Priced;
@@ -33,8 +34,7 @@ pub(in crate::web) struct FlappingPageParams {
 }
 
 /// `GET /flapping`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: FlappingPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -69,9 +69,9 @@ fn body(
             @for flapper in flappers { (linked(frame, now, flapper, priced)) }
             @if all > CARDS {
                 nav.pager aria-label="Pages of the list" {
-                    @if page > 1 { a rel="prev" href=(link(page - 1)) { "← more" } }
+                    @if page > 1 { a rel="prev" href=(link(page - 1)) { "← previous" } }
                     span { "page " (page) " of " (all.div_ceil(CARDS)) " · " (all) " in all" }
-                    @if page * CARDS < all { a rel="next" href=(link(page + 1)) { "fewer →" } }
+                    @if page * CARDS < all { a rel="next" href=(link(page + 1)) { "next →" } }
                 }
             }
         }))
@@ -84,7 +84,7 @@ fn linked(frame: &Frame, now: Timestamp, flapper: &Flapper, priced: &Priced) -> 
         article.card data-row {
             h2 { a id=(format!("f{}", flapper.alert)) href=(link) { (text::title(&flapper.labels)) } }
             (facts(now, flapper, priced))
-            @if flapper.since.is_some() {
+            @if flapper.since.is_some() && frame.may(Role::Admin) {
                 form.act method="post" action=(frame.to("act/release")) {
                     input type="hidden" name="alert" value=(flapper.alert);
                     input type="hidden" name="receiver" value=(flapper.receiver);
@@ -109,12 +109,15 @@ fn facts(now: Timestamp, flapper: &Flapper, priced: &Priced) -> Markup {
                     span.state.flapping { "flapping" } " for " (text::ago(now, since)) " at " bdi {
                         (text::tame(&flapper.receiver, 60)) }
                     " · " (flapper.changes) " changes · "
-                    @if let Some(until) = flapper.until { "calm at the latest " (text::until(now, until)) ", if it changes no more" }
+                    @if let Some(until) = flapper.until { "flapping ends " (text::until(now, until)) " if the alert does not change again" }
                 },
-                None => { span.state.held { "unsteady" } " at " bdi { (text::tame(&flapper.receiver, 60))
+                None => { span.state.held { "changes often" } " at " bdi { (text::tame(&flapper.receiver, 60))
                     } " · " (flapper.changes) " changes" },
             }
             " · now " @if flapper.firing { "firing" } @else { "resolved" }
+        }
+        @if flapper.by_alone {
+            p.why { "At this severity, the setting " code { "alone" } " decides in place of flap damping, so no threshold applies." }
         }
         div.pair {
             (penalty(now, flapper))
@@ -151,7 +154,8 @@ fn penalty(now: Timestamp, flapper: &Flapper) -> Markup {
     html! {
         figure {
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(said) {
-                @for (at, name) in [(suppress, "suppress at "), (reuse, "reuse at ")] {
+                @for (at, name) in [(suppress, "suppress at "), (reuse, "reuse at ")].iter().filter(|_| !flapper.by_alone) {
+                    @let at = *at;
                     line.limit x1="0" x2=(WIDTH) y1=(curve.y(at)) y2=(curve.y(at)) {}
                     text x="4" y=(curve.y(at) - 5) { (name) (tenths(at)) }
                 }
@@ -160,8 +164,9 @@ fn penalty(now: Timestamp, flapper: &Flapper) -> Markup {
                 line.limit x1=(curve.x(now)) x2=(curve.x(now)) y1="0" y2=(HEIGHT) { title { "now" } }
             }
             figcaption {
-                "Penalty " b { (tenths(flapper.penalty)) } " · suppress at " (tenths(suppress)) " · reuse at "
-                (tenths(reuse)) " · halves in " (flapper.half_life)
+                "Penalty " b { (tenths(flapper.penalty)) }
+                @if !flapper.by_alone { " · suppress at " (tenths(suppress)) " · reuse at " (tenths(reuse)) }
+                " · halves in " (flapper.half_life)
             }
         }
     }
@@ -246,7 +251,7 @@ fn changes(now: Timestamp, flapper: &Flapper) -> Markup {
                     rect.fires x=(x(pair[0])) y="6" width=((x(pair[1]) - x(pair[0])).max(2)) height="20" rx="2" {}
                 }
             }
-            figcaption { (said) ": where it is filled it fired" }
+            figcaption { (said) ". The alert fired where the bar is filled" }
         }
     }
 }
@@ -261,6 +266,7 @@ mod tests {
     fn the_curve_jumps_at_a_change_and_halves_in_a_half_life() {
         let at = |minutes: i64| Timestamp::from_millis(minutes * 60_000);
         let flapper = Flapper {
+            by_alone: false,
             alert: AlertId(1),
             labels: LabelSet::default(),
             receiver: "pager".into(),
@@ -286,6 +292,13 @@ mod tests {
         assert_eq!((curve.x(at(0)), curve.x(curve.to), curve.y(0)), (0, WIDTH, HEIGHT));
         let shown = penalty(at(60), &flapper).into_string();
         assert!(shown.contains("suppress at 5") && shown.contains("curve ahead"), "{shown}");
+        // No threshold is drawn that does not apply.
+        let alone = Flapper { by_alone: true, ..flapper.clone() };
+        let shown = card(at(60), &alone, &Priced::default()).into_string();
+        assert!(
+            shown.contains("decides in place of flap damping") && !shown.contains("suppress at"),
+            "{shown}"
+        );
         assert!(Curve::of(at(60), &Flapper { recent: Vec::new(), ..flapper.clone() }).is_none());
         let suggested = |rule: &str| Suggestion {
             rule: rule.to_owned(),

@@ -1,7 +1,7 @@
 //! *History*: incidents that are open or closed, and how long they took.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -51,7 +51,11 @@ pub(super) fn searched(text: &str) -> Searched {
     }
     match matchers(std::slice::from_ref(&text.to_owned())) {
         Ok(matchers) => Searched { words: Vec::new(), matchers, wrong: None },
-        Err(problem) => Searched { words: Vec::new(), matchers: Vec::new(), wrong: Some(problem.detail) },
+        Err(problem) => {
+            let why = problem.detail.trim_start_matches("filter: ");
+            let wrong = Some(format!("Squelch cannot read these matchers: {why}"));
+            Searched { words: Vec::new(), matchers: Vec::new(), wrong }
+        }
     }
 }
 
@@ -86,8 +90,7 @@ impl HistoryPageParams {
 }
 
 /// `GET /history`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: HistoryPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -183,8 +186,8 @@ pub(super) fn table(frame: &Frame, incidents: &[PastIncident]) -> Markup {
             caption.unseen { "Incidents, the newest first" }
             thead { tr {
                 th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Receiver" }
-                th.n scope="col" { "Alerts" } th scope="col" { "Paged" }
-                th scope="col" { "To notify, acknowledge, resolve" }
+                th.n scope="col" { "Alerts" } th scope="col" { "Paged" } th scope="col" { "Closed" }
+                th scope="col" { "To notify" } th scope="col" { "To acknowledge" } th scope="col" { "To resolve" }
             } }
             tbody { @for incident in incidents { (row(frame, now, incident)) } }
         }
@@ -213,17 +216,17 @@ fn row(frame: &Frame, now: Timestamp, incident: &PastIncident) -> Markup {
                 a id=(format!("h{number}{observed}")) href=(frame.to(&format!("incident{query}"))) {
                     bdi.name { (text::tame(&incident.title, 200)) } }
                 p.why { span.sev { (text::tame(&incident.severity, 40)) }
-                    @if let Some(by) = &incident.acknowledged_by { " · acknowledged by " bdi { (text::tame(by, 60)) } } }
+                    @if let Some(by) = &incident.acknowledged_by { " acknowledged by " bdi { (text::tame(by, 60)) } } }
             }
             td data-label="Receiver" { bdi { (text::tame(&incident.receiver, 60)) } }
             td.n data-label="Alerts" { (incident.size) }
-            td data-label="Paged" {
-                (text::moment(incident.opened_at)) " " span.dim { (text::ago(now, incident.opened_at)) " ago" }
+            td data-label="Paged" { (text::short(now, incident.opened_at)) }
+            td data-label="Closed" {
+                @if let Some(at) = incident.closed_at { (text::ago(now, at)) " ago" } @else { span.dim { "–" } }
             }
-            td data-label="To notify, acknowledge, resolve" {
-                (length(incident.time_to_notify())) ", " (length(incident.time_to_acknowledge())) ", "
-                (length(incident.time_to_resolve()))
-            }
+            td data-label="To notify" { (length(incident.time_to_notify())) }
+            td data-label="To acknowledge" { (length(incident.time_to_acknowledge())) }
+            td data-label="To resolve" { (length(incident.time_to_resolve())) }
         }
     }
 }

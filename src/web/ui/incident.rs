@@ -2,24 +2,23 @@
 //! address stays valid for as long as the decision log keeps the incident.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
-use super::{ROWS, history, look, now, offset, plot, text, timeline};
+use super::{ROWS, history, look, now, offset, plot, respond, rules, text, timeline};
 use crate::causes;
 use crate::decision_log::{
     Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
 };
-use crate::engine::{KnownAlert, OpenIncident, Origin, Row, RowState};
+use crate::engine::{KnownAlert, MERGED, NextStep, OpenIncident, Origin, Row, RowState, RuleCount};
 use crate::ingest::events::pagerduty::Change;
-use crate::model::{MatchOp, Matcher};
+use crate::model::{Cause, MatchOp, Matcher, Timestamp};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::history::{incident, reviewed};
@@ -27,8 +26,6 @@ use squelch_core::policy::Level;
 
 /// So many similar incidents of the past are listed.
 const SIMILAR: usize = 6;
-/// So many rules have buttons of their own.
-const RULES: usize = 5;
 /// So many rules have a baseline.
 const BASELINES: usize = 3;
 
@@ -41,7 +38,7 @@ pub(in crate::web) struct IncidentPageParams {
     number: Option<u64>,
     /// The incident of observe mode, where a real one has the same key.
     #[serde(default)]
-    observed: bool,
+    pub(super) observed: bool,
     page: Option<usize>,
 }
 
@@ -52,11 +49,13 @@ impl IncidentPageParams {
 }
 
 /// All that the page shows.
-struct Seen {
+pub(super) struct Seen {
     /// The incident as the engine has it, while it is open.
-    open: Option<OpenIncident>,
+    pub(super) open: Option<OpenIncident>,
+    /// Its rules, the worst first, and how many there are. Only an open incident of alerts has them.
+    pub(super) rules: (Vec<RuleCount>, usize),
     /// The incident as the history has it. An incident that has just opened is not there yet.
-    past: Option<Box<PastIncidentDetail>>,
+    pub(super) past: Option<Box<PastIncidentDetail>>,
     /// The levels of the configuration, the highest first.
     levels: Vec<Level>,
     /// Similar incidents.
@@ -68,14 +67,13 @@ struct Seen {
 }
 
 /// `GET /incident?key=…`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: IncidentPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
     match seen(&app, &asked).await {
-        Ok(seen) => frame.page("Incident", body(&frame, &asked, &seen)),
+        Ok(seen) => frame.page(&seen.title(), body(&frame, &asked, &seen)),
         Err(problem) => frame.problem(&problem),
     }
 }
@@ -84,10 +82,11 @@ async fn seen(app: &App, asked: &IncidentPageParams) -> Result<Seen, Problem> {
     let past = incident(app, asked.which()).await;
     let key = past.as_ref().map_or_else(|_| asked.key.clone(), |past| past.incident.dedup_key.clone());
     let (number, observed, from) = (asked.number, asked.observed, offset(asked.page));
-    let (open, levels) = look(app, move |engine| {
+    let (open, rules, levels) = look(app, move |engine| {
         let open = engine.query().incident(&key, observed, from, ROWS);
         let open = open.filter(|open| number.is_none_or(|number| number == open.number));
-        (open, engine.policy().severities.levels.clone())
+        let rules = open.as_ref().map(|_| engine.query().incident_rules(&key, observed, rules::RULES));
+        (open, rules.unwrap_or_default(), engine.policy().severities.levels.clone())
     })
     .await?;
     // The engine knows an incident before the history does.
@@ -103,7 +102,7 @@ async fn seen(app: &App, asked: &IncidentPageParams) -> Result<Seen, Problem> {
     let changes = if open.is_some() { changes } else { Vec::new() };
     let similar = similar(app, past.as_deref()).await;
     let baselines = baselines(app, past.as_deref()).await;
-    Ok(Seen { open, past, levels, similar, changes, baselines })
+    Ok(Seen { open, rules, past, levels, similar, changes, baselines })
 }
 
 /// Earlier incidents whose title names the same rule.
@@ -129,7 +128,8 @@ async fn baselines(app: &App, past: Option<&PastIncidentDetail>) -> Vec<(String,
     let mut found = Vec::new();
     let Some(past) = past.filter(|past| past.origin != "internal") else { return found };
     for rule in past.rules.iter().take(BASELINES) {
-        let scope = past.group_labels.iter().filter(|(label, _)| *label != "alertname");
+        // No alert has the label by which the group of a merged incident differs.
+        let scope = past.group_labels.iter().filter(|(label, _)| !["alertname", MERGED].contains(&&***label));
         let labels = scope.map(|(label, value)| (label.as_str(), value.as_str()));
         let labels = labels.chain([("alertname", rule.name.as_str())]);
         let matchers = labels.filter_map(|(label, value)| Matcher::new(label, MatchOp::Equal, value).ok());
@@ -159,18 +159,19 @@ fn body(frame: &Frame, asked: &IncidentPageParams, seen: &Seen) -> Markup {
     let every = if seen.open.is_some() { "5s" } else { "60s" };
     html! {
         (page::live(&address(page), every, frame.now(), &summary, html! {
-            (head(seen))
-            (buttons(seen))
-            (act(frame, seen))
+            (head(frame, seen))
+            (respond::act(frame, seen))
+            (rules::lines(seen))
             (facts(frame, seen))
             @if let Some(past) = &seen.past {
                 h2 { "Timeline" }
                 (timeline::draw(frame.now(), past))
-                (timeline::list(past))
+                (timeline::list(frame.now(), past))
             } @else { p.empty { "The timeline appears here in a moment." } }
-            (by_rule(seen))
+            (respond::notes(frame, asked, seen))
+            (respond::useful(frame, asked, seen))
             @match &seen.open {
-                Some(open) => (alerts(frame, open, page, address)),
+                Some(open) => (alerts(frame, seen, open, page, address)),
                 None => (past_alerts(frame, seen)),
             }
             (self::changes(frame, &seen.changes))
@@ -178,7 +179,6 @@ fn body(frame: &Frame, asked: &IncidentPageParams, seen: &Seen) -> Markup {
             (similar_table(frame, seen))
             (details(asked, seen))
         }))
-        (notes(frame, asked, seen))
     }
 }
 
@@ -190,20 +190,59 @@ fn address(frame: &Frame, asked: &IncidentPageParams, page: usize) -> String {
     frame.to(&format!("incident{}", text::query(&query)))
 }
 
-/// Title, summary, and severity with its criteria.
-fn head(seen: &Seen) -> Markup {
+impl Seen {
+    /// A severity in the colour of its level.
+    pub(super) fn badge(&self, severity: &str) -> Markup {
+        text::severity(severity, self.levels.iter().position(|level| *level.name == *severity))
+    }
+
+    /// Whether Squelch opened the incident about itself.
+    fn is_internal(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.row.standing.origin == Origin::Internal)
+            || self.past.as_ref().is_some_and(|past| past.origin == "internal")
+    }
+
+    /// When the incident closed, if it did.
+    fn closed_at(&self) -> Option<Timestamp> {
+        self.past.as_ref().filter(|_| self.open.is_none())?.incident.closed_at
+    }
+
+    /// The title of the window: the subject, and the state if it is not the usual one.
+    fn title(&self) -> String {
+        let title = match (&self.open, &self.past) {
+            (Some(open), _) => open.row.headline.clone().unwrap_or_default().to_string(),
+            (None, Some(past)) => past.incident.title.clone(),
+            (None, None) => String::new(),
+        };
+        let title = text::tame(&title, 100);
+        let acknowledged = self.open.as_ref().is_some_and(|open| open.row.acknowledged.is_some());
+        match (self.closed_at(), acknowledged) {
+            (Some(_), _) => format!("{title} (closed)"),
+            (None, true) => format!("{title} (acknowledged)"),
+            (None, false) => title,
+        }
+    }
+}
+
+/// Title, state, severity with its criteria, and summary.
+fn head(frame: &Frame, seen: &Seen) -> Markup {
     let severity = severity(seen);
-    let level = seen.levels.iter().find(|level| *level.name == *severity);
+    // The criteria speak of the alerts of senders.
+    let level = seen.levels.iter().find(|level| *level.name == *severity).filter(|_| !seen.is_internal());
     html! {
         @match (&seen.open, &seen.past) {
             (Some(open), _) => h1.long { (now::heading(&open.row)) },
             (None, Some(past)) => h1.long { bdi { (text::tame(&past.incident.title, 300)) } },
             (None, None) => {},
         }
-        @if let Some(summary) = summary(seen) { p.lead { (text::sentence(&summary)) } }
+        @if let Some(summary) = summary(seen) { p.subject { (text::sentence(&summary)) } }
         p.severity {
-            span.sev { (text::tame(&severity, 40)) }
-            @if let Some(level) = level { (criteria(level)) }
+            (seen.badge(&severity))
+            @if let Some(at) = seen.closed_at() {
+                " " span.state.resolving { "closed" } " " (text::ago(frame.now(), at)) " ago"
+                @let past = seen.past.as_ref().map(|past| &past.incident);
+                @if let Some(length) = past.and_then(|past| past.time_to_resolve()) { ", after " (text::span(length)) }
+            } @else if let Some(level) = level { (criteria(level)) }
         }
     }
 }
@@ -211,19 +250,18 @@ fn head(seen: &Seen) -> Markup {
 /// Where the incident stands, and its times.
 fn facts(frame: &Frame, seen: &Seen) -> Markup {
     let now = frame.now();
-    let firing = |open: &OpenIncident| (open.row.firing, open.row.alerts);
     html! {
         @if let Some(open) = &seen.open { (stand(frame, &open.row)) }
         dl.facts {
             @if let Some(PastIncidentDetail { incident, .. }) = seen.past.as_deref() {
                 div { dt { "Started" } dd {
-                    (text::moment(incident.started_at)) ", " (text::ago(now, incident.started_at)) " ago" } }
+                    (text::short(now, incident.started_at)) ", " (text::ago(now, incident.started_at)) " ago" } }
                 div { dt { @if incident.observed { "Would page" } @else { "Paged" } } dd {
-                    bdi { (text::tame(&incident.receiver, 60)) } " at " (text::moment(incident.opened_at))
+                    bdi { (text::tame(&incident.receiver, 60)) } " at " (text::short(now, incident.opened_at))
                     @if let Some(length) = incident.time_to_notify() { ", accepted " (text::span(length)) " after the start" }
                 } }
                 @if let (Some(by), Some(at)) = (&incident.acknowledged_by, incident.acknowledged_at) {
-                    div { dt { "Acknowledged" } dd { "by " bdi { (text::tame(by, 60)) } " at " (text::moment(at))
+                    div { dt { "Acknowledged" } dd { "by " bdi { (text::tame(by, 60)) } " at " (text::short(now, at))
                         @if incident.closed_at.is_none() { ". Squelch does not repeat it." } } }
                 }
                 @if let Some(at) = incident.closed_at {
@@ -235,16 +273,17 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
                     div { dt { "Replaced by" } dd { "a worse incident, number " (number) } }
                 }
             } @else if let Some(open) = &seen.open {
-                div { dt { "Paged" } dd { (text::moment(open.row.since)) ", " (text::ago(now, open.row.since)) " ago" } }
+                div { dt { "Paged" } dd { (text::short(now, open.row.since)) ", " (text::ago(now, open.row.since)) " ago" } }
                 @if let Some((by, at)) = &open.row.acknowledged {
                     div { dt { "Acknowledged" } dd { "by " bdi { (text::tame(by, 60)) } ", " (text::ago(now, *at)) " ago. Squelch does not repeat it." } }
                 }
             }
             @if let Some(open) = &seen.open {
-                @let (firing, alerts) = firing(open);
-                div { dt { "Alerts" } dd { (firing) " of " (alerts) " fire" } }
+                div { dt { "Alerts" } dd { (open.row.firing) " of " (open.row.alerts) " fire" } }
                 div { dt { "Shown at" } dd { @if open.delivered.is_empty() { "no receiver yet" } @else
-                    { @for name in &open.delivered { bdi { (text::tame(name, 60)) } " " } } } }
+                    { @for name in &open.delivered {
+                        @if !name.contains('/') { bdi { (text::tame(&open.row.standing.receiver, 60)) } "/" }
+                        bdi { (text::tame(name, 60)) } " " } } } }
                 @if !open.refused.is_empty() { div { dt { "Refused by" } dd {
                     @for refused in &open.refused { bdi { (text::tame(&refused.integration, 60)) } " " } } } }
             }
@@ -276,106 +315,31 @@ fn summary(seen: &Seen) -> Option<String> {
     };
     let open = seen.open.as_ref().and_then(|open| open.alerts.first());
     let said = open.map(|alert| self::said(alert).into_owned()).filter(|text| !text.is_empty());
-    said.or_else(|| seen.past.as_ref()?.rules.iter().find_map(annotation))
-}
-
-/// Large links: to runbooks, graphs, dashboards and the pager.
-fn buttons(seen: &Seen) -> Markup {
-    let rules = seen.past.as_ref().map_or(&[][..], |past| &past.rules);
-    let several = rules.len() > 1;
-    let named = |what: &str, rule: &IncidentRuleEntry| match several {
-        true => format!("{what}: {}", text::tame(&rule.name, 40)),
-        false => what.to_owned(),
+    // An internal incident has no rule. Its problem is the cause of its page.
+    let problem = |past: &PastIncidentDetail| {
+        let mut causes = past.events.iter().filter_map(|event| event.cause.as_ref());
+        causes.find_map(|cause| match cause {
+            Cause::Problem { problem } => Some(causes::problem(problem)),
+            _ => None,
+        })
     };
-    let mut links: Vec<(String, String)> = Vec::new();
-    let annotations =
-        [("Runbook", &["runbook_url", "runbook"][..]), ("Dashboard", &["dashboard_url", "dashboard"])];
-    for rule in rules.iter().take(RULES) {
-        let [runbook, dashboard] = annotations.map(|(what, names)| {
-            let url = names.iter().find_map(|name| rule.annotations.get(*name));
-            url.map(|url| (named(what, rule), url.clone()))
-        });
-        let graph =
-            (!rule.generator_url.is_empty()).then(|| (named("Graph", rule), rule.generator_url.clone()));
-        links.extend([runbook, graph, dashboard].into_iter().flatten());
-    }
-    links.extend(pager(seen));
-    let mut known = std::collections::BTreeSet::new();
-    links.retain(|(_, url)| known.insert(url.clone()));
-    html! {
-        nav.large aria-label="Links of the incident" {
-            @for (what, url) in &links { (text::button(url, what)) }
-        }
-    }
+    let past = seen.past.as_ref();
+    said.or_else(|| past?.rules.iter().find_map(annotation)).or_else(|| problem(past?))
 }
 
-/// Where the pager shows its incidents, if the incident is at a pager with a known address.
-fn pager(seen: &Seen) -> Option<(String, String)> {
-    let past = seen.past.as_ref()?;
-    let at = past.events.iter().filter(|event| event.event == "accepted");
-    let mut at = at.filter_map(|event| event.integration.as_deref()?.rsplit('/').next());
-    at.find_map(|integration| match integration.split('[').next()? {
-        "pagerduty" => Some(("Pager".to_owned(), "https://app.pagerduty.com/incidents".to_owned())),
-        "opsgenie" => {
-            let key = &past.incident.dedup_key;
-            Some(("Pager".to_owned(), format!("https://app.opsgenie.com/alert/list?query=alias%3A{key}")))
-        }
-        _ => None,
-    })
-}
-
-/// The actions for a person.
-fn act(frame: &Frame, seen: &Seen) -> Markup {
-    let past = seen.past.as_ref().map(|past| &past.incident);
-    html! {
-        div.act.large {
-            @if let Some(past) = past.filter(|past| past.closed_at.is_none() && !past.observed) {
-                form method="post" action=(frame.to("incident/acknowledge")) {
-                    input type="hidden" name="key" value=(past.dedup_key);
-                    input type="hidden" name="by" value="" data-author;
-                    @if past.acknowledged_by.is_some() {
-                        input type="hidden" name="back" value="true";
-                        button { "Take the acknowledgement back" }
-                    } @else { button.primary #acknowledge title="Squelch does not repeat the incident, and acknowledges it at the pager" { "Acknowledge" } }
-                }
-            }
-            @if let Some(open) = &seen.open { (now::actions(frame, &open.row)) }
-            @if let Some(past) = past {
-                @let query = text::query(&[("key", &past.dedup_key), ("number", &past.number.to_string())]);
-                a.button href=(frame.to(&format!("incident/review{query}"))) download { "Export review" }
-            }
-        }
-    }
-}
-
-/// Alerts counted by rule and severity, the worst first.
-fn by_rule(seen: &Seen) -> Markup {
-    let Some(open) = seen.open.as_ref().filter(|open| open.row.alerts > 1) else { return html! {} };
-    let place = |name: &str| seen.levels.iter().position(|level| level.name == name).unwrap_or(usize::MAX);
-    let mut counts: BTreeMap<(usize, &str, &str), (usize, usize)> = BTreeMap::new();
-    for alert in &open.alerts {
-        let key = (place(&alert.severity), alert.labels.value("alertname"), alert.severity.as_str());
-        let (firing, all) = counts.entry(key).or_default();
-        *firing += usize::from(alert.firing);
-        *all += 1;
-    }
-    html! {
-        h2 { "Rules" }
-        @if open.alerts.len() < open.row.alerts { p.dim { "Counted over the alerts of this page." } }
-        ul.counted { @for ((_, name, severity), (firing, all)) in &counts {
-            li { b { (firing) } @if all > firing { span.dim { "/" (all) } }
-                " " span.sev { (text::tame(severity, 40)) } " " (text::alert_name(name)) }
-        } }
-    }
-}
-
-fn alerts(frame: &Frame, open: &OpenIncident, page: usize, link: impl Fn(usize) -> String) -> Markup {
+fn alerts(
+    frame: &Frame,
+    seen: &Seen,
+    open: &OpenIncident,
+    page: usize,
+    link: impl Fn(usize) -> String,
+) -> Markup {
     html! {
         h2 { "Alerts" }
-        table.rows {
+        table.rows.few {
             caption.unseen { "Alerts of the incident: those that fire first, then by severity, then by name" }
             thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Since" } } }
-            tbody { @for alert in &open.alerts { (alert_row(frame, &open.row, alert)) } }
+            tbody { @for alert in &open.alerts { (alert_row(frame, seen, &open.row, alert)) } }
         }
         (page::pager(open.row.alerts, page, link))
     }
@@ -387,7 +351,7 @@ fn past_alerts(frame: &Frame, seen: &Seen) -> Markup {
     html! {
         @if !alerts.is_empty() {
             h2 { "Alerts" }
-            table.rows {
+            table.rows.few {
                 caption.unseen { "Alerts of the incident, the earliest first" }
                 thead { tr { th scope="col" { "What" } th scope="col" { "Started" } th scope="col" { "Last decision" } } }
                 tbody { @for alert in alerts {
@@ -464,44 +428,8 @@ fn details(asked: &IncidentPageParams, seen: &Seen) -> Markup {
     }
 }
 
-/// Notes, and whether the page was useful. They stand outside of the part that is refreshed, so that nothing
-/// that a person writes is lost.
-fn notes(frame: &Frame, asked: &IncidentPageParams, seen: &Seen) -> Markup {
-    let Some(past) = &seen.past else { return html! {} };
-    let incident = &past.incident;
-    let hidden = || {
-        html! {
-            input type="hidden" name="key" value=(incident.dedup_key);
-            input type="hidden" name="number" value=(incident.number);
-            @if asked.observed { input type="hidden" name="observed" value="true"; }
-        }
-    };
-    let marked = |useful: bool| (incident.useful == Some(useful)).then_some("true");
-    html! {
-        section #useful aria-labelledby="useful-title" {
-            h2 #useful-title { "Was this page useful?" }
-            form.act method="post" action=(frame.to("incident/useful")) {
-                (hidden())
-                input type="hidden" name="by" value="" data-author;
-                button name="useful" value="true" aria-pressed=[marked(true)] { "Yes, somebody had to act" }
-                button name="useful" value="false" aria-pressed=[marked(false)] { "No" }
-            }
-        }
-        section #notes aria-labelledby="notes-title" {
-            h2 #notes-title { "Notes" }
-            form.silence method="post" action=(frame.to("incident/note")) {
-                (hidden())
-                label { span { "Note" } textarea name="note" rows="2" required maxlength="10000" {} }
-                label { span { "Your name" } input name="by" size="12" data-author; }
-                button { "Add the note" }
-            }
-        }
-    }
-}
-
 /// `GET /incident/review?key=…`: the review as Markdown, to be saved.
-pub(in crate::web) async fn review(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn review(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let found = async {
         let asked: IncidentPageParams = super::asked(&uri)?;
         reviewed(&app, WhichIncident { observed: None, ..asked.which() }).await
@@ -552,11 +480,12 @@ pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
             p {
                 (now::state(row)) " at "
                 bdi { (text::tame(&row.standing.receiver, 60)) } " · "
-                span.sev { (text::tame(&row.severity, 40)) }
+                (text::severity(&row.severity, Some(row.level)))
                 " · " (text::cause(row.standing.cause.as_ref()))
             }
-            @if let Some((at, what)) = row.standing.next {
-                p.next { "Next: it " (causes::next_step(what)) " " (text::until(now, at)) }
+            @if let Some((at, what)) = &row.standing.next {
+                p.next { "Next: it " bdi { (text::tame(&causes::next_step(what), 80)) } " " (text::until(now, *at))
+                    @if matches!(what, NextStep::Escalates { .. }) { ", unless a person acknowledges it" } }
             }
         }
     }
@@ -570,7 +499,7 @@ fn said(alert: &KnownAlert) -> Cow<'_, str> {
     }
 }
 
-fn alert_row(frame: &Frame, row: &Row, alert: &KnownAlert) -> Markup {
+fn alert_row(frame: &Frame, seen: &Seen, row: &Row, alert: &KnownAlert) -> Markup {
     let now = frame.now();
     let link = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     html! {
@@ -582,10 +511,7 @@ fn alert_row(frame: &Frame, row: &Row, alert: &KnownAlert) -> Markup {
             td.what {
                 @if row.standing.origin == Origin::Internal { (text::title(&alert.labels)) }
                 @else { a id=(format!("a{}", alert.id)) href=(link) { (text::title(&alert.labels)) } }
-                p.why {
-                    span.sev { (text::tame(&alert.severity, 40)) } " "
-                    (text::sentence(&said(alert)))
-                }
+                p.why { (seen.badge(&alert.severity)) " " (text::sentence(&said(alert))) }
             }
             td data-label="Since" { (text::ago(now, alert.since())) }
         }

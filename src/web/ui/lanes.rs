@@ -10,9 +10,9 @@ use crate::model::Timestamp;
 
 /// The most lanes of one drawing.
 const MOST: usize = 12;
-const WIDTH: u64 = 1200;
-const NAMES: u64 = 260;
-const HEIGHT: usize = 22;
+/// Heights in pixels: a lane with the name above it, and the middle of the lane.
+const HEIGHT: usize = 34;
+const MIDDLE: usize = 24;
 
 /// Draws `entries`, which stand newest first, with the newest lane on top.
 pub(super) fn draw(entries: &[Entry]) -> Markup {
@@ -31,29 +31,26 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
     // An early start does not press the rest together.
     let oldest = first - (last.since(first)).max(crate::model::Duration::from_mins(1));
     let first = starts.min().unwrap_or(first).max(oldest).min(first);
-    let whole = last.since(first).as_millis().max(1);
-    let x = |at: Timestamp| NAMES + at.since(first).as_millis().min(whole) * (WIDTH - NAMES - 12) / whole;
-    let height = lanes.len() * HEIGHT + 24;
+    let x = |at: Timestamp| text::share(at, first, last);
     html! {
-        figure.lanes tabindex="0" {
-            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{} alerts over time. The table has the same in words", lanes.len())) {
+        figure.lanes {
+            svg width="100%" height=(lanes.len() * HEIGHT) role="img" aria-label=(format!("{} alerts over time. The table has the same in words", lanes.len())) {
                 @for (row, (head, lane)) in lanes.iter().enumerate() {
-                    @let y = row * HEIGHT + 15;
-                    text x="0" y=(y + 4) { (name(head)) }
-                    line.rule x1=(NAMES) x2=(WIDTH) y1=(y) y2=(y) {}
+                    @let y = row * HEIGHT + MIDDLE;
+                    text x="0" y=(y - 11) { (name(head)) }
+                    line.rule x1="0" x2="100%" y1=(y) y2=(y) {}
                     @for (from, to) in occurrences(lane) {
-                        rect.track x=(x(from)) y=(y - 4) width=((x(to) - x(from)).max(2)) height="8" rx="2" {}
+                        (text::bar("track", (x(from), x(to)), (y - 4, 8), html! {}))
                     }
                     @for entry in lane.iter().rev() {
                         circle class=(if entry.observed { "observed" } else { &entry.disposition })
-                            cx=(x(entry.at)) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
-                            title { (text::tame(&said(entry), 200)) }
+                            cx=(format!("{:.2}%", x(entry.at))) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
+                            (text::mark(entry.at, &text::tame(&said(entry), 200)))
                         }
                     }
                 }
-                text.dim x=(NAMES) y=(height - 4) { (clock(first)) }
-                text.dim x=(WIDTH) y=(height - 4) text-anchor="end" { (clock(last)) }
             }
+            p.ends { (text::moment(first)) (text::moment(last)) }
             figcaption {
                 span.state.paged { "page" } " " span.state.held { "update" } " " span.state.resolving { "resolve" } " "
                 span.state { "suppressed" } @if entries.iter().any(|entry| entry.observed) { " " span.state.observed
@@ -67,21 +64,12 @@ fn name(entry: &Entry) -> String {
     let name = entry.labels.get("alertname").map_or("", String::as_str);
     let other = entry.labels.iter().find(|(label, _)| matches!(label.as_str(), "instance" | "host" | "pod"));
     let other = other.map_or(String::new(), |(_, value)| format!(" {value}"));
-    text::tame(&format!("{name}{other}"), 34)
+    text::tame(&format!("{name}{other}"), 50)
 }
 
 fn said(entry: &Entry) -> String {
     let would = if entry.observed { "only observed: " } else { "" };
-    format!(
-        "{} {would}{}: {}",
-        clock(entry.at),
-        entry.reason.as_ref().unwrap_or(&entry.disposition),
-        entry.rule
-    )
-}
-
-fn clock(at: Timestamp) -> String {
-    format!("{}", Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000))
+    format!("{would}{}: {}", entry.reason.as_ref().unwrap_or(&entry.disposition), entry.rule)
 }
 
 /// Each occurrence, from its start to the last entry about it.

@@ -17,7 +17,10 @@ mod now;
 mod on_call;
 mod page;
 mod plot;
+mod refusal;
+mod respond;
 mod routing;
+mod rules;
 mod silence;
 mod standing;
 mod text;
@@ -26,11 +29,13 @@ mod timeline;
 pub(crate) use assets::{ICON, STYLE};
 pub(crate) use page::html_document;
 pub(crate) use plot::{DAYS, busiest, heat, pages_text, stack};
+pub(super) use refusal::{draw as draw_refusal, shows as shows_page};
 #[cfg(test)]
 pub(super) use text::query as query_of;
 pub(crate) use text::{span, tame, with_code};
 
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::http::Uri;
 use axum::routing::{MethodRouter, get, post};
 use serde::de::DeserializeOwned;
@@ -82,7 +87,14 @@ fn alert_id(text: &str) -> Result<AlertId, Problem> {
 
 /// The parameters of an address line.
 fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(format!("the address: {e}")))
+    let wrong = |e: QueryRejection| match e.body_text() {
+        text if text.contains("missing field") => {
+            let field = text.split('`').nth(1).unwrap_or_default();
+            format!("The address has no {field}. Open the page by a link")
+        }
+        text => format!("Squelch cannot read the address ({text}). Open the page by a link"),
+    };
+    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(wrong(e)))
 }
 
 /// The rows before page `page` (from 1).

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -60,8 +60,7 @@ struct Seen {
 }
 
 /// `GET /noise`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     match seen(&app, &uri).await {
         Ok(seen) => frame.page("Noise", body(&frame, &seen)),
         Err(problem) => frame.problem(&problem),
@@ -241,7 +240,7 @@ fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {
     html! {
         table.rows {
             caption.unseen { "Observations by disposition" }
-            thead { tr { th scope="col" { "Became" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
+            thead { tr { th scope="col" { "Disposition" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for (name, count) in fates {
                 @let share = count * 100 / came.max(1);
                 tr data-row {
@@ -293,7 +292,7 @@ fn names(frame: &Frame, tally: &Tally) -> Markup {
         table.rows {
             caption.unseen { "Alert names that came most" }
             thead { tr {
-                th scope="col" { "Alert" } th.n scope="col" { "In" } th.n scope="col" { "Fires" } th.n scope="col" { "Pages" }
+                th scope="col" { "Alert" } th.n scope="col" { "Observations" } th.n scope="col" { "Fires" } th.n scope="col" { "Pages" }
                 th.n scope="col" { "Self-resolved" } th.n scope="col" { "Acknowledged" } th.n scope="col" { "Useful" }
                 th.n scope="col" { "Flaps" } th.n scope="col" { "Lasted (median)" }
                 th.n scope="col" { "Night pages (22–6 UTC)" }
@@ -303,8 +302,8 @@ fn names(frame: &Frame, tally: &Tally) -> Markup {
                 @let answers = AnswersEntry::of(tally.incidents_of(name));
                 tr data-row {
                     td.what { a href=(frame.to(&format!("decisions{}", text::query(&[("q", &filter)])))) {
-                        bdi.name { (text::tame(name, 100)) } } }
-                    td.n data-label="In" { (counts.came) }
+                        (text::alert_name(if name.is_empty() { "(no name)" } else { name })) } }
+                    td.n data-label="Observations" { (counts.came) }
                     td.n data-label="Fires" { (counts.fires) }
                     td.n data-label="Pages" { (counts.pages) }
                     td.n data-label="Self-resolved" { (answers.self_resolved) }

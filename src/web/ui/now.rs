@@ -1,7 +1,9 @@
 //! *Now*: open incidents, withheld alerts with their causes, and the next steps.
 
+use std::cmp::Reverse;
+
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -11,6 +13,7 @@ use super::page::{self, Frame};
 use super::text;
 use super::{ROWS, look, offset};
 use crate::causes;
+use crate::config::Role;
 use crate::decision_log::{PastIncidentPage, PastIncidentQuery};
 use crate::engine::{Board, BoardOrder, BoardPart, BoardQuery, Origin, Row, RowState};
 use crate::model::{Duration, Silence, SilenceState, Timestamp};
@@ -53,11 +56,12 @@ struct Seen {
     silences: Vec<(Silence, SilenceState)>,
     /// Incidents that closed lately, where they are asked for.
     closed: Option<PastIncidentPage>,
+    /// How many of them there are, and whether there are more, where nothing is open.
+    lately: Option<(usize, bool)>,
 }
 
 /// `GET /`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: NowPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -79,10 +83,12 @@ async fn seen(app: &App, asked: &NowPageParams, search: &Searched, now: Timestam
         limit: ROWS,
         ..PastIncidentQuery::default()
     };
-    let closed = match asked.tab() {
-        "closed" => Some(app.gate.history(closed).await.map_err(unsearched)?),
-        _ => None,
-    };
+    let mut found = None;
+    if asked.tab() == "closed" {
+        let mut page = app.gate.history(closed.clone()).await.map_err(unsearched)?;
+        page.incidents.sort_by_key(|incident| Reverse(incident.closed_at));
+        found = Some(page);
+    }
     let query = BoardQuery {
         part: if asked.tab() == "withheld" { BoardPart::Waiting } else { BoardPart::Incidents },
         order: match asked.group.as_str() {
@@ -97,14 +103,19 @@ async fn seen(app: &App, asked: &NowPageParams, search: &Searched, now: Timestam
         offset: offset(asked.page),
         limit: ROWS,
     };
-    look(app, move |engine| {
+    let seen = look(app, move |engine| {
         let mut silences = engine.query().silences();
         silences.retain(|(_, state)| *state != SilenceState::Expired);
         silences.sort_by_key(|(silence, _)| silence.ends_at);
-        Seen { board: engine.query().board(&query), silences, closed: None }
-    })
-    .await
-    .map(|seen| Seen { closed, ..seen })
+        Seen { board: engine.query().board(&query), silences, closed: None, lately: None }
+    });
+    let mut seen = Seen { closed: found, ..seen.await? };
+    if asked.tab() == "open" && seen.board.rows.is_empty() {
+        // The page is of use without it.
+        let page = app.gate.history(closed).await.unwrap_or_default();
+        seen.lately = Some((page.incidents.len(), page.next.is_some()));
+    }
+    Ok(seen)
 }
 
 impl NowPageParams {
@@ -139,6 +150,9 @@ fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) ->
     html! {
         div.head {
             h1 { "Now" }
+            // Small screens show the fields on demand, so that the first incident is visible at once.
+            input.unseen #fold type="checkbox" checked[!asked.q.is_empty() || !asked.receiver.is_empty()];
+            label.fold for="fold" { "Search" }
             (filter(frame, asked, search, board))
             button.notify type="button" data-notify hidden { "Notify me" }
         }
@@ -149,7 +163,7 @@ fn body(frame: &Frame, asked: &NowPageParams, search: &Searched, seen: &Seen) ->
             (tabs(asked, board, |tab| here(tab, "", 1)))
             @if let Some(closed) = &seen.closed { (past(frame, asked, closed)) } @else {
             (states(asked, board, |state| here(asked.tab(), state, 1)))
-            @if board.rows.is_empty() { (nothing(asked, board, &here("withheld", "", 1))) }
+            @if board.rows.is_empty() { (nothing(asked, seen, (&here("withheld", "", 1), &here("closed", "", 1)))) }
             @else { (table(frame, asked, &board.rows)) }
             (page::pager(board.matching, page, |page| here(asked.tab(), &asked.state, page)))
             }
@@ -233,7 +247,9 @@ fn past(frame: &Frame, asked: &NowPageParams, closed: &PastIncidentPage) -> Mark
     }
 }
 
-fn nothing(asked: &NowPageParams, board: &Board, withheld: &str) -> Markup {
+/// That no row is shown, with the addresses of the withheld alerts and of the closed incidents.
+fn nothing(asked: &NowPageParams, seen: &Seen, (withheld, closed): (&str, &str)) -> Markup {
+    let board = &seen.board;
     let filtered = [&asked.q, &asked.receiver, &asked.state].iter().any(|text| !text.is_empty());
     let open = asked.tab() == "open";
     html! {
@@ -244,6 +260,10 @@ fn nothing(asked: &NowPageParams, board: &Board, withheld: &str) -> Markup {
             @else {
                 "Nothing is open. " a href=(withheld) { (board.waiting) @if board.waiting == 1 { " alert is" }
                     @else { " alerts are" } " withheld" } "."
+            }
+            @if let Some((count, more)) = seen.lately.filter(|(count, _)| *count > 0) {
+                " " a href=(closed) { (count) @if more { " or more" } @if count == 1 { " incident" } @else { " incidents" }
+                    " closed in the last 24 hours" } "."
             }
         }
     }
@@ -297,6 +317,7 @@ pub(super) fn state(row: &Row) -> Markup {
             Some(_) => span.state.observed { "would be " (state) },
             None => span class=(format!("state {class}")) { (state) },
         }
+        @if let Some(to) = &row.escalated_to { " " span.state.passing { "escalated to " bdi { (text::tame(to, 60)) } } }
         @if row.refused { " " span.state.paged { "refused" } }
         @if let Some((by, _)) = &row.acknowledged { " " span.tag { "acknowledged by " bdi { (text::tame(by, 60)) } } }
         @if row.silenced > 0 {
@@ -331,22 +352,19 @@ fn one(frame: &Frame, row: &Row) -> Markup {
     html! {
         @let pages = row.standing.incident.as_ref().filter(|_| row.standing.would.is_none());
         tr data-row data-incident=[pages] data-opened=[pages.map(|_| row.since.as_millis())] {
-            td data-label="State" { (state(row)) }
+            td.standing data-label="State" { (text::severity(&row.severity, Some(row.level))) " " (state(row)) }
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
                 @if !row.summary.is_empty() { p.summary { bdi { (text::tame(&row.summary, SUMMARY)) } } }
-                p.why {
-                    span class="sev" { (text::tame(&row.severity, 40)) } " "
-                    (text::cause(row.standing.cause.as_ref()))
-                }
+                p.why { (text::cause(row.standing.cause.as_ref())) }
             }
             td data-label="Notified" { (notified(frame, row)) }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
             td data-label="Next" {
                 @if row.standing.would.is_some() && row.standing.next.is_some() { span.dim { "would: " } }
-                @if let Some((at, what)) = row.standing.next {
-                    (causes::next_step(what)) " " (text::until(now, at))
+                @if let Some((at, what)) = &row.standing.next {
+                    bdi { (text::tame(&causes::next_step(what), 80)) } " " (text::until(now, *at))
                 } @else { span.dim { "–" } } }
             td.act {
                 (text::key_button(&row.runbook, "Runbook", "r"))
@@ -377,7 +395,7 @@ fn notified(frame: &Frame, row: &Row) -> Markup {
 pub(super) fn heading(row: &Row) -> Markup {
     match &row.headline {
         Some(headline) => {
-            html! { (text::alert_name(&headline.names)) " " bdi { (text::tame(&headline.rest, 300)) } }
+            html! { (text::alert_name(&headline.names)) " " bdi.rest { (text::tame(&headline.rest, 300)) } }
         }
         None => text::title(&row.labels),
     }
@@ -390,7 +408,7 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
         None => text::query(&[("q", &text::matchers_of(&row.labels))]),
     };
     html! {
-        @if row.releasable {
+        @if row.releasable && frame.may(Role::Admin) {
             form method="post" action=(frame.to("act/release")) {
                 input type="hidden" name="alert" value=(row.alert);
                 input type="hidden" name="receiver" value=(row.standing.receiver);
@@ -399,7 +417,7 @@ pub(super) fn actions(frame: &Frame, row: &Row) -> Markup {
             }
         }
         // No silence applies to internal incidents.
-        @if row.standing.origin != Origin::Internal {
+        @if row.standing.origin != Origin::Internal && frame.may(Role::Silence) {
             a.button href=(frame.to(&format!("silences{about}"))) data-key="s" { "Silence" }
         }
     }

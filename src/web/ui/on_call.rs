@@ -1,7 +1,7 @@
 //! *On-call*: how often people were interrupted by shift, at night and on weekends, and how useful that was.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -28,8 +28,7 @@ pub(in crate::web) struct OnCallPageParams {
 }
 
 /// `GET /on-call`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: OnCallPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),

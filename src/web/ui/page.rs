@@ -1,5 +1,9 @@
 //! The frame round every page.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
@@ -7,7 +11,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::standing::Standing;
 use super::{assets, text};
+use crate::config::Role;
+use crate::engine::Engine;
 use crate::model::Timestamp;
+use crate::web::access::Caller;
 use crate::web::app::App;
 use crate::web::problem::Problem;
 
@@ -49,19 +56,40 @@ pub(super) struct Frame {
     /// one that a proxy takes off.
     root: String,
     gzip: bool,
-    said: Option<&'static str>,
+    said: Option<Markup>,
     /// When the page is made.
     now: Timestamp,
     standing: Standing,
+    /// The caller, if the configuration has users.
+    caller: Option<Caller>,
+}
+
+impl FromRequestParts<App> for Frame {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Frame, Infallible> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        Ok(Frame::new(app, &parts.uri, &parts.headers, caller).await)
+    }
 }
 
 impl Frame {
-    pub(super) async fn new(app: &App, uri: &Uri, headers: &HeaderMap) -> Frame {
+    /// The frame of a page at `uri`, for this caller.
+    pub(super) async fn new(app: &App, uri: &Uri, headers: &HeaderMap, caller: Option<Caller>) -> Frame {
         let root = root(uri.path(), &app.prefix);
-        let said = uri.query().and_then(|q| q.split('&').find_map(|pair| pair.strip_prefix("said=")));
-        let said = said.and_then(|word| SAID.iter().find(|(known, _)| *known == word)).map(|(_, text)| *text);
         let now = app.gate.now();
-        Frame { root, gzip: assets::takes_gzip(headers), said, now, standing: Standing::of(app, now).await }
+        let (said, standing) = (said(app, headers).await, Standing::of(app, now).await);
+        Frame { root, gzip: assets::takes_gzip(headers), said, now, standing, caller }
+    }
+
+    /// Whether the caller may do what needs `role`.
+    pub(super) fn may(&self, role: Role) -> bool {
+        self.caller.as_ref().is_none_or(|caller| caller.role >= role)
+    }
+
+    /// Whether the server knows the name of the caller.
+    pub(super) fn is_known(&self) -> bool {
+        self.caller.is_some()
     }
 
     /// When the page is made. Its ages and countdowns count from this time.
@@ -133,7 +161,7 @@ impl Frame {
                 }
                 p.trouble #lost role="alert" hidden {}
                 (self.standing.show(self.now, &self.to("routing#receivers")))
-                @if let Some(said) = self.said { p.said role="status" { (said) } }
+                @if let Some(said) = &self.said { p.said role="status" { (said) } }
                 p #status .unseen role="status" aria-live="polite" {}
                 main #main tabindex="-1" { (body) }
                 footer { "Squelch " (env!("CARGO_PKG_VERSION")) " · " a href=(self.to("metrics")) { "metrics" } " · "
@@ -151,8 +179,46 @@ impl Frame {
             false => (status, bytes).into_response(),
         };
         dress(&mut response);
+        if self.said.is_some() {
+            response.headers_mut().insert(header::SET_COOKIE, HeaderValue::from_static(FORGET));
+        }
         response
     }
+}
+
+/// The cookie with the result of an action, for the next page. It is deleted when that page shows it, so that
+/// a page that is loaded again, or whose address is passed on, says nothing that is not so any more.
+const COOKIE: &str = "squelch-said";
+const FORGET: &str = "squelch-said=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict";
+
+/// Leads to `next`, which says `word` of [`SAID`].
+pub(super) fn led(next: &str, word: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let cookie = format!("{COOKIE}={word}; Path=/; Max-Age=60; HttpOnly; SameSite=Strict");
+    for (name, value) in [(header::LOCATION, next), (header::SET_COOKIE, &cookie)] {
+        // A key, a number and a word are always a header.
+        response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+    }
+    response
+}
+
+/// The text of the cookie. A silence that was made follows its word.
+async fn said(app: &App, headers: &HeaderMap) -> Option<Markup> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
+    let value = pairs.find(|(name, _)| *name == COOKIE)?.1;
+    let (word, id) = value.split_once('.').unwrap_or((value, ""));
+    let text = SAID.iter().find(|(known, _)| *known == word)?.1;
+    let id = id.to_owned();
+    let find = move |engine: &Engine| engine.query().silence_by_id(&id).map(|(silence, _)| silence.clone());
+    let silence = super::look(app, find).await.ok().flatten();
+    Some(html! {
+        (text)
+        @if let Some(silence) = silence {
+            " It ends at " (super::text::moment(silence.ends_at)) ": "
+            code { bdi { (super::text::tame(&super::silence::matchers(&silence), 300)) } }
+        }
+    })
 }
 
 /// A part of a page, which its script asks for.
@@ -176,7 +242,7 @@ fn dress(response: &mut Response) {
 }
 
 /// The way from `path` to the root of the paths under `prefix`.
-fn root(path: &str, prefix: &str) -> String {
+pub(super) fn root(path: &str, prefix: &str) -> String {
     let below = path.strip_prefix(prefix).unwrap_or(path);
     match below.matches('/').count() {
         // `/squelch` for `/squelch/`.
@@ -186,14 +252,17 @@ fn root(path: &str, prefix: &str) -> String {
     }
 }
 
-/// The message after an action. The word stands in the address line.
+/// The message after an action, by the word of its cookie.
 const SAID: [(&str, &str); 8] = [
     ("released", "Released: the alert leaves now."),
     ("silenced", "The silence is in force."),
     ("expired", "The silence is ended."),
     ("changed", "Done."),
     ("acknowledged", "The incident is acknowledged."),
-    ("unacknowledged", "The acknowledgement is taken back."),
+    (
+        "unacknowledged",
+        "Squelch counts the incident as unacknowledged. A pager that shows it as acknowledged goes on showing that.",
+    ),
     ("noted", "The note is saved."),
     ("rated", "Thank you. The report counts it."),
 ];
@@ -213,9 +282,9 @@ pub(super) fn pager(all: usize, page: usize, link: impl Fn(usize) -> String) -> 
     html! {
         @if pages > 1 {
             nav.pager aria-label="Pages of the list" {
-                @if page > 1 { a rel="prev" href=(link(page - 1)) { "← newer" } }
+                @if page > 1 { a rel="prev" href=(link(page - 1)) { "← previous" } }
                 span { "page " (page) " of " (pages) " · " (all) " in all" }
-                @if page < pages { a rel="next" href=(link(page + 1)) { "older →" } }
+                @if page < pages { a rel="next" href=(link(page + 1)) { "next →" } }
             }
         }
     }
@@ -223,14 +292,15 @@ pub(super) fn pager(all: usize, page: usize, link: impl Fn(usize) -> String) -> 
 
 fn keys() -> Markup {
     let keys = [
-        ("/", "filter"),
+        ("/", "search"),
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
         ("1 … 7", "the views"),
         ("o  w  c", "open incidents, withheld alerts, closed incidents"),
-        ("r  g  s", "runbook, graph and silence of the row"),
+        ("r  g  d  s", "runbook, graph, dashboard and silence of the row, or of the incident"),
+        ("a", "acknowledge the incident that is shown"),
         ("u", "times in UTC, or in your zone"),
-        ("Esc", "leave the filter, close this"),
+        ("Esc", "leave the search, close this"),
         ("?", "this list"),
     ];
     html! {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -35,8 +35,7 @@ pub(in crate::web) struct RoutingPageParams {
 }
 
 /// `GET /routing`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: RoutingPageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),

@@ -2,21 +2,26 @@
 //! anything.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::page::{self, Frame};
-use super::{ROWS, look, offset, text};
+use super::{ROWS, look, now, offset, text};
+use crate::config::Role;
 use crate::engine::Matching;
-use crate::model::{Matcher, Silence, SilenceState, parse_matchers_within};
+use crate::model::{Matcher, Silence, SilenceState, Timestamp, parse_matchers_within};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::ASKED_COMPILED;
 
+/// So many names of alerts are shown.
+const NAMED: usize = 5;
 /// Looks at the alerts that one count takes at most.
 const LOOKS: usize = 20;
 
@@ -54,8 +59,7 @@ pub(super) struct Wrong {
 }
 
 /// `GET /silences`
-pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
-    let frame = Frame::new(&app, &uri, &headers).await;
+pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: SilencePageParams = match super::asked(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
@@ -89,6 +93,12 @@ async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page
         Ok(seen) => seen,
         Err(problem) => return frame.problem(&problem),
     };
+    let key = form.incident.clone();
+    let about = look(app, move |engine| engine.query().incident(&key, false, 0, 0).map(|open| open.row));
+    let about = match about.await {
+        Ok(about) => about,
+        Err(problem) => return frame.problem(&problem),
+    };
     let counted = match counted(app, &form.matchers, &form.incident).await {
         Ok(counted) => counted,
         Err(problem) => return frame.problem(&problem),
@@ -96,7 +106,11 @@ async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page
     let link = |page: usize| frame.to(&format!("silences{}", text::query(&[("page", &page.to_string())])));
     let body = html! {
         h1 { "Silences" }
-        (fields(frame, form, wrong, &counted))
+        @if let Some(row) = &about {
+            @let incident = frame.to(&format!("incident{}", text::query(&[("key", &form.incident)])));
+            p.about { "A silence for the incident " a href=(incident) { (now::heading(row)) } "." }
+        }
+        @if frame.may(Role::Silence) { (fields(frame, form, wrong, &counted)) }
         h2 { "All silences" }
         @if silences.is_empty() { p.empty { "There is no silence." } } @else { (table(frame, silences.iter())) }
         (page::pager(count, page.unwrap_or(1).max(1), link))
@@ -133,8 +147,9 @@ enum Counted {
     Nothing,
     /// They cannot be read.
     Wrong(String),
-    /// The number of alerts. Not all were looked at if there is a `next`.
-    Alerts(Matching),
+    /// The alerts, and the end of a silence in force with the same matchers. Not all alerts were looked at if
+    /// there is a `next`.
+    Alerts(Matching, Option<Timestamp>),
 }
 
 /// Matchers as they stand in the form.
@@ -154,12 +169,24 @@ async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, P
         let (matchers, incident, after) = (matchers.clone(), incident.to_owned(), all.next);
         let found = look(app, move |engine| engine.query().matching(&matchers, &incident, after)).await?;
         let (inside, others) = (all.inside + found.inside, all.others + found.others);
-        all = Matching { inside, others, ..found };
+        let mut rules = all.rules;
+        for (rule, count) in found.rules {
+            *rules.entry(rule).or_default() += count;
+        }
+        all = Matching { inside, others, rules, ..found };
         if all.next.is_none() {
             break;
         }
     }
-    Ok(Counted::Alerts(all))
+    let text = written(&matchers);
+    let until = look(app, move |engine| {
+        let silences = engine.query().silences().into_iter();
+        let same = silences.filter(|(silence, state)| {
+            *state == SilenceState::Active && silence.matchers.iter().any(|set| written(set) == text)
+        });
+        same.map(|(silence, _)| silence.ends_at).max()
+    });
+    Ok(Counted::Alerts(all, until.await?))
 }
 
 /// The part of the form that shows the alerts that its matchers match.
@@ -169,7 +196,7 @@ fn said(matchers: &str, incident: &str, counted: &Counted) -> Markup {
             @match counted {
                 Counted::Nothing => p { "No matcher is given yet." },
                 Counted::Wrong(why) => p.error #matchers-error { (text::tame(why, 400)) },
-                Counted::Alerts(Matching { inside, others, of, next }) => {
+                Counted::Alerts(Matching { inside, others, of, rules, next }, until) => {
                     @let all = inside + others;
                     p class=[(*others > 0 && !incident.is_empty()).then_some("wide")] {
                         "Matches " @if next.is_some() { "at least " }
@@ -179,9 +206,37 @@ fn said(matchers: &str, incident: &str, counted: &Counted) -> Markup {
                             @if *others == 1 { " other." } @else { " others." }
                         }
                     }
+                    (kinds(rules))
+                    @if let Some(until) = until {
+                        p.wide { "A silence with these matchers is in force already. It ends at " (text::moment(*until)) "." }
+                    }
                 }
             }
             input type="hidden" name="counted" value=(matchers);
+        }
+    }
+}
+
+/// The severities and the names of the alerts that a silence would match, the worst first.
+fn kinds(rules: &BTreeMap<(usize, SmolStr, SmolStr), usize>) -> Markup {
+    let mut severities: Vec<((usize, &str), usize)> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for ((level, severity, name), count) in rules {
+        match severities.last_mut().filter(|((last, _), _)| last == level) {
+            Some((_, all)) => *all += count,
+            None => severities.push(((*level, severity), *count)),
+        }
+        if !name.is_empty() && !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    html! {
+        @if !severities.is_empty() {
+            p {
+                @for ((level, severity), count) in severities { b { (count) } " " (text::severity(severity, Some(level))) " " }
+                @for (row, name) in names.iter().take(NAMED).enumerate() { @if row > 0 { ", " } (text::alert_name(name)) }
+                @if names.len() > NAMED { ", and " (names.len() - NAMED) " more names" }
+            }
         }
     }
 }
@@ -192,7 +247,8 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) 
         |field: &str| wrong.filter(|wrong| wrong.field == field).map(|wrong| text::tame(&wrong.why, 400));
     let bad = |field: &str| error(field).map(|_| "true");
     let unread = matches!(counted, Counted::Wrong(_));
-    let unconfirmed = wrong.is_none() && form.counted.as_ref().is_some_and(|known| *known != form.matchers);
+    let unconfirmed =
+        wrong.is_none() && form.counted.as_ref().is_some_and(|known| !same(known, &form.matchers));
     html! {
         form.silence method="post" action=(frame.to("act/silence")) {
             @if let Some(wrong) = wrong {
@@ -200,12 +256,12 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) 
             } @else if unconfirmed {
                 p.problem role="alert" { "Nothing is silenced yet: look at how much these matchers match, and send the form again." }
             }
-            label { span { "Silence what matches" } input name="matchers" required value=(form.matchers)
+            label { span { "Silence what matches" } textarea name="matchers" required rows="2"
                 autocomplete="off" spellcheck="false" aria-describedby="matching" data-counted
                 aria-invalid=[(unread || bad("matchers").is_some()).then_some("true")]
                 hx-get=(frame.to("silences/matching")) hx-trigger="input changed delay:250ms" hx-target="#matching"
                 hx-swap="outerHTML" hx-include="[name=incident]" hx-sync="this:replace"
-                placeholder="alertname=\"DiskFull\", host=~\"db-.*\""; }
+                placeholder="alertname=\"DiskFull\", host=~\"db-.*\"" { (form.matchers) } }
             (said(&form.matchers, &form.incident, counted))
             input type="hidden" name="incident" value=(form.incident);
             label { span { "for" } input name="for" required value=(form.length) size="6" pattern="[0-9a-z ]+"
@@ -219,13 +275,23 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) 
     }
 }
 
+/// Whether two fields have the same matchers, apart from their lines.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
+}
+
+/// What a silence matches.
+pub(super) fn matchers(silence: &Silence) -> String {
+    silence.matchers.iter().map(|set| written(set)).collect::<Vec<_>>().join(" or ")
+}
+
 /// A table of silences.
 pub(super) fn table<'a>(
     frame: &Frame,
     silences: impl Iterator<Item = &'a (Silence, SilenceState)>,
 ) -> Markup {
     html! {
-        table.rows {
+        table.rows.few {
             caption.unseen { "Silences" }
             thead { tr {
                 th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "By" }
@@ -238,8 +304,7 @@ pub(super) fn table<'a>(
 
 fn row(frame: &Frame, silence: &Silence, state: SilenceState) -> Markup {
     let now = frame.now();
-    let sets = silence.matchers.iter().map(|set| written(set));
-    let matchers = sets.collect::<Vec<_>>().join(" or ");
+    let matchers = matchers(silence);
     html! {
         tr data-row {
             td data-label="State" { span class=(format!("state {}", state.as_str())) { (state.as_str()) } }
@@ -257,7 +322,7 @@ fn row(frame: &Frame, silence: &Silence, state: SilenceState) -> Markup {
                 }
             }
             td.act {
-                @if state == SilenceState::Expired {
+                @if !frame.may(Role::Silence) {} @else if state == SilenceState::Expired {
                     a.button href=(frame.to(&format!("silences{}", text::query(&[("q", &matchers)])))) { "Again" }
                 } @else {
                     form method="post" action=(frame.to("silences/expire")) {

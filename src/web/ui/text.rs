@@ -15,17 +15,30 @@ const CUT_DETAIL: usize = 4_000;
 const MOST_LABELS: usize = 12;
 
 /// `text` of at most `most` characters. Characters that move, hide or turn the text beside them become
-/// visible.
+/// visible. A joiner stays between letters and pictures, where scripts and emoji need it.
 pub(crate) fn tame(text: &str, most: usize) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' => ' ',
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-            '\u{fffd}'
-        }
-        c if c.is_control() => '\u{fffd}',
-        c => c,
+    let joins = |c: char| {
+        (c.is_alphabetic() && !c.is_ascii())
+            || ('\u{1f000}'..='\u{1faff}').contains(&c)
+            || ('\u{2600}'..='\u{27bf}').contains(&c)
+            || c == '\u{fe0f}'
     };
-    let mut tame: String = text.chars().take(most).map(shown).collect();
+    let mut before = ' ';
+    let mut after = text.chars().skip(1);
+    let mut shown = |c: char| {
+        let joined = joins(before) && after.next().is_some_and(joins);
+        before = c;
+        match c {
+            '\u{200c}' | '\u{200d}' if joined => c,
+            '\n' | '\t' => ' ',
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+                '\u{fffd}'
+            }
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        }
+    };
+    let mut tame: String = text.chars().take(most).map(&mut shown).collect();
     if text.chars().nth(most).is_some() {
         tame.push('…');
     }
@@ -99,11 +112,6 @@ pub(super) fn link(url: &str, text: &str) -> Markup {
     html! { @if is_safe(url) { a href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
 }
 
-/// The same as a button.
-pub(super) fn button(url: &str, text: &str) -> Markup {
-    html! { @if is_safe(url) { a.button href=(url) rel="noreferrer noopener" target="_blank" { (text) } } }
-}
-
 /// Whether a browser may follow a link.
 fn is_safe(url: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && url.len() < 4_000
@@ -142,6 +150,28 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Markup {
 pub(super) fn moment(at: Timestamp) -> Markup {
     let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
     html! { time.at datetime=(at) title=(at) { (seconds) } }
+}
+
+/// How far `at` is from `first` to `last`, in percent of the width of a drawing. Half a mark has room on both
+/// sides.
+pub(super) fn share(at: Timestamp, first: Timestamp, last: Timestamp) -> f64 {
+    let whole = last.since(first).as_millis().max(1);
+    1.0 + at.since(first).as_millis().min(whole) as f64 * 98.0 / whole as f64
+}
+
+/// A bar of a drawing from one share of its width to another, at least so wide that it is seen. `row` has its
+/// top and its height in pixels.
+pub(super) fn bar(class: &str, (from, to): (f64, f64), row: (usize, usize), title: Markup) -> Markup {
+    let width = format!("{:.2}%", (to - from).max(0.4));
+    html! {
+        rect class=(class) x=(format!("{from:.2}%")) width=(width) y=(row.0) height=(row.1) rx="2" { (title) }
+    }
+}
+
+/// The time of a mark in a drawing with its text. A browser shows the time in its own zone.
+pub(super) fn mark(at: Timestamp, text: &str) -> Markup {
+    let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
+    html! { title datetime=(at) data-text=(text) { (seconds) " " (text) } }
 }
 
 /// A recent moment: the time of the day, and the day too if it was not within the last 12 hours.
@@ -186,6 +216,16 @@ pub(super) fn state(state: RowState) -> (&'static str, &'static str) {
     }
 }
 
+/// A severity in the colour of its level. `place` is the position of the level, 0 for the highest.
+pub(super) fn severity(name: &str, place: Option<usize>) -> Markup {
+    let class = match place {
+        Some(0) => "sev high",
+        Some(1) => "sev middle",
+        _ => "sev",
+    };
+    html! { span class=(class) { (tame(name, 40)) } }
+}
+
 /// `key=value` pairs for the address line. Empty values are left out.
 pub(in crate::web) fn query(pairs: &[(&str, &str)]) -> SmolStr {
     let mut text = String::new();
@@ -219,6 +259,10 @@ mod tests {
     fn hostile_text_is_cut_and_tamed() {
         assert_eq!(tame("a\u{202e}b\u{0}c\nd", 10), "a\u{fffd}b\u{fffd}c d");
         assert_eq!(tame(&"x".repeat(10_000), 5), "xxxxx…");
+        for joined in ["\u{1f469}\u{200d}\u{1f692}", "می\u{200c}رود"] {
+            assert_eq!(tame(joined, 10), joined);
+        }
+        assert_eq!(tame("\u{200d}a \u{200c}b1\u{200d}2", 10), "\u{fffd}a \u{fffd}b1\u{fffd}2");
         let labels =
             LabelSet::from_pairs([("alertname", "<script>alert(1)</script>"), ("a", "\"><img src=x>")]);
         let shown = title(&labels).into_string();

@@ -111,7 +111,7 @@ pub struct NextEntry {
     /// When, if nothing else happens before.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// The action: `pages`, `updates`, `repeats`, `closes`, `tries again`, …
+    /// The action: `pages`, `updates`, `repeats`, `escalates to` and a receiver, `closes`, `tries again`, …
     pub action: String,
 }
 
@@ -149,7 +149,7 @@ impl From<Standing> for StandingEntry {
 
 impl From<(Timestamp, NextStep)> for NextEntry {
     fn from((at, step): (Timestamp, NextStep)) -> Self {
-        NextEntry { at, action: causes::next_step(step).to_owned() }
+        NextEntry { at, action: causes::next_step(&step).into_owned() }
     }
 }
 

@@ -86,7 +86,8 @@ pub struct IncidentEntry {
     /// The next step, where a time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextEntry>,
-    /// The integrations that show it.
+    /// The integrations that show it. Those of a second receiver have its name before them, as in
+    /// `boss/webhook[0]`.
     #[schema(value_type = Vec<String>)]
     pub delivered: Vec<SmolStr>,
     /// The integrations that refused their latest notification for good.
@@ -100,6 +101,10 @@ pub struct IncidentEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub acknowledged_at: Option<Timestamp>,
+    /// The second receiver that Squelch notified too, because no person acknowledged it in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub escalated_to: Option<SmolStr>,
     /// How many of its alerts fire.
     pub firing: usize,
     /// How many alerts it has.
@@ -143,6 +148,7 @@ impl From<OpenIncident> for IncidentEntry {
         IncidentEntry {
             acknowledged_by,
             acknowledged_at,
+            escalated_to: row.escalated_to,
             number,
             dedup_key: standing.incident.unwrap_or_default(),
             group_key,

@@ -67,6 +67,12 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
     browser
         .wait("it is said", "return document.querySelector('.said')?.textContent.includes('in force');")
         .await;
+    // Back at the incident, with what is silenced and until when.
+    let made = "return location.pathname + document.querySelector('.said').textContent;";
+    let made = browser.run(made).await;
+    let made = made.as_str().unwrap();
+    assert!(made.starts_with("/incident") && made.contains("ends at") && made.contains("payments"), "{made}");
+    browser.open(&url).await;
     browser.wait("it is listed", "return document.body.innerText.includes('looking at it');").await;
     browser.click("form[action$=expire] button").await;
     browser

@@ -9,11 +9,13 @@ use crate::e2e::until;
 
 const CONFIG: &str = "
 route: {receiver: console, group_by: [service], group_wait: 0s}
-receivers: [{name: console, console_configs: [{}]}]
+receivers:
+  - {name: console, console_configs: [{}]}
+  - {name: boss, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}
 severities:
   label: severity
   levels:
-    - {name: critical, never_hold: true, respond_within: 5m, description: Customers cannot buy}
+    - {name: critical, never_hold: true, respond_within: 5m, escalate_to: boss, description: Customers cannot buy}
     - {name: warning}
 noise:
   default: {resolve_hold: 0s}
@@ -62,16 +64,25 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
         "href=\"http://prometheus:9090/graph?g0.expr=up\"",
         "action=\"./incident/acknowledge\"",
         "accepted the page",
-        "Squelch knows the rule for 0 days only",
+        "Squelch has less than one day of history",
+        "Next: it <bdi>escalates to boss</bdi>",
+        "unless a person acknowledges it",
+        "<title>(1) ErrorRate, Latency",
         "Was this page useful?",
         "<details class=\"technical\">",
     ] {
         assert!(page.body.contains(text), "{text}: {}", page.body);
     }
     assert!(!page.body.contains("javascript:"), "no link of a sender runs a script");
-    let (critical, warning) =
-        (page.body.find(">ErrorRate</bdi></li>"), page.body.find(">Latency</bdi></li>"));
-    assert!(critical.is_some() && critical < warning, "the worst rule stands first: {}", page.body);
+    let rules = page.body.split("id=\"rules\"").nth(1).unwrap();
+    let (critical, warning) = (rules.find(">ErrorRate</bdi>"), rules.find(">Latency</bdi>"));
+    assert!(critical.is_some() && critical < warning, "the worst rule stands first: {rules}");
+    let (acknowledge, link) = (page.body.find("id=\"acknowledge\""), page.body.find("runbooks.example"));
+    assert!(acknowledge.is_some() && acknowledge < link, "the action stands above the links: {}", page.body);
+    let stale = squelch.get(&format!("/incident?key={key}&said=acknowledged")).await.body;
+    assert!(!stale.contains("class=\"said\""), "an address says nothing about an action: {stale}");
+    let now = squelch.get("/").await.body;
+    assert!(now.contains("escalates to boss") && now.contains("<span class=\"sev high\">critical"), "{now}");
 
     let Some(browser) = Browser::start(DESK).await else { return };
     browser.open(&format!("http://{}/incident?key={key}", squelch.address)).await;
@@ -88,12 +99,32 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
             "return document.querySelector('#live').textContent.includes('acknowledged the incident');",
         )
         .await;
-    browser.write("[name=note]", "rolled back to release 11").await;
+    // The message belongs to the action, and not to the address.
+    browser.run("location.reload();").await;
+    browser
+        .wait(
+            "it is said once",
+            "return document.readyState === 'complete' && !document.querySelector('.said');",
+        )
+        .await;
+    let escalates = "return document.querySelector('.stand').textContent.includes('escalates');";
+    assert_eq!(browser.run(escalates).await, json!(false), "a person has it");
+    browser.write("[name=note]", "rolled back\nto release 11").await;
     browser.write("form [name=by]:not([type=hidden])", "ada").await;
     browser.click("#notes button").await;
     browser
         .wait("the note is shown", "return document.querySelector('ol.story')?.textContent.includes('ada: rolled back to release 11');")
         .await;
+    let note = browser.run("return document.querySelector('#notes .note .lines').innerText;").await;
+    assert_eq!(note, json!("rolled back\nto release 11"), "with its lines");
+    // A refresh keeps what a person writes.
+    browser.write("[name=note]", "half a note").await;
+    browser.run("window.old = document.querySelector('#live');").await;
+    browser.wait("the page is fresh", "return document.querySelector('#live') !== window.old;").await;
+    assert_eq!(
+        browser.run("return document.querySelector('[name=note]').value;").await,
+        json!("half a note")
+    );
     browser.click("#useful [value=true]").await;
     browser
         .wait(

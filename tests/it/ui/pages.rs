@@ -84,7 +84,8 @@ async fn what_is_wrong_is_said_in_words() {
     let home = Home::new(CONFIG);
     let squelch = home.serve().await;
     for (path, status, says) in [
-        ("/?q=%3D", 200, "the filter"),
+        ("/?q=%3D", 200, "cannot read these matchers: &quot;=&quot; is not a matcher"),
+        ("/incident", 400, "The address has no key"),
         ("/?page=x", 400, "the address"),
         ("/incident?key=x", 400, "not the key of an incident"),
         ("/incident?key=abcdef", 404, "no incident has this key"),

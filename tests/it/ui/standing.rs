@@ -159,7 +159,7 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
     browser.open(&format!("http://{}/", squelch.address)).await;
     let rows = "return Array.from(document.querySelectorAll('tr[data-row] td[data-label=State]'), (e) => e.innerText);";
     let rows = browser.run(rows).await;
-    assert_eq!(rows, json!(["paged as sent", "would be paged", "would be paged"]));
+    assert_eq!(rows, json!(["critical paged as sent", "critical would be paged", "critical would be paged"]));
     for path in ["", "noise?span=1h", "decisions"] {
         browser.open(&format!("http://{}/{path}", squelch.address)).await;
         assert_eq!(browser.run(STRUCTURE).await, json!([]), "/{path}");

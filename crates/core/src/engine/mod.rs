@@ -49,6 +49,7 @@ pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
 pub use query::firing::{FiringAlert, RouteStanding};
 pub use query::flappers::Flapper;
 pub use query::incidents::{IncidentCursor, IncidentQuery, OpenIncident, SHORTEST_KEY};
+pub use query::listing::RuleCount;
 pub use query::proposal::Matching;
 pub use query::row_state::{NextStep, Origin, RowState};
 pub use query::undelivered::{Observing, Refused};
@@ -56,6 +57,7 @@ pub use query::{Fill, Found, Query};
 pub use repeats::{GatheredRepeats, Repeat, Repeats};
 pub use snapshot::RestoreError;
 pub use stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};
+pub use world::MERGED;
 
 use crate::model::Timestamp;
 use crate::policy::Policy;

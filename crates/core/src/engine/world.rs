@@ -18,7 +18,7 @@ use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Policy;
 
 /// The label of the group in which a receiver's merged pages stand.
-pub(crate) const MERGED: &str = "squelch_merged";
+pub const MERGED: &str = "squelch_merged";
 
 /// An alert that a digest or an incident has still to name is remembered for as long again.
 pub(crate) const REMEMBER_ON: Duration = Duration::from_hours(1);

@@ -61,6 +61,7 @@
     if (live && status) set(status, live.dataset.summary);
     zone();
     for (const t of all("time.at")) set(t, moment(t));
+    for (const t of all("svg title[datetime]")) set(t, moment(t) + " " + t.dataset.text);
     const made = one("#made");
     if (made) { made.classList.remove("paused"); made.textContent = "as of " + format.clock.format(new Date(now)); }
     offer();

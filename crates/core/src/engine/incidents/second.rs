@@ -92,6 +92,12 @@ impl Incident {
         (!escalated && !own && reaches).then(|| Escalation { at, within, to: to.clone() })
     }
 
+    /// The receiver to which this incident escalated, if it did.
+    pub(crate) fn escalated_to(&self) -> Option<&SmolStr> {
+        let escalated = |second: &&Second| matches!(second.why, WhySecond::Escalation { .. });
+        self.seconds().find(escalated).map(|second| &second.receiver)
+    }
+
     /// Sets when this incident escalates, by its current state.
     pub(crate) fn watch_response(&self, world: &mut World, id: IncidentId) {
         match self.escalation(world) {
@@ -175,6 +181,14 @@ impl Incidents {
             others.filter(|other| other.side == Side::Ours && !other.is_over()).any(attends)
         };
         incident.members.that_fire(true).all(|(alert, _)| attended(*alert))
+    }
+
+    /// When, and to which receiver, an incident escalates if no person acknowledges it. `None` while all that
+    /// fires in it is muted: its time begins anew afterwards.
+    pub(crate) fn escalates(&self, world: &World, id: IncidentId) -> Option<(Timestamp, SmolStr)> {
+        let escalation = self.all.get(&id)?.escalation(world)?;
+        let waits = self.is_muted(world, id) || self.is_attended(world, id, &escalation.to);
+        (!waits).then_some((escalation.at, escalation.to))
     }
 
     /// The incidents that are to escalate.

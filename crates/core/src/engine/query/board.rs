@@ -98,7 +98,7 @@ pub struct Standing {
     pub incident: Option<SmolStr>,
     /// The cause of its state, where Squelch knows it.
     pub cause: Option<Cause>,
-    /// The next step, and its time, where Squelch knows one.
+    /// The next step, and its time, where Squelch knows one. Of several, it is the earliest.
     pub next: Option<(Timestamp, NextStep)>,
 }
 
@@ -123,6 +123,8 @@ pub struct Row {
     pub headline: Option<Headline>,
     /// The name of its severity level.
     pub severity: SmolStr,
+    /// The position of that level in the configuration, 0 for the highest.
+    pub level: usize,
     /// When the incident paged, or when the alert that waits started.
     pub since: Timestamp,
     /// How many of its alerts fire.
@@ -137,6 +139,8 @@ pub struct Row {
     pub refused: bool,
     /// The person who acknowledged the incident in their pager, and when.
     pub acknowledged: Option<(SmolStr, Timestamp)>,
+    /// Of an incident that no person acknowledged in time: the second receiver, which is notified too.
+    pub escalated_to: Option<SmolStr>,
     /// Whether a person can release it now.
     pub releasable: bool,
 }
@@ -330,6 +334,9 @@ impl Query<'_> {
                 update.or(repeats.map(|at| (at, NextStep::Repeats)))
             }
         };
+        let escalates = self.pages.incidents.escalates(self.world, id);
+        let escalates = escalates.map(|(at, to)| (at, NextStep::Escalates { to }));
+        let next = next.into_iter().chain(escalates).min_by_key(|(at, _)| *at);
         let internal = incident.internal.is_some();
         let observed = incident.side == Side::Observed;
         let origin = match incident.side {
@@ -370,6 +377,7 @@ impl Query<'_> {
             labels,
             headline: Some(self.headline(incident)),
             severity: levels[incident.level.min(levels.len() - 1)].name.clone(),
+            level: incident.level.min(levels.len() - 1),
             since: incident.paged_at,
             firing: if internal {
                 usize::from(incident.phase == Phase::Open)
@@ -379,6 +387,7 @@ impl Query<'_> {
             alerts: incident.members.len() + usize::from(internal),
             refused: incident.channels.iter().any(Channel::refuses),
             acknowledged: incident.acknowledged.clone(),
+            escalated_to: incident.escalated_to().cloned(),
             releasable: false,
         })
     }
@@ -407,11 +416,13 @@ impl Query<'_> {
             labels: alert.told().clone(),
             headline: None,
             severity: self.world.level_name(&alert.labels),
+            level: self.world.policy.severities.level_of(&alert.labels),
             since: alert.starts_at,
             firing: 1,
             alerts: 1,
             refused: false,
             acknowledged: None,
+            escalated_to: None,
         })
     }
 

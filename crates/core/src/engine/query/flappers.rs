@@ -34,6 +34,8 @@ pub struct Flapper {
     pub reuse_at: u32,
     /// The time in which the penalty halves.
     pub half_life: Duration,
+    /// Whether the setting `alone` applies to its severity. Then flap damping does not.
+    pub by_alone: bool,
     /// Since when it flaps, if it does.
     pub since: Option<Timestamp>,
     /// When it is calm at the latest, if it changes no more.
@@ -77,6 +79,7 @@ impl Query<'_> {
             suppress_at: settings.noise.flapping.suppress_at,
             reuse_at: Flapping::REUSE_AT,
             half_life: settings.noise.flapping.half_life,
+            by_alone: settings.noise.alone.applies(self.world.policy.severities.level(&alert.labels)),
             since: state.damping.since(),
             until: state.damping.reuse_deadline(&settings.noise.flapping),
             dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),

@@ -6,6 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use smol_str::SmolStr;
 
+use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::query::alerts::KnownAlert;
 use crate::engine::query::board::{Row, incident_state, open_state};
@@ -75,7 +76,8 @@ pub struct OpenIncident {
     pub group_key: SmolStr,
     /// The n-th incident of its group, from 0.
     pub generation: u32,
-    /// The integrations that show it.
+    /// The integrations that show it. Those of a second receiver have its name before them, as in
+    /// `boss/webhook[0]`.
     pub delivered: Vec<SmolStr>,
     /// The integrations that refused its newest notification for good.
     pub refused: Vec<Refused>,
@@ -171,7 +173,7 @@ impl Query<'_> {
             number: id.0,
             group_key: incident.group_text.clone(),
             generation: incident.generation,
-            delivered: delivered.map(|c| c.integration.clone()).collect(),
+            delivered: delivered.map(shown_at).collect(),
             refused: self.refused_of(incident),
             alerts: own.into_iter().chain(alerts).collect(),
             row,
@@ -182,4 +184,12 @@ impl Query<'_> {
 /// Whether a key is this one, or begins so.
 fn begins(key: &str, wanted: &str) -> bool {
     wanted.len() >= SHORTEST_KEY && key.starts_with(wanted)
+}
+
+/// An integration by its name, with its receiver if that is a second one.
+fn shown_at(channel: &Channel) -> SmolStr {
+    match &channel.second {
+        Some(second) => format!("{}/{}", second.receiver, channel.integration).into(),
+        None => channel.integration.clone(),
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smol_str::SmolStr;
+
 use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::query::Query;
 use crate::model::{AlertId, LabelSet, MatchOp, Matcher};
@@ -11,6 +13,8 @@ use crate::model::{AlertId, LabelSet, MatchOp, Matcher};
 const SAMPLE: usize = 1000;
 /// Alerts that one look passes.
 const LOOKED_AT: usize = 10_000;
+/// The most kinds of alerts that one look counts.
+const RULES: usize = 1000;
 /// The most values that one matcher lists, and the most bytes of its value.
 const ALTERNATIVES: usize = 50;
 const MATCHER_BYTES: usize = 600;
@@ -18,7 +22,7 @@ const MATCHER_BYTES: usize = 600;
 const MOST_BYTES: usize = 1500;
 
 /// How many alerts that fire some matchers match, as far as one look went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matching {
     /// Of the incident that was asked about.
     pub inside: usize,
@@ -26,6 +30,9 @@ pub struct Matching {
     pub others: usize,
     /// How many alerts of that incident fire.
     pub of: usize,
+    /// How many of all of these have which severity and which name, the highest severity first. Of further
+    /// names than 1,000 it counts none.
+    pub rules: BTreeMap<(usize, SmolStr, SmolStr), usize>,
     /// Where to go on, if there are more alerts to look at.
     pub next: Option<AlertId>,
 }
@@ -52,6 +59,12 @@ impl Query<'_> {
             if alert.firing() && matchers.iter().all(|m| m.matches(&alert.labels)) {
                 let inside = incident.is_some_and(|i| i.members.get(id).is_some_and(|m| m.firing));
                 *(if inside { &mut found.inside } else { &mut found.others }) += 1;
+                let level = self.world.policy.severities.level_of(&alert.labels);
+                let name = alert.labels.value("alertname").into();
+                let key = (level, self.world.level_name(&alert.labels), name);
+                if found.rules.len() < RULES || found.rules.contains_key(&key) {
+                    *found.rules.entry(key).or_default() += 1;
+                }
             }
         }
         if found.next.is_some_and(|last| self.world.alerts.after(Some(last)).next().is_none()) {

@@ -1,6 +1,7 @@
 //! The words of a row: its state, its next step, and its decider.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The state of an open incident, or of an alert that waits. The order is that of importance to the reader.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,7 +34,7 @@ pub enum RowState {
 }
 
 /// The next step of an incident, or of an alert that waits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NextStep {
     /// It pages.
     Pages,
@@ -41,6 +42,11 @@ pub enum NextStep {
     Updates,
     /// The receivers get the page again.
     Repeats,
+    /// No person acknowledged the incident, so a second receiver is notified of it too.
+    Escalates {
+        /// That receiver.
+        to: SmolStr,
+    },
     /// The incident closes.
     Closes,
     /// Squelch tries a refused page again.

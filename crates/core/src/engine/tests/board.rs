@@ -1,6 +1,6 @@
 //! The board: the rows that it shows, and the alerts that a person releases.
 
-use crate::engine::testing::{Answers, World, firing, flaps_at, labels, policy, resolved};
+use crate::engine::testing::{Answers, START, World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{BoardOrder, BoardPart, BoardQuery, Event, NextStep, Release, RowState};
 use crate::model::{Cause, Duration, Source, parse_matchers};
 use crate::policy::{Level, Noise};
@@ -20,7 +20,7 @@ fn an_alert_that_is_held_is_shown_and_a_person_lets_it_page() {
     let board = world.engine.query().board(&all());
     let [row] = &board.rows[..] else { panic!("{board:?}") };
     assert_eq!(
-        (row.standing.state, row.standing.next),
+        (row.standing.state, row.standing.next.clone()),
         (RowState::Held, Some((world.now + Duration::from_mins(5), NextStep::Pages)))
     );
     assert!(row.releasable && world.sent.is_empty());
@@ -80,6 +80,39 @@ fn rows_are_searched_by_words_and_ordered_by_severity_or_service() {
         (row.summary.as_str(), row.runbook.as_str(), row.service.as_str()),
         ("Disk is bad, tell 10.0.0.4", "https://wiki/x", "db")
     );
+}
+
+#[test]
+fn all_alerts_of_an_incident_are_counted_by_rule_and_severity() {
+    let mut world = World::new(policy(&["cluster"], Noise::default()));
+    let of = |name: &str, severity: &str, n: usize| {
+        let host = format!("h{n}");
+        let set = [("alertname", name), ("severity", severity), ("cluster", "a"), ("host", &host)];
+        firing(&labels(&set), world.now)
+    };
+    let mut alerts: Vec<_> = (0..60).map(|n| of("Slow", "warning", n)).collect();
+    alerts.extend((0..2).map(|n| of("Down", "critical", n)));
+    alerts[60].annotations = labels(&[("runbook_url", "https://wiki/down")]);
+    alerts.push(of("Gone", "critical", 0));
+    world.say(Source::Alertmanager, "a", alerts);
+    let gone = labels(&[("alertname", "Gone"), ("severity", "critical"), ("cluster", "a"), ("host", "h0")]);
+    world.say(Source::Alertmanager, "a", vec![resolved(&gone, START, world.now)]);
+    let key = world.sent[0].dedup_key.clone();
+    let rules = |limit| {
+        let (rules, all) = world.engine.query().incident_rules(&key, false, limit);
+        let rule = |r: &crate::engine::RuleCount| (r.name.to_string(), r.severity.to_string(), r.firing);
+        (
+            rules.iter().map(rule).collect::<Vec<_>>(),
+            all,
+            rules[0].annotations.value("runbook_url").to_owned(),
+        )
+    };
+    let line = |name: &str, severity: &str, firing| (name.to_owned(), severity.to_owned(), firing);
+    let (found, all, runbook) = rules(9);
+    let worst = line("Down", "critical", 2);
+    let wanted = [worst.clone(), line("Slow", "warning", 60), line("Gone", "critical", 0)];
+    assert_eq!((&found[..], all, runbook.as_str()), (&wanted[..], 3, "https://wiki/down"));
+    assert_eq!((rules(1).0, rules(1).1), (vec![worst], 3), "the rest is still counted");
 }
 
 #[test]

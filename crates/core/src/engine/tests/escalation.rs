@@ -1,11 +1,12 @@
 //! An incident that no person acknowledged in time goes to a second receiver, with its end.
 
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use super::laws::{Step, policy_variant, run_under, step, trusted};
 use crate::engine::incidents::incident::Side;
 use crate::engine::testing::*;
-use crate::engine::{Acknowledge, Engine, Event};
+use crate::engine::{Acknowledge, Engine, Event, IncidentQuery, NextStep};
 use crate::model::{
     Cause, Duration, IncidentChange, Kind, Notification, Silence, SilenceRequest, Source, Timestamp,
     parse_matchers,
@@ -55,6 +56,13 @@ fn at_lead(world: &World) -> impl Iterator<Item = &Notification> {
     world.sent.iter().filter(|n| n.receiver == "lead")
 }
 
+/// The next step of the one incident, the receiver that it escalated to, and the integrations that show it.
+fn shown(world: &World) -> (Option<(Timestamp, NextStep)>, Option<SmolStr>, Vec<SmolStr>) {
+    let query = IncidentQuery { limit: 1, ..IncidentQuery::default() };
+    let incident = world.engine.query().open_incidents(&query).found.remove(0);
+    (incident.row.standing.next, incident.row.escalated_to, incident.delivered)
+}
+
 fn assert_replays(world: &World) {
     let (replayed, trace) = replay(world.events_policy(), &world.events);
     assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
@@ -70,10 +78,15 @@ fn an_unacknowledged_incident_goes_to_the_second_receiver_with_its_updates_and_i
     let mut world = paged(escalating(Noise::default()), "critical");
     world.advance(Duration::from_secs(599));
     assert_eq!(told(&world), []);
+    let next = (START + WITHIN, NextStep::Escalates { to: "lead".into() });
+    assert_eq!(shown(&world), (Some(next), None, vec!["pagerduty[0]".into()]));
     // The deadline survives a restart.
     world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
     world.advance(Duration::from_secs(1));
     assert_eq!(told(&world), [(Kind::Page, 600)]);
+    let (next, escalated, delivered) = shown(&world);
+    assert_eq!((next.map(|(_, what)| what), escalated), (Some(NextStep::Repeats), Some("lead".into())));
+    assert_eq!(delivered, ["pagerduty[0]", "lead/pagerduty[1]"]);
     let (first, second) = (&world.sent[0], &world.sent[1]);
     assert_eq!((&first.dedup_key, &first.alerts), (&second.dedup_key, &second.alerts));
     let cause = Box::new(Cause::FirstPage);
@@ -180,6 +193,11 @@ fn a_muted_incident_does_not_escalate_and_has_the_whole_time_afterwards() {
     });
     let change = world.engine.query().plan_silence(world.now, &request).unwrap();
     world.handle(Event::Silence(change));
+    assert_eq!(
+        shown(&world).0.map(|(_, what)| what),
+        Some(NextStep::Repeats),
+        "no promise while it is muted"
+    );
     world.advance(Duration::from_mins(14));
     assert_eq!(told(&world), [], "its time began anew after 10m");
     world.advance(Duration::from_mins(1));
