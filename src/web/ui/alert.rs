@@ -81,7 +81,10 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -
             h1.long { (text::title(&alert.labels)) }
             @if !summary.is_empty() { p.subject { (text::sentence(summary)) } }
             nav.large aria-label="Links of the alert" {
-                @for key in incidents { a.button href=(frame.to(&format!("incident{}", text::query(&[("key", key)])))) { "Incident" } }
+                @for key in incidents {
+                    @let query = text::query(&[("key", key)]);
+                    a.button href=(frame.to(&format!("incident{query}"))) { "Incident" }
+                }
                 (links(alert))
             }
             @for row in &detail.rows { (stand(frame, row)) div.act { (now::actions(frame, row)) } }

@@ -215,7 +215,7 @@ fn row(frame: &Frame, now: Timestamp, incident: &PastIncident) -> Markup {
             td.what {
                 a id=(format!("h{number}{observed}")) href=(frame.to(&format!("incident{query}"))) {
                     bdi.name { (text::tame(&incident.title, 200)) } }
-                p.why { span.sev { (text::tame(&incident.severity, 40)) }
+                p.why { (frame.badge(&incident.severity))
                     @if let Some(by) = &incident.acknowledged_by { " acknowledged by " bdi { (text::tame(by, 60)) } } }
             }
             td data-label="Receiver" { bdi { (text::tame(&incident.receiver, 60)) } }

@@ -241,7 +241,8 @@ fn head(frame: &Frame, seen: &Seen) -> Markup {
             @if let Some(at) = seen.closed_at() {
                 " " span.state.resolving { "closed" } " " (text::ago(frame.now(), at)) " ago"
                 @let past = seen.past.as_ref().map(|past| &past.incident);
-                @if let Some(length) = past.and_then(|past| past.time_to_resolve()) { ", after " (text::span(length)) }
+                @if let Some(length) = past.and_then(|past| past.time_to_resolve()) {
+                    ", after " (text::span(length)) }
             } @else if let Some(level) = level { (criteria(level)) }
         }
     }
@@ -273,7 +274,8 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
                     div { dt { "Replaced by" } dd { "a worse incident, number " (number) } }
                 }
             } @else if let Some(open) = &seen.open {
-                div { dt { "Paged" } dd { (text::short(now, open.row.since)) ", " (text::ago(now, open.row.since)) " ago" } }
+                @let since = open.row.since;
+                div { dt { "Paged" } dd { (text::short(now, since)) ", " (text::ago(now, since)) " ago" } }
                 @if let Some((by, at)) = &open.row.acknowledged {
                     div { dt { "Acknowledged" } dd { "by " bdi { (text::tame(by, 60)) } ", " (text::ago(now, *at)) " ago. Squelch does not repeat it." } }
                 }

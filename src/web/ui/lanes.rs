@@ -44,7 +44,8 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
                     }
                     @for entry in lane.iter().rev() {
                         circle class=(if entry.observed { "observed" } else { &entry.disposition })
-                            cx=(format!("{:.2}%", x(entry.at))) cy=(y) r=(if entry.disposition == "page" { 6 } else { 4 }) {
+                            cx=(format!("{:.2}%", x(entry.at))) cy=(y)
+                            r=(if entry.disposition == "page" { 6 } else { 4 }) {
                             (text::mark(entry.at, &text::tame(&said(entry), 200)))
                         }
                     }

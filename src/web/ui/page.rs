@@ -97,6 +97,11 @@ impl Frame {
         self.now
     }
 
+    /// A severity in the colour of its level.
+    pub(super) fn badge(&self, severity: &str) -> Markup {
+        text::severity(severity, self.standing.place(severity))
+    }
+
     /// A link to `path` below the root.
     pub(super) fn to(&self, path: &str) -> String {
         format!("{}{}", self.root, path.strip_prefix("./").unwrap_or(path))
@@ -186,8 +191,8 @@ impl Frame {
     }
 }
 
-/// The cookie with the result of an action, for the next page. It is deleted when that page shows it, so that
-/// a page that is loaded again, or whose address is passed on, says nothing that is not so any more.
+/// The cookie with the result of an action. The next page shows it and deletes it, so a page that is loaded
+/// again shows nothing false.
 const COOKIE: &str = "squelch-said";
 const FORGET: &str = "squelch-said=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict";
 

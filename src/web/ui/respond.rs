@@ -1,5 +1,5 @@
-//! What a person does at an incident: acknowledge it, silence it, write notes, and say whether its page was
-//! useful.
+//! The actions of a person at an incident: to acknowledge it, to silence it, to write notes, and to say
+//! whether its page was useful.
 
 use maud::{Markup, html};
 
@@ -94,7 +94,8 @@ pub(super) fn notes(frame: &Frame, asked: &IncidentPageParams, seen: &Seen) -> M
             h2 #notes-title { "Notes" }
             @for (event, note) in notes {
                 div.note {
-                    p.why { bdi { (text::tame(event.by.as_deref().unwrap_or_default(), 60)) } ", " (text::moment(event.at)) }
+                    @let by = event.by.as_deref().unwrap_or_default();
+                    p.why { bdi { (text::tame(by, 60)) } ", " (text::moment(event.at)) }
                     p.lines { bdi { (text::tame_lines(note, 4_000)) } }
                 }
             }

@@ -233,8 +233,10 @@ fn kinds(rules: &BTreeMap<(usize, SmolStr, SmolStr), usize>) -> Markup {
     html! {
         @if !severities.is_empty() {
             p {
-                @for ((level, severity), count) in severities { b { (count) } " " (text::severity(severity, Some(level))) " " }
-                @for (row, name) in names.iter().take(NAMED).enumerate() { @if row > 0 { ", " } (text::alert_name(name)) }
+                @for ((level, severity), count) in severities {
+                    b { (count) } " " (text::severity(severity, Some(level))) " " }
+                @for (row, name) in names.iter().take(NAMED).enumerate() {
+                    @if row > 0 { ", " } (text::alert_name(name)) }
                 @if names.len() > NAMED { ", and " (names.len() - NAMED) " more names" }
             }
         }
@@ -280,7 +282,7 @@ pub(super) fn same(one: &str, other: &str) -> bool {
     one.split_whitespace().eq(other.split_whitespace())
 }
 
-/// What a silence matches.
+/// The matchers of a silence.
 pub(super) fn matchers(silence: &Silence) -> String {
     silence.matchers.iter().map(|set| written(set)).collect::<Vec<_>>().join(" or ")
 }

@@ -30,6 +30,8 @@ pub(super) struct Standing {
     observing: Observing,
     /// How many incidents are open.
     open: usize,
+    /// The names of the levels of severity, the highest first.
+    levels: Vec<SmolStr>,
 }
 
 /// An integration that does not accept notifications.
@@ -57,19 +59,25 @@ impl Standing {
         // While the storage is down, delivery still reports its state.
         let seen = look(app, |engine| {
             let query = engine.query();
-            (query.refused(), query.observing(), query.open())
+            let levels = engine.policy().severities.levels.iter().map(|level| level.name.clone());
+            (query.refused(), query.observing(), query.open(), levels.collect())
         });
-        let (refused, observing, open) = seen.await.unwrap_or_default();
+        let (refused, observing, open, levels) = seen.await.unwrap_or_default();
         let mut undelivered = undelivered(now, &health, refused);
         for one in undelivered.iter_mut().take(MOST).filter(|one| one.error.is_none()) {
             one.error = refusal(app, one).await;
         }
-        Standing { trouble, undelivered, observing, open }
+        Standing { trouble, undelivered, observing, open, levels }
     }
 
     /// Whether a person must act.
     pub(super) fn is_bad(&self) -> bool {
         self.trouble.is_some() || !self.undelivered.is_empty()
+    }
+
+    /// The position of a level of severity, 0 for the highest.
+    pub(super) fn place(&self, severity: &str) -> Option<usize> {
+        self.levels.iter().position(|level| level == severity)
     }
 
     /// How many incidents are open.

@@ -40,7 +40,8 @@ pub(super) fn draw(now: Timestamp, detail: &PastIncidentDetail) -> Markup {
                 text x="0" y="13" { "Alerts" }
                 @for (row, alert) in alerts.iter().take(BARS).enumerate() {
                     @let until = if incident.closed_at.is_none() { last } else { alert.last_at.min(end) };
-                    (text::bar("fires", (x(alert.started_at), x(until)), (NAME + row * BAR, BAR - 2), text::mark(alert.started_at, &text::tame(&name(alert), 120))))
+                    @let title = text::mark(alert.started_at, &text::tame(&name(alert), 120));
+                    (text::bar("fires", (x(alert.started_at), x(until)), (NAME + row * BAR, BAR - 2), title))
                 }
                 @if alerts.is_empty() {
                     (text::bar("track", (x(incident.started_at), x(end)), (NAME, BAR - 2), html! {}))
@@ -50,7 +51,8 @@ pub(super) fn draw(now: Timestamp, detail: &PastIncidentDetail) -> Markup {
                     text x="0" y=(y + 13) { (called) }
                     line.rule x1="0" x2="100%" y1=(y + NAME + LANE / 2) y2=(y + NAME + LANE / 2) {}
                     @for event in events.iter().filter(|event| event.lane == *lane) {
-                        circle class=(class(event)) cx=(format!("{:.2}%", x(event.at))) cy=(y + NAME + LANE / 2) r="6" {
+                        circle class=(class(event)) cx=(format!("{:.2}%", x(event.at))) cy=(y + NAME + LANE / 2)
+                            r="6" {
                             (text::mark(event.at, &text::tame(&event.text, 200)))
                         }
                     }

@@ -67,7 +67,7 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
     browser
         .wait("it is said", "return document.querySelector('.said')?.textContent.includes('in force');")
         .await;
-    // Back at the incident, with what is silenced and until when.
+    // The page of the incident says the matchers and the end of the silence.
     let made = "return location.pathname + document.querySelector('.said').textContent;";
     let made = browser.run(made).await;
     let made = made.as_str().unwrap();
