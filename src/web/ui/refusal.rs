@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use maud::{DOCTYPE, html};
+use maud::html;
 
 use super::{page, text};
 use crate::web::problem::Problem;
@@ -42,26 +42,18 @@ pub(in crate::web) fn draw(response: &mut Response, problem: &Problem, uri: &Uri
     let root = page::root(uri.path(), prefix);
     // A browser would ask again for the password of a style sheet.
     let known = status != StatusCode::UNAUTHORIZED;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · Squelch" }
-                @if known { link rel="stylesheet" href=(format!("{root}assets/squelch.css")); }
-            }
-            body {
-                main {
-                    h1 { (title) }
-                    @if !why.is_empty() { p.problem role="alert" { (text::tame(&why, 1_000)) } }
-                    @if !next.is_empty() { p { (next) } }
-                    p { a href=(root) { "Open incidents" } }
-                }
+    let head = html! { @if known { link rel="stylesheet" href=(format!("{root}assets/squelch.css")); } };
+    let body = html! {
+        body {
+            main {
+                h1 { (title) }
+                @if !why.is_empty() { p.problem role="alert" { (text::tame(&why, 1_000)) } }
+                @if !next.is_empty() { p { (next) } }
+                p { a href=(root) { "Open incidents" } }
             }
         }
     };
+    let page = page::html_document(&format!("{title} · Squelch"), head, body);
     *response.body_mut() = Body::from(page.into_string());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
