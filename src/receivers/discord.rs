@@ -136,19 +136,17 @@ struct AllowedMentions {
 }
 
 fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
-    let title = texts.required("title", || escape(&subject(view)));
+    let title = texts.text("title", || escape(&subject(view)));
+    let content = texts.text("content", String::new);
+    let text = texts.beside(&[&title, &content], "message", || story(view, &STYLE));
     let color = match (view.notification.kind, view.is_firing()) {
         (Kind::Digest, _) => GREY,
         (_, true) => RED,
         (_, false) => GREEN,
     };
-    let embed = Embed {
-        title: marked(&title, view, TITLE_CHARS),
-        description: cut(texts.required("message", || story(view, &STYLE)), TEXT_CHARS),
-        color,
-    };
+    let embed = Embed { title: marked(&title, view, TITLE_CHARS), description: cut(text, TEXT_CHARS), color };
     let message = Message {
-        content: cut(texts.text("content", String::new), CONTENT_CHARS),
+        content: cut(content, CONTENT_CHARS),
         embeds: [embed],
         username: cut(clean_line(texts.text("username", String::new).trim()), NAME_CHARS),
         avatar_url: http_url(&texts.text("avatar_url", String::new)).unwrap_or_default().to_owned(),

@@ -178,7 +178,7 @@ fn read(keys: &mut Section<'_>, global: &Global, base: &Path) -> EmailConfig {
             .unwrap_or_default(),
         threading: threading(keys, &headers),
         headers,
-        html: template_check::read(keys, "html"),
+        html: template_check::read_html(keys, "html"),
         text: template_check::read(keys, "text"),
         smarthost,
     }
@@ -369,7 +369,7 @@ impl EmailConfig {
         let default = || format!("<html><body><pre>{}</pre></body></html>", story(&attempt.view, &STYLE));
         match self.html.as_deref() {
             Some(html) if html.trim().is_empty() => None,
-            _ => Some(attempt.texts.required("html", default)),
+            _ => Some(attempt.texts.text("html", default)),
         }
     }
 

@@ -105,8 +105,13 @@ fn message(attempt: &Attempt<'_>) -> Vec<u8> {
     let own_title = || escape(&subject(view));
     let digest = view.notification.kind == Kind::Digest;
     let line = |key| if digest { own_title() } else { texts.text(key, own_title) };
-    let text = if digest { story(view, &STYLE) } else { texts.required("text", || story(view, &STYLE)) };
-    let (title, summary) = (marked(&line("title"), view, TITLE_CHARS), cut(line("summary"), TITLE_CHARS));
+    let (title, summary) = (line("title"), line("summary"));
+    let text = if digest {
+        story(view, &STYLE)
+    } else {
+        texts.beside(&[&title, &summary], "text", || story(view, &STYLE))
+    };
+    let (title, summary) = (marked(&title, view, TITLE_CHARS), cut(summary, TITLE_CHARS));
     let theme_color = match (digest, view.is_firing()) {
         (true, _) => "808080",
         (_, true) => "8C1A1A",

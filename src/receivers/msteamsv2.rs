@@ -116,8 +116,9 @@ fn relayed(answer: &Answer) -> Option<AttemptError> {
 
 /// The message. Its text is cut until the message is no larger than Teams takes.
 fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
-    let title = marked(&texts.required("title", || escape(&subject(view))), view, TITLE_CHARS);
-    let text = texts.required("text", || story(view, &STYLE));
+    let title = texts.text("title", || escape(&subject(view)));
+    let text = texts.beside(&[&title], "text", || story(view, &STYLE));
+    let title = marked(&title, view, TITLE_CHARS);
     let color = match (view.notification.kind, view.is_firing()) {
         (Kind::Digest, _) => "Accent",
         (_, true) => "Attention",

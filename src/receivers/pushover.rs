@@ -199,7 +199,7 @@ impl PushoverConfig {
         };
         let (title, message) = match digest {
             true => (subject(view), own()),
-            false => (texts.required("title", || subject(view)), attempt.text(&self.texts, "message", own)),
+            false => (texts.text("title", || subject(view)), attempt.text(&self.texts, "message", own)),
         };
         let message = cut(clean_text(message.trim()), MESSAGE_CHARS);
         let url = attempt.text(&self.texts, "url", || view.incident_url());

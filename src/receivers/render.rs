@@ -84,9 +84,18 @@ impl<'a> Renderer<'a> {
     pub fn required(&self, key: &str, default: impl FnOnce() -> String) -> String {
         match self.render(key) {
             Some(Ok(text)) if self.templates.compiled.is_empty(key) || !text.trim().is_empty() => text,
-            Some(Ok(_)) => self.failed(key, "it renders to nothing", default),
+            Some(Ok(_)) => self.failed(key, "it renders to nothing, and the receiver needs a text", default),
             Some(Err(reason)) => self.failed(key, &reason, default),
             None => default(),
+        }
+    }
+
+    /// The same for the text of a message that stands beside these other texts. It must not be empty where all
+    /// of them are, because a receiver refuses a message without a text, or shows nothing.
+    pub fn beside(&self, others: &[&str], key: &str, default: impl FnOnce() -> String) -> String {
+        match others.iter().all(|text| text.trim().is_empty()) {
+            true => self.required(key, default),
+            false => self.text(key, default),
         }
     }
 

@@ -220,9 +220,13 @@ impl RocketchatConfig {
         let title = if digest {
             calls_nobody(&subject(view))
         } else {
-            texts.required("title", || calls_nobody(&subject(view)))
+            texts.text("title", || calls_nobody(&subject(view)))
         };
-        let text = if digest { story(view, &STYLE) } else { texts.text("text", || story(view, &STYLE)) };
+        let text = if digest {
+            story(view, &STYLE)
+        } else {
+            texts.beside(&[&title], "text", || story(view, &STYLE))
+        };
         let color = || if view.is_firing() { "red" } else { "green" }.to_owned();
         let field = |(i, short): (usize, &bool)| Field {
             short: *short,

@@ -169,10 +169,9 @@ impl VictoropsConfig {
         let own = || story(view, &PLAIN);
         let (title, state) = match digest {
             true => (title(), own()),
-            false => (
-                texts.required("entity_display_name", title),
-                attempt.text(&self.texts, "state_message", own),
-            ),
+            false => {
+                (texts.text("entity_display_name", title), attempt.text(&self.texts, "state_message", own))
+            }
         };
         let set = [
             ("message_type", self.message_type(attempt).to_owned()),

@@ -23,8 +23,7 @@ use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notif
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys, is_template, template_check};
-use crate::templates::as_it_is;
-use crate::templates::{quote_meta, reason};
+use crate::templates::{as_it_is, in_order, quote_meta, reason};
 
 /// `webhook_configs`
 pub static TYPE: ReceiverType = ReceiverType {
@@ -187,11 +186,12 @@ pub(super) fn body(attempt: &Attempt<'_>, version: &'static str, most: usize) ->
         Kind::Digest => summary.insert(digest(view)),
         _ => view.notification,
     };
+    let listed = n.alerts.iter().chain(&n.beside).take(most);
     let left_out = (n.alerts.len() + n.beside.len()).saturating_sub(most);
     let message = Message {
         receiver: quote_meta(&n.receiver),
         status: view.status(),
-        alerts: n.alerts.iter().chain(&n.beside).take(most).map(|a| alert(a, n)).collect(),
+        alerts: in_order(listed).into_iter().map(|a| alert(a, n)).collect(),
         notification_reason: reason(n),
         group_labels: &n.group_labels,
         common_labels: LabelSet::common(n.alerts.iter().map(|a| &a.labels)),

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use super::section::{Problems, Section, Text};
 use crate::model::LabelSet;
-use crate::templates;
+use crate::templates::{self, Form};
 
 /// The longest template, in bytes.
 const MAX_TEMPLATE: usize = 64 * 1024;
+/// The consequence for a text whose template fails.
+const STANDS_IN: &str = "the default text stands in";
 /// The consequence for a label of a route whose template fails.
 const LEFT_OUT: &str = "the route goes without this label";
 
@@ -20,16 +22,22 @@ pub(crate) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Strin
     check(section.problems, key, text)
 }
 
+/// The same for a key that holds HTML.
+pub(crate) fn read_html(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+    let text = section.text(key)?;
+    checked(section.problems, key, (text, Form::Html), Some(STANDS_IN))
+}
+
 /// The same for a text under a free name. A template that fails is doubtful: the default text stands in for
 /// it.
 pub(crate) fn check(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
-    checked(problems, key, text, Some("the default text stands in"))
+    checked(problems, key, (text, Form::Plain), Some(STANDS_IN))
 }
 
 /// The same for the label of a route, which is left out where it fails. Returns whether it is right.
 pub(crate) fn check_label(problems: &Problems, key: &str, text: Text<'_>) -> bool {
     let before = problems.count();
-    checked(problems, key, text, Some(LEFT_OUT));
+    checked(problems, key, (text, Form::Plain), Some(LEFT_OUT));
     problems.count() == before
 }
 
@@ -45,17 +53,22 @@ pub(crate) fn check_labels(problems: &Problems, labels: &LabelSet, own: &[(&str,
 
 /// The same for a text that no default can stand in for, such as a key or an address. It must work.
 pub(crate) fn check_place(problems: &Problems, key: &str, text: Text<'_>) -> Option<String> {
-    checked(problems, key, text, None)
+    checked(problems, key, (text, Form::Plain), None)
 }
 
 /// `otherwise`: the consequence where the template fails.
-fn checked(problems: &Problems, key: &str, text: Text<'_>, otherwise: Option<&str>) -> Option<String> {
+fn checked(
+    problems: &Problems,
+    key: &str,
+    (text, form): (Text<'_>, Form),
+    otherwise: Option<&str>,
+) -> Option<String> {
     let bytes = text.text.len();
     if bytes > MAX_TEMPLATE {
         problems.add(text.line, format!("{key} has {bytes} bytes. Write at most {MAX_TEMPLATE}"));
         return None;
     }
-    let found = templates::check(&problems.library(), text.text);
+    let found = templates::check(&problems.library(), text.text, form);
     for wrong in found.wrong {
         let wrong = one_line(&format!("{key}: {wrong}"));
         match otherwise {

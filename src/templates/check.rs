@@ -24,8 +24,17 @@ pub struct Checked {
     pub old: bool,
 }
 
+/// The form of a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// Plain text.
+    Plain,
+    /// HTML: values are escaped by where they stand.
+    Html,
+}
+
 /// Checks a text against the templates that it may call.
-pub fn check(library: &Library, source: &str) -> Checked {
+pub fn check(library: &Library, source: &str, form: Form) -> Checked {
     let parsed = match parse_text(source) {
         Ok(parsed) => parsed,
         Err(wrong) => {
@@ -38,7 +47,9 @@ pub fn check(library: &Library, source: &str) -> Checked {
         wrong.push(words);
     }
     if wrong.is_empty() {
-        wrong.extend(trial(library, source, &found.labels).map(|what| Wrong { at: String::new(), what }));
+        wrong.extend(
+            trial(library, source, form, &found.labels).map(|what| Wrong { at: String::new(), what }),
+        );
     }
     wrong.sort();
     wrong.dedup();
@@ -113,8 +124,9 @@ fn is_old(source: &str) -> bool {
 /// Renders the text for a notification that fires and for one that resolved, without labels and with every
 /// label that it names. A failure counts if both fail: the value of a label may be one that a function
 /// refuses.
-fn trial(library: &Library, source: &str, labels: &BTreeSet<String>) -> Option<String> {
-    let compiled = Compiled::new(library, vec![text(source)], as_it_is);
+fn trial(library: &Library, source: &str, form: Form, labels: &BTreeSet<String>) -> Option<String> {
+    let text = Text { html: form == Form::Html, ..text(source) };
+    let compiled = Compiled::new(library, vec![text], as_it_is);
     let failed = |firing, labels| {
         compiled.render("", &sample(library, firing, labels, None), NOW).and_then(Result::err)
     };

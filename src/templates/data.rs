@@ -8,6 +8,7 @@ use gotmpl::Value;
 
 use super::is_template;
 use super::library::Library;
+use super::order::in_order;
 use super::route;
 use super::text::clean_line;
 use super::time::GoTime;
@@ -111,7 +112,10 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
         [
             ("Receiver", text(quote_meta(&n.receiver))),
             ("Status", text(facts.status)),
-            ("Alerts", list(n.alerts.iter().map(|alert| of_alert(alert, n.at, facts.readings)))),
+            (
+                "Alerts",
+                list(in_order(&n.alerts).into_iter().map(|alert| of_alert(alert, n.at, facts.readings))),
+            ),
             ("GroupLabels", of_set(&n.group_labels)),
             ("CommonLabels", common(|alert| &alert.labels)),
             ("CommonAnnotations", common(|alert| &alert.annotations)),

@@ -54,7 +54,7 @@ const NAMED: [(&str, usize, usize, Function); 29] = [
 const MANY: usize = usize::MAX;
 
 /// The functions that only the rewriting names.
-const INNER: [(&str, Function); 9] = [
+const INNER: [(&str, Function); 10] = [
     ("__at", |args| match args {
         [Value::String(at)] => scope::begin(Arc::clone(at)).map(|()| Value::Nil),
         _ => Err(failed("no place")),
@@ -67,6 +67,7 @@ const INNER: [(&str, Function); 9] = [
     ("__number", number),
     ("__text", |args| printed(args, false)),
     ("__safe", |args| printed(args, true)),
+    ("__url", |args| safe(SafeKind::Url, args)),
 ];
 
 /// The functions that the renderer has itself.
@@ -107,6 +108,10 @@ pub(super) fn said(error: &TemplateError) -> String {
         TemplateError::RecursionLimit => {
             "its templates call each other more than 200 deep. Write fewer levels".into()
         }
+        TemplateError::Escape { description, .. } => match description.strip_prefix("no such template ") {
+            Some(name) => format!("there is no template {name}. Define it in a file that templates: names"),
+            None => description.clone(),
+        },
         TemplateError::RangeIterLimit => "its loops take too many turns. Write fewer".into(),
         other => other.to_string(),
     }

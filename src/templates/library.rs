@@ -17,6 +17,8 @@ const DEFAULTS: [(&str, &str); 2] = [
     ("default.tmpl", include_str!("default/default.tmpl")),
     ("email.tmpl", include_str!("default/email.tmpl")),
 ];
+/// Default templates that are empty in Alertmanager, and not here.
+const EMPTY: [&str; 2] = ["slack.default.text", "slack.default.footer"];
 /// The templates that call each other, at most.
 const REACHED: usize = 1_000;
 
@@ -138,9 +140,12 @@ impl Library {
         Ok(())
     }
 
-    /// An empty definition replaces none, as in Go.
+    /// An empty definition replaces none, as in Go. Alertmanager's own [`EMPTY`] templates are empty, so an
+    /// empty definition of these means an empty text.
     fn put(&mut self, name: String, template: Arc<Template>) {
-        if template.tree.is_empty_tree() && self.templates.contains_key(&name) {
+        let before = self.templates.get(&name);
+        let kept = before.is_some_and(|before| !(before.of_default && EMPTY.contains(&name.as_str())));
+        if template.tree.is_empty_tree() && kept {
             return;
         }
         self.templates.insert(name, template);

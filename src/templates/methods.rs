@@ -4,7 +4,7 @@ use gotmpl::{TemplateError, Value};
 use jiff::SignedDuration;
 
 use super::scope::{failed, spend, step};
-use super::time::{GoDuration, GoTime, zone};
+use super::time::{GoDuration, GoTime, local, zone};
 use super::value::{Struct, as_set, list, record, set, shown, sorted, text};
 use super::{layout, names};
 
@@ -174,11 +174,13 @@ fn of_time(time: &GoTime, name: &str, args: &[Value]) -> Option<Answer> {
         }
         "AddDate" => {
             let part = |i| argument(args, i).and_then(whole);
-            return Some(part(0).and_then(|years| {
-                let span =
-                    jiff::Span::new().try_years(years).and_then(|span| span.try_months(part(1).unwrap_or(0)));
-                let span = span.and_then(|span| span.try_days(part(2).unwrap_or(0)));
-                let moved = span.and_then(|span| at.checked_add(span));
+            let moved = |years, months, days| {
+                let span = jiff::Span::new().try_years(years)?.try_months(months)?.try_days(days)?;
+                at.checked_add(span)
+            };
+            let by = part(0).and_then(|years| Ok((years, part(1)?, part(2)?)));
+            return Some(by.and_then(|(years, months, days)| {
+                let moved = moved(years, months, days);
                 moved.map(|at| GoTime(at).value()).map_err(|_| failed("the time is out of range"))
             }));
         }
@@ -188,7 +190,7 @@ fn of_time(time: &GoTime, name: &str, args: &[Value]) -> Option<Answer> {
             return Some(zone.map(|zone| time.within(zone).value()));
         }
         "UTC" => Ok(time.within(jiff::tz::TimeZone::UTC).value()),
-        "Local" => Ok(time.value()),
+        "Local" => Ok(time.within(local()).value()),
         "Unix" => int(at.timestamp().as_second()),
         "UnixMilli" => int(at.timestamp().as_millisecond()),
         "UnixMicro" => int(at.timestamp().as_microsecond()),
@@ -244,17 +246,23 @@ fn of_duration(duration: GoDuration, name: &str, args: &[Value]) -> Option<Answe
 
 /// A duration of Go, or a number of nanoseconds.
 pub(super) fn duration(value: &Value) -> Result<GoDuration, TemplateError> {
-    let number = || match value {
-        Value::Int(nanos) => Some(GoDuration(SignedDuration::from_nanos(*nanos))),
-        _ => None,
-    };
-    let found = GoDuration::of(value).or_else(number);
-    found.ok_or_else(|| failed(format!("a duration is expected, and this is a {}", kind_of(value))))
+    match (GoDuration::of(value), value) {
+        (Some(duration), _) => Ok(duration),
+        (None, Value::Int(_) | Value::Float(_)) => {
+            whole(value).map(|nanos| GoDuration(SignedDuration::from_nanos(nanos)))
+        }
+        _ => Err(failed(format!("a duration is expected, and this is a {}", kind_of(value)))),
+    }
 }
 
+/// A whole number. As in Go, `28800e9` is one too.
 fn whole(value: &Value) -> Result<i64, TemplateError> {
+    /// 2^63
+    const END: f64 = 9_223_372_036_854_775_808.0;
     match value {
         Value::Int(number) => Ok(*number),
+        Value::Float(number) if number.fract() == 0.0 && (-END..END).contains(number) => Ok(*number as i64),
+        Value::Float(number) => Err(failed(format!("a whole number is expected, and this is {number}"))),
         other => Err(failed(format!("a whole number is expected, and this is a {}", kind_of(other)))),
     }
 }

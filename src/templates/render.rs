@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use gotmpl::parse::ListNode;
-use gotmpl::{MissingKey, TemplateError, html};
+use gotmpl::{MissingKey, TemplateError, Value, html};
 
 use super::library::{self, Library, Parsed};
 use super::route::Routes;
@@ -117,10 +117,24 @@ impl Compiled {
             }
             Key::Html(template) => {
                 let scope = |routes| Scope::new(now, as_it_is, as_it_is, routes);
-                run(scope, routes, HTML_BYTES, |out| template.execute_template_fmt(out, &name, &data.value))
+                run(scope, routes, HTML_BYTES, |out| {
+                    match template.execute_template_fmt(out, &name, &data.value) {
+                        Err(TemplateError::UndefinedTemplate(missing)) if missing == name => {
+                            Err(unescaped(template, key, &data.value))
+                        }
+                        rendered => rendered,
+                    }
+                })
             }
         })
     }
+}
+
+/// Why the renderer finds no safe HTML for a text. It says so only of the first template of a set.
+fn unescaped(template: &html::Template, key: &str, data: &Value) -> TemplateError {
+    let call = format!("{{{{ template \"\\x00{key}\" . }}}}");
+    let tried = template.clone().parse(&call).and_then(|template| template.execute_to_string(data));
+    tried.err().unwrap_or_else(|| TemplateError::UndefinedTemplate(key.to_owned()))
 }
 
 /// The name of a text among the templates. No template of a file has one like it.

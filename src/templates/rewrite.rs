@@ -15,7 +15,7 @@ use super::place::Places;
 /// Functions that write their arguments as text.
 const WRITERS: [&str; 6] = ["print", "printf", "println", "html", "js", "urlquery"];
 /// Functions whose result an HTML template must see last, because it knows them.
-const ESCAPERS: [&str; 3] = ["html", "js", "urlquery"];
+const ESCAPERS: [&str; 2] = ["html", "js"];
 /// Functions that compare their arguments.
 const COMPARISONS: [&str; 6] = ["eq", "ne", "lt", "le", "gt", "ge"];
 
@@ -74,6 +74,14 @@ impl Rewrite<'_> {
     fn action(&self, action: &ActionNode) -> ActionNode {
         let mut pipe = self.pipe(&action.pipe);
         let last = action.pipe.commands.last().and_then(|command| function(command));
+        if pipe.decl.is_empty() && last == Some("urlquery") {
+            // An HTML template checks a loop twice, and refuses an escaper that it has put another behind.
+            let inner = CommandNode { pos: action.pos, args: vec![Expr::Pipe(action.pos, pipe)] };
+            return ActionNode {
+                pos: action.pos,
+                pipe: self::pipe(action.pos, vec![inner, command(action.pos, "__url", Vec::new())]),
+            };
+        }
         if pipe.decl.is_empty() && !last.is_some_and(|name| ESCAPERS.contains(&name)) {
             let written = if self.of_default { "__safe" } else { "__text" };
             pipe.commands.push(command(action.pos, written, Vec::new()));
@@ -270,7 +278,7 @@ mod tests {
             ("{{ range .Alerts }}{{ end }}", r#"__get . "Alerts" | __range"#),
             (r#"{{ .Status | printf "%s" }}"#, r#"__get . "Status" | __show | printf (__format "%s")"#),
             (r#"{{ eq .Status "firing" }}"#, r#"eq (__number (__get . "Status")) (__number "firing")"#),
-            ("{{ .Receiver | urlquery }}", r#"__get . "Receiver" | __show | urlquery"#),
+            ("{{ .Receiver | urlquery }}", r#"(__get . "Receiver" | __show | urlquery) | __url"#),
             ("{{ . }}{{ $ }}", ".; $"),
         ] {
             assert_eq!(rewritten(source), calls, "{source}");

@@ -13,6 +13,9 @@ const SECONDS: &str = "\u{0}seconds";
 const NANOS: &str = "\u{0}nanos";
 const ZONE: &str = "\u{0}zone";
 
+/// Go's name of the machine's time zone.
+const LOCAL: &str = "Local";
+
 /// How Go writes a time that no layout is given for.
 const DEFAULT: &str = "2006-01-02 15:04:05.999999999 -0700 MST";
 
@@ -44,6 +47,7 @@ impl GoTime {
         let zone = self.0.time_zone();
         let zone = match zone.iana_name() {
             Some(name) => name.to_owned(),
+            None if *zone == local() => LOCAL.to_owned(),
             None => self.0.offset().seconds().to_string(),
         };
         let (seconds, nanos) = (at.as_second(), i64::from(at.subsec_nanosecond()));
@@ -74,10 +78,16 @@ impl fmt::Display for GoTime {
     }
 }
 
+/// The time zone of this machine: `TZ`, or the zone in `/etc/localtime`. A machine that names none has UTC.
+pub(super) fn local() -> TimeZone {
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
+}
+
 /// A time zone by its name, or by its distance from UTC in seconds.
 pub(super) fn zone(name: &str) -> Option<TimeZone> {
     match name {
         "" | "UTC" => Some(TimeZone::UTC),
+        LOCAL => Some(local()),
         _ => match name.parse::<i32>() {
             Ok(seconds) => Offset::from_seconds(seconds).ok().map(TimeZone::fixed),
             Err(_) => TimeZone::get(name).ok(),

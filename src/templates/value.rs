@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use gotmpl::Value;
 
+use super::names;
 use super::time::{GoDuration, GoTime};
 
 /// The key that a struct has beside its fields. No label has this name.
@@ -49,6 +50,17 @@ impl Struct {
             Struct::Pair => "a pair",
             Struct::Time => "a time",
             Struct::Duration => "a duration",
+        }
+    }
+
+    /// The fields that Alertmanager has, in its order.
+    fn printed(self) -> &'static [&'static str] {
+        match self {
+            Struct::Data => &names::DATA[..7],
+            Struct::Alert => &names::ALERT[..7],
+            Struct::Pair => names::PAIR,
+            // Both have a text of their own.
+            Struct::Time | Struct::Duration => &[],
         }
     }
 
@@ -117,9 +129,10 @@ pub(super) fn shown(value: &Value) -> Option<String> {
         }
         Value::Map(map) => Some(match Struct::of(value) {
             Some(Struct::Pair) => format!("{{{}}}", pair(value).replacen('=', " ", 1)),
-            Some(_) => {
-                let fields = map.iter().filter(|(name, _)| &***name != TYPE);
-                let fields = fields.map(|(_, value)| shown(value).unwrap_or_else(|| value.to_string()));
+            Some(kind) => {
+                // Go writes the fields of a struct in their order.
+                let fields = kind.printed().iter().filter_map(|name| map.get(*name));
+                let fields = fields.map(|value| shown(value).unwrap_or_else(|| value.to_string()));
                 format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
             }
             None if as_set(value).is_some() => {
@@ -168,6 +181,13 @@ mod tests {
         for (value, expected) in [
             (labels, "alertname=X, a=1, b=2"),
             (pairs, "a=1"),
+            (
+                record(
+                    Struct::Alert,
+                    [("GeneratorURL", text("g")), ("Status", text("s")), ("Flaps", Value::Int(1))],
+                ),
+                "{s g}",
+            ),
             (list([text("x"), Value::Int(2)]), "[x 2]"),
             (Value::Float(1.5), "1.5"),
             (Value::Float(3600.0), "3600"),

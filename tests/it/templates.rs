@@ -68,6 +68,12 @@ const TEXTS: &[&str] = &[
     // Times.
     r#"{{ range .Alerts }}{{ .StartsAt }} {{ .StartsAt.Format "Mon Jan _2 15:04:05.000 MST 2006" }} {{ .StartsAt.Unix }} {{ .StartsAt.Year }} {{ .StartsAt.Weekday }} {{ .StartsAt.UTC.Hour }}{{ "\n" }}{{ end }}"#,
     r#"{{ range .Alerts }}{{ (.StartsAt.Add 3600000000000).Format "15:04" }} {{ if .EndsAt.After .StartsAt }}{{ .EndsAt.Sub .StartsAt }} {{ (.EndsAt.Sub .StartsAt).Minutes }}{{ end }}{{ .EndsAt.IsZero }} {{ end }}"#,
+    r#"{{ with index .Alerts 0 }}{{ (.StartsAt.Add 28800e9).Format "2006-01-02 15:04" }} {{ .StartsAt.Truncate 6e10 }} {{ .StartsAt.Round 36e11 }} {{ .StartsAt.AddDate 0 0 1.0 }} {{ .StartsAt.AddDate 0 1e0 0 }}{{ end }}"#,
+    r#"{{ range .Alerts }}{{ .Labels.instance | urlquery }} {{ urlquery "a b" }} {{ .Labels.instance | urlquery | len }}{{ end }}"#,
+    r#"{{ with index .Alerts 0 }}{{ .StartsAt.Add 1.5 }}{{ end }}"#,
+    r#"{{ with index .Alerts 0 }}{{ .StartsAt.Add 1e19 }}{{ end }}"#,
+    r#"{{ with index .Alerts 0 }}{{ .StartsAt.AddDate 0 0 }}{{ end }}"#,
+    r#"{{ with index .Alerts 0 }}{{ .StartsAt.AddDate 0 0.5 0 }}{{ end }}"#,
     // White space and texts.
     "a  {{- /* comment */ -}}  b\n{{- \"\\t\" }} {{ `raw \\n {{` }} {{ '\\n' }} {{ 0x10 }} {{ 1.5 }} {{ true }}",
     r#"{{ .Alerts.Firing | len | printf "%d firing" }}{{ if .Alerts.Firing }}{{ "\n" -}}   {{ range .Alerts.Firing }}{{ .Labels.instance }}{{ "\n" }}{{ end }}{{ end }}"#,
@@ -192,6 +198,32 @@ fn texts_are_those_of_amtool() {
         }
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The time zone of a process is fixed, so a process of its own renders in another one.
+#[test]
+fn local_times_are_in_the_zone_of_the_machine() {
+    const INSIDE: &str = "SQUELCH_TEST_IN_SHANGHAI";
+    if std::env::var_os(INSIDE).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "templates::local_times_are_in_the_zone_of_the_machine"])
+            .envs([("TZ", "Asia/Shanghai"), (INSIDE, "1")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (library, group) = (library(), group(true));
+    let file = data_file(&library, &group, folder.path());
+    let text = r#"{{ with index .Alerts 2 }}{{ .StartsAt.Local }} {{ .StartsAt.Local.Format "15:04 MST" }} {{ .StartsAt }} {{ .StartsAt.Local.UTC.Hour }}{{ end }}"#;
+    let ours = rendered(&library, text, &data(&group));
+    let known = "2023-11-15 06:15:20 +0800 CST 06:15 CST 2023-11-14 22:15:20 +0000 UTC 22";
+    assert_eq!(ours.as_deref(), Ok(known));
+    if let Some(theirs) = by_amtool(text, &file) {
+        assert_eq!(ours, theirs);
+    }
 }
 
 /// Default templates of Alertmanager 0.25 whose text Squelch's has too.
@@ -479,6 +511,51 @@ fn a_failure_has_its_place() {
     assert!(failed("a\n {{ template \"t\" . }}").starts_with("d/team.tmpl:2:6: index: "));
     assert!(failed("a\n {{ .Alerts.X }}").starts_with("line 2, column 5: a list has no .X. "));
     assert!(failed("{{ .StartAt }}").contains("the notification has no .StartAt"));
+}
+
+#[test]
+fn html_may_encode_an_address_in_a_loop() {
+    let library = Library::built_in();
+    let mut group = group(true);
+    group.alerts[0].labels = LabelSet::from_pairs([("instance", "a b&c:1")]);
+    group.alerts.truncate(1);
+    let html = |source: &str| {
+        let text = Text { key: "html".into(), source: source.into(), escape: as_it_is, html: true };
+        Compiled::new(&library, vec![text], as_it_is).render("html", &data(&group), NOW).unwrap()
+    };
+    let encoded = "a+b%26c%3A1";
+    for (source, shown) in [
+        // Go's html/template escapes the + of a text.
+        ("{{ range .Alerts }}{{ .Labels.instance | urlquery }}{{ end }}", "a&#43;b%26c%3A1".to_owned()),
+        (
+            "{{ range .Alerts }}<b>{{ urlquery .Labels.instance }}</b>{{ end }}",
+            "<b>a&#43;b%26c%3A1</b>".into(),
+        ),
+        (
+            r#"{{ range .Alerts }}<a href="http://a/?q={{ .Labels.instance | urlquery }}">x</a>{{ end }}"#,
+            format!(r#"<a href="http://a/?q={}">x</a>"#, encoded.replace('+', "&#43;")),
+        ),
+        (
+            r#"<a href="http://a/?q={{ (index .Alerts 0).Labels.instance | urlquery }}">x</a>"#,
+            format!(r#"<a href="http://a/?q={}">x</a>"#, encoded.replace('+', "&#43;")),
+        ),
+    ] {
+        assert_eq!(html(source), Ok(shown), "{source}");
+    }
+    let missing = html(r#"{{ template "nope" . }}"#).unwrap_err();
+    assert!(missing.contains(r#"there is no template "nope""#), "{missing}");
+    let unsafe_loop = html("{{ range .Alerts }}<a href='{{ end }}").unwrap_err();
+    assert!(unsafe_loop.contains("different contexts"), "{unsafe_loop}");
+}
+
+#[test]
+fn an_empty_definition_of_a_text_that_alertmanager_leaves_empty_leaves_it_empty() {
+    let text = r#"{{ define "slack.default.text" }}{{ end }}{{ define "__subject" }}{{ end }}"#;
+    let file = Source { file: "default.tmpl".into(), text: text.into() };
+    let library = Library::with_files(&[file]).unwrap();
+    let shown = |text: &str| rendered(&library, text, &data(&group(true))).unwrap();
+    assert_eq!(shown(r#"{{ template "slack.default.text" . }}"#), "");
+    assert!(shown(r#"{{ template "__subject" . }}"#).starts_with("[FIRING:2] "));
 }
 
 #[test]

@@ -161,14 +161,24 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
         [] => MRKDWN_IN.to_vec(),
         given => given.iter().map(String::as_str).collect(),
     };
+    let title = words(config, attempt, "title", || escape(&subject(view)));
+    let (pretext, above) = (said("pretext"), said("message_text"));
+    let fields: Vec<Field> = config.fields.iter().enumerate().map(field).collect();
+    let shown = [&title, &pretext, &above].into_iter().chain(fields.iter().map(|field| &field.value));
+    let shown: Vec<&str> = shown.map(String::as_str).collect();
+    let own = || story(view, &STYLE);
+    let text = match view.notification.kind {
+        Kind::Digest if !config.texts.is_empty("text") => own(),
+        _ => texts.beside(&shown, "text", own),
+    };
     let attachment = Attachment {
-        title: marked(clean_line(words(config, attempt, "title", || escape(&subject(view))).trim()), view),
+        title: marked(clean_line(title.trim()), view),
         title_link: linked(&texts.text("title_link", || view.incident_url())),
-        pretext: cut_escaped(said("pretext"), TEXT_CHARS),
-        text: cut_escaped(words(config, attempt, "text", || story(view, &STYLE)), TEXT_CHARS),
+        pretext: cut_escaped(pretext, TEXT_CHARS),
+        text: cut_escaped(text, TEXT_CHARS),
         fallback: marked(words(config, attempt, "fallback", || escape(&subject(view))), view),
         callback_id: line("callback_id"),
-        fields: config.fields.iter().enumerate().map(field).collect(),
+        fields,
         actions: config.actions.iter().enumerate().map(action).collect(),
         image_url: link("image_url"),
         thumb_url: link("thumb_url"),
@@ -196,7 +206,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
         icon_emoji: line("icon_emoji"),
         icon_url: link("icon_url"),
         link_names: config.link_names,
-        text: cut_escaped(said("message_text"), TEXT_CHARS),
+        text: cut_escaped(above, TEXT_CHARS),
         attachments: vec![attachment],
     };
     // Strings into memory: nothing here can fail.
@@ -223,12 +233,12 @@ pub(super) fn reply(view: &View<'_>, place: Place<'_>) -> Vec<u8> {
     serde_json::to_vec(&message).unwrap_or_default()
 }
 
-/// The text of a key. It is Squelch's own where a template says nothing, and for a digest, because users'
-/// texts know no digest. A key that is left empty stays empty.
+/// The text of a key. It is Squelch's own for a digest, because users' texts know no digest. A key that is
+/// left empty stays empty.
 fn words(config: &SlackConfig, attempt: &Attempt<'_>, key: &str, own: impl FnOnce() -> String) -> String {
     match attempt.view.notification.kind {
         Kind::Digest if !config.texts.is_empty(key) => own(),
-        _ => attempt.texts.required(key, own),
+        _ => attempt.texts.text(key, own),
     }
 }
 

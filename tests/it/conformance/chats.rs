@@ -78,3 +78,21 @@ slack_configs:
     let both: Vec<(&str, &str)> = both.iter().map(|(path, why)| (path.as_str(), *why)).collect();
     Case::new(integrations, |_| Answered::text(200, "text/plain", "ok")).differs_only(&both).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_of_slack_that_renders_to_nothing_is_sent_so() {
+    let integrations = "\
+slack_configs:
+- api_url: 'http://SINK/hook'
+  send_resolved: true
+  username: u
+  title: '{{ (index .Alerts 0).StartsAt.IsZero }}'
+  title_link: 'http://a/'
+  text: '{{ if gt (len .Alerts.Resolved) 0 }}{{ (((index .Alerts 0).StartsAt.Add 28800e9).Sub (index .Alerts 0).StartsAt) }}{{ end }}'
+  fallback: f
+  footer: ''
+";
+    let when = "Slack shows the time of the notification";
+    let when = [("firing/0/body/attachments/0/ts", when), ("resolved/0/body/attachments/0/ts", when)];
+    Case::new(integrations, |_| Answered::text(200, "text/plain", "ok")).differs_only(&when).await;
+}

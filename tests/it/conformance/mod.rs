@@ -33,6 +33,8 @@ pub struct Case {
     pub theirs: [usize; 2],
     /// How many Squelch makes.
     pub ours: [usize; 2],
+    /// The alerts of the group, from their start until this end.
+    pub group: fn(Timestamp, Timestamp) -> Value,
 }
 
 /// The requests of both programs, those of the firing group first.
@@ -47,7 +49,7 @@ pub type Differences = BTreeMap<String, (Option<Value>, Option<Value>)>;
 impl Case {
     /// A receiver that makes one request for each notification, and is answered 200 with this body.
     pub fn new(integrations: &'static str, answer: fn(&Request) -> Answered) -> Case {
-        Case { integrations, answer, theirs: [1, 1], ours: [1, 1] }
+        Case { integrations, answer, theirs: [1, 1], ours: [1, 1], group }
     }
 
     /// Runs both programs. `None` where no Alertmanager is installed.
@@ -56,7 +58,8 @@ impl Case {
         let (theirs, ours) = (theirs?, ours?);
         // Alertmanager sends a group whose alerts are older than group_wait with its first alert alone.
         let began = now();
-        let (theirs, ours) = tokio::join!(theirs.through(self.theirs, began), ours.through(self.ours, began));
+        let (theirs, ours) =
+            tokio::join!(theirs.through(&self, self.theirs, began), ours.through(&self, self.ours, began));
         Some(Requests { theirs, ours })
     }
 
@@ -159,12 +162,12 @@ receivers:
     }
 
     /// Sends the group while it fires and when it has resolved, and takes so many requests of each.
-    async fn through(self, counts: [usize; 2], began: Timestamp) -> [Vec<Value>; 2] {
+    async fn through(self, case: &Case, counts: [usize; 2], began: Timestamp) -> [Vec<Value>; 2] {
         let mut taken = [Vec::new(), Vec::new()];
         let mut before = 0;
         for (i, count) in counts.into_iter().enumerate() {
             let end = if i == 0 { now() + Duration::from_hours(1) } else { now() };
-            let body = group(began, end).to_string();
+            let body = (case.group)(began, end).to_string();
             let answer = http::post(self.address, "/api/v2/alerts", body.as_bytes()).await.unwrap();
             assert_eq!(answer.status, 200, "{}", answer.body);
             let whole = before + count;
