@@ -509,25 +509,6 @@ async fn a_template_that_fails_gives_way_to_the_default_text() {
 }
 
 #[tokio::test]
-async fn a_text_that_renders_to_nothing_stays_empty_beside_others() {
-    let pager = pager().await;
-    let mut config = slack_config_with(pager.url("/slack/x"), "footer: 'f'");
-    config.texts.set("title", "T");
-    config.texts.set("text", "{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}");
-    let templated = integration("slack[0]", Arc::new(config));
-    let mut world = World::new(&receivers([("team", templated)]));
-    world.deliverer.send(notification(1, "team", "slack[0]", Kind::Page), false);
-    assert_eq!(world.report().await.outcome, Outcome::Accepted);
-    let message = pager.messages().pop().unwrap().body;
-    assert_eq!(
-        (&message["attachments"][0]["title"], &message["attachments"][0]["text"]),
-        (&"T".into(), &"".into())
-    );
-    let series = "squelch_notification_template_errors_total{integration=\"slack\",receiver=\"team\"}";
-    assert_eq!(world.metric(series), None);
-}
-
-#[tokio::test]
 async fn a_message_that_renders_to_nothing_gives_way_to_the_default_text_and_counts() {
     let pager = pager().await;
     let mut config = slack_config_with(pager.url("/slack/x"), "fallback: ''");

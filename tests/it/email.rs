@@ -345,6 +345,18 @@ fn keys_of_global_are_lent_and_wrong_ones_are_named() {
     }
 }
 
+#[test]
+fn a_text_that_can_be_no_safe_html_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |html: &str| {
+        let config = parse(folder.path(), 25, &format!("to: ops@example.org\nhtml: '{html}'"));
+        config::warnings(&config).into_iter().map(|warning| warning.message).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(told("{{ range .Alerts }}{{ .Labels.alertname | urlquery }}{{ end }}"), "");
+    let wrong = told("{{ range .Alerts }}<a href=\"{{ end }}");
+    assert!(wrong.contains("different contexts"), "{wrong}");
+}
+
 /// Two mails differ only as the comments here say, and in how non-ASCII words of a header are encoded:
 /// Alertmanager encodes the whole value in `q`, Squelch each such word.
 fn same(theirs: &Received, ours: &Received) {
@@ -381,7 +393,8 @@ async fn a_page_is_the_mail_that_alertmanager_sends() {
         "to: 'Ops <ops@example.org>, second@example.org'\nhello: squelch.test\n{TRUST}\nauth_username: u\n\
          auth_password: p\nsend_resolved: true\n\
          headers: {{Subject: 'Overload: page', X-Team: 'core', reply-to: noc@example.org}}\n\
-         html: '<p>grüß Gott = {}</p>'\ntext: |\n  .first line\n  second\n",
+         html: '<p>grüß Gott = {}</p>{{{{ range .Alerts }}}}<a href=\"http://a/?q={{{{ .Labels.alertname | \
+         urlquery }}}}\">{{{{ print .Labels.severity \" &\" | urlquery }}}}</a>{{{{ end }}}}'\ntext: |\n  .first line\n  second\n",
         "x".repeat(200)
     );
     let keys = keys.replace("ca.pem", &mail.folder.path().join("ca.pem").display().to_string());
