@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+mod alertmanager_flags;
 pub mod alerts;
 mod asking;
 pub mod backtest;
@@ -25,11 +26,12 @@ pub mod storage;
 pub mod test;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use asking::senseless;
+use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
 
 use crate::REVISION;
@@ -126,22 +128,49 @@ pub fn main() -> ExitCode {
 
 /// Reads the command line, and the client files for a command that asks a server. `serve` reads none of them.
 fn parsed() -> Result<Cli, String> {
-    let mut matches = Cli::command().get_matches();
+    let given = Cli::command().try_get_matches();
+    let mut matches = given.unwrap_or_else(|error| match misses_serve(std::env::args().nth(1).as_deref()) {
+        Some(hint) => Cli::command().error(ErrorKind::UnknownArgument, hint).exit(),
+        None => error.exit(),
+    });
     if client_file::asks_a_server(&matches) {
         matches = client_file::apply(Cli::command())?.get_matches();
     }
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
-/// Reads an address to listen on. It takes no names, since one may stand for several addresses. It takes no
-/// bare `:9096` either: the user must say that every interface is meant, because nothing here asks for
-/// credentials.
+/// Whether the first word is a flag of `serve`, which is a command of its own here. Alertmanager has no
+/// commands.
+fn misses_serve(first: Option<&str>) -> Option<String> {
+    let flag = first?.strip_prefix("--")?.split('=').next()?;
+    let serve = Cli::command().find_subcommand("serve")?.clone();
+    let its = serve.get_arguments().any(|arg| arg.get_long() == Some(flag));
+    its.then(|| format!("--{flag} is a flag of serve. Write: squelch serve --{flag}"))
+}
+
+/// Reads an address to listen on. As for Alertmanager, `:9096` means every interface. The only name is
+/// `localhost`, since another one may stand for several addresses.
 fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = |prefix| text.strip_prefix(prefix).and_then(|port: &str| port.parse::<u16>().ok());
+    if let Some(port) = port(":") {
+        return Ok((every_interface(), port).into());
+    }
+    if let Some(port) = port("localhost:") {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());
         let port = port.unwrap_or("9096");
         format!("write an IP address and a port: 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface")
     })
+}
+
+/// All addresses of this machine: those of IPv6 include those of IPv4. A machine may have no IPv6.
+fn every_interface() -> IpAddr {
+    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
+        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+    }
 }
 
 fn failed(why: &str) -> ExitCode {
@@ -208,8 +237,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
-
-    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -332,11 +359,30 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_told_what_would_be() {
         for command in ["serve", "fake-pager"] {
-            for text in [":8096", "localhost:8096"] {
+            for text in ["squelch:8096", "8096"] {
                 let flag = format!("--web.listen-address={text}");
                 let error = Cli::try_parse_from(["squelch", command, &flag]).unwrap_err().to_string();
-                assert!(error.contains("127.0.0.1:8096, or 0.0.0.0:8096"), "{error}");
+                let port = if text.contains(':') { "8096" } else { "9096" };
+                assert!(error.contains(&format!("127.0.0.1:{port}, or 0.0.0.0:{port}")), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_address_of_alertmanager_means_what_it_means_there() {
+        let every = address(":9093").unwrap();
+        assert!(every.ip().is_unspecified() && every.port() == 9093, "{every}");
+        assert_eq!(address("localhost:9096"), Ok(SocketAddr::from(([127, 0, 0, 1], 9096))));
+        assert!(address(":70000").is_err() && address("localhost:").is_err());
+    }
+
+    #[test]
+    fn a_flag_of_serve_without_serve_is_told_the_command() {
+        let hint = misses_serve(Some("--config.file=a.yml")).unwrap();
+        assert!(hint.contains("squelch serve --config.file"), "{hint}");
+        assert!(misses_serve(Some("--cluster.listen-address=")).is_some());
+        for first in [None, Some("serve"), Some("--no.such"), Some("--help"), Some("-h")] {
+            assert_eq!(misses_serve(first), None, "{first:?}");
         }
     }
 }

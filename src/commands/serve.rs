@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::node::{self, Options};
 
-use super::log;
+use super::{alertmanager_flags, log};
 
 /// Options of `squelch serve`, in Prometheus' style.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +47,9 @@ pub struct Args {
         value_name = "HOST[:PORT]"
     )]
     pub advertise: Option<String>,
+    /// Flags of Alertmanager that have no place here.
+    #[command(flatten)]
+    pub of_alertmanager: alertmanager_flags::Given,
     /// The log.
     #[command(flatten)]
     pub log: log::Args,
@@ -78,6 +81,7 @@ impl From<Args> for Options {
 /// Serves until a signal ends it. The code is 0 then, 1 if it cannot serve.
 pub async fn run(args: Args) -> ExitCode {
     log::init(args.log);
+    args.of_alertmanager.log();
     raise_open_files();
     let code = match node::serve(args.into()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,6 +149,7 @@ mod tests {
                 advertise: None,
                 external_url: url.into(),
                 route_prefix: prefix.map(Into::into),
+                of_alertmanager: Default::default(),
                 log: log::Args { level: log::Level::Info, format: log::Format::Logfmt },
             };
             Options::from(args).route_prefix

@@ -122,6 +122,9 @@ impl Node {
         published.budget(budget);
         let queue = Queue::new(Bounds::default());
         let url = database(&config);
+        if let (None, Some(address)) = (&url, &options.advertise) {
+            tracing::info!(address, "--cluster.advertise-address has no effect without storage.postgres");
+        }
         let told = queue.clone();
         let own = Advertised {
             address: options.advertise.clone(),
