@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::wrote;
-use crate::config::{self, Config, GroupBy, KnownBy, Route};
+use crate::config::{self, Config, GroupBy, IntegrationRef, KnownBy, Route};
 
 /// Checks an alertmanager.yml, and says what changes with Squelch and which two edits to make.
 #[derive(clap::Args, Debug)]
@@ -120,6 +120,7 @@ fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         "  - A new problem pages after group_wait, at most {longest} here. A critical one never waits."
     )?;
     writeln!(out, "  - Updates of an incident come at least group_interval apart, at most {interval} here.")?;
+    of_integrations(config, out)?;
     let Some(noise) = policy.routes.first().and_then(|root| policy.noise.get(&root.noise)) else {
         return writeln!(out);
     };
@@ -137,6 +138,49 @@ fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  - Try it on your history first: squelch backtest --help.\n")
 }
 
+/// The chats in which a mention notifies people.
+const MENTIONS: [&str; 5] = ["slack", "mattermost", "rocketchat", "webex", "wechat"];
+
+/// The changes for some of the integrations that routes lead to.
+fn of_integrations(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let policy = &config.policy;
+    let used: BTreeSet<&str> = policy.routes.iter().map(|route| route.receiver.as_str()).collect();
+    let all = || {
+        let receivers = policy.receivers.iter().filter(|(name, _)| used.contains(name.as_str()));
+        receivers.flat_map(|(name, receiver)| receiver.integrations.iter().map(move |one| (name, one)))
+    };
+    let named = |wanted: &dyn Fn(&IntegrationRef) -> bool| {
+        let found = all().filter(|(_, one)| wanted(one)).map(|(name, one)| format!("{} of {name}", one.name));
+        found.collect::<Vec<_>>().join(", ")
+    };
+    let kind = |one: &IntegrationRef| one.name.split('[').next().unwrap_or_default().to_owned();
+    let quiet = named(&|one| one.known_by == KnownBy::Nothing && !one.send_updates);
+    if !quiet.is_empty() {
+        writeln!(
+            out,
+            "  - An alert that joins an open incident makes no message at {quiet}. Alertmanager sends one. If \
+             people are paged there alone, write send_updates: true on it."
+        )?;
+    }
+    let calling = named(&|one| MENTIONS.contains(&kind(one).as_str()));
+    if !calling.is_empty() {
+        writeln!(
+            out,
+            "  - A label or an annotation calls nobody, such as <!here> or @all, at {calling}. Write the \
+             mention into the text of the template."
+        )?;
+    }
+    let merged = named(&|one| kind(one) == "webhook");
+    if !merged.is_empty() {
+        writeln!(
+            out,
+            "  - Pages that Squelch merges reach {merged} as one group. Its groupLabels are squelch_merged \
+             alone, and its alerts have their own labels."
+        )?;
+    }
+    Ok(())
+}
+
 fn warnings(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     let found = config::warnings(config);
     if found.is_empty() {
@@ -152,6 +196,7 @@ fn warnings(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()>
     writeln!(out)
 }
 
+/// The steps of the user.
 fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
     let (file, address) = (args.file.display(), &args.address);
     writeln!(
@@ -167,7 +212,11 @@ fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
        route: {{receiver: squelch, group_by: [{group_by}], group_wait: 1s, group_interval: 15s, repeat_interval: 4h}}
        receivers:
          - name: squelch
-           webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]"
+           webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]
+
+In place of Alertmanager, copy its silences. They get new ids, so do it once:
+  amtool --alertmanager.url=http://ALERTMANAGER:9093 silence query -o json > silences.json
+  amtool --alertmanager.url=http://{address} silence import silences.json"
     )
 }
 
@@ -218,6 +267,31 @@ mod tests {
             "old (no route names it)\n",
         ] {
             assert!(told.contains(part), "{part}:\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_user_learns_what_each_integration_does_otherwise() {
+        let receivers = "receivers:\n- name: chat\n  slack_configs: [{api_url: 'http://s/', channel: c}]\n  \
+                         telegram_configs: [{bot_token: '1:t', chat_id: 5, send_updates: true}]\n- name: hook\n  \
+                         webhook_configs: [{url: 'http://h/'}]\n- name: unused\n  \
+                         discord_configs: [{webhook_url: 'http://d/'}]\n";
+        let told =
+            migrate(&format!("route: {{receiver: chat, routes: [{{receiver: hook}}]}}\n{receivers}")).1;
+        for part in [
+            "makes no message at slack[0] of chat. Alertmanager sends one.",
+            "send_updates: true on it",
+            "such as <!here> or @all, at slack[0] of chat.",
+            "merges reach webhook[0] of hook as one group",
+            "silence import silences.json",
+        ] {
+            assert!(told.contains(part), "{part}:\n{told}");
+        }
+        let told = migrate(
+            "route: {receiver: p}\nreceivers:\n- name: p\n  pagerduty_configs: [{routing_key: abc}]\n",
+        );
+        for part in ["makes no message", "calls nobody", "squelch_merged"] {
+            assert!(!told.1.contains(part), "{part}:\n{}", told.1);
         }
     }
 
