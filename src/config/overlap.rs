@@ -15,6 +15,11 @@ const MOST_RINGS: usize = 20_000;
 pub(super) fn rings(policy: &Policy, found: &mut Vec<Problem>) {
     let rules = &policy.inhibit_rules;
     let count = rules.len().min(MOST_RULES);
+    let ring = |rules: &[&InhibitRule]| {
+        // A rule that any alert fulfils is meant to mute its target always, or all others.
+        let wide = |rule: &&InhibitRule| takes_all(&rule.source_matchers) || takes_all(&rule.target_matchers);
+        if rules.iter().any(wide) { None } else { ring(rules) }
+    };
     let mut tried = 0;
     let mut told: BTreeSet<(usize, usize)> = BTreeSet::new();
     for first in 0..count {
@@ -55,6 +60,12 @@ fn problem(policy: &Policy, ring: &[usize], alerts: &[LabelSet]) -> Problem {
         alerts.join(" and "),
     );
     Problem::new(line(ring[0]), message)
+}
+
+/// Whether these matchers ask for no more than that a label is there.
+fn takes_all(matchers: &[Matcher]) -> bool {
+    let open = |m: &Matcher| m.op() == MatchOp::Regex && matches!(unanchored(m.value()), ".+" | ".*");
+    matchers.iter().all(open)
 }
 
 /// Whether an alert can be the target of `rule` and the source of `next`.
@@ -120,9 +131,13 @@ fn value(matchers: &[&Matcher], name: &str) -> Option<String> {
 
 /// The plain words that a pattern names, such as `a` and `b` of `a|b`.
 fn words(pattern: &str) -> impl Iterator<Item = &str> {
-    let inner = pattern.strip_prefix("^(?:").and_then(|p| p.strip_suffix(")$")).unwrap_or(pattern);
+    let inner = unanchored(pattern);
     let inner = inner.strip_prefix('(').and_then(|p| p.strip_suffix(')')).unwrap_or(inner);
     inner.split('|').filter(|word| !word.contains(|c| r"\.+*?()[]{}^$".contains(c)))
+}
+
+fn unanchored(pattern: &str) -> &str {
+    pattern.strip_prefix("^(?:").and_then(|p| p.strip_suffix(")$")).unwrap_or(pattern)
 }
 
 #[cfg(test)]
@@ -191,6 +206,17 @@ mod tests {
         ] {
             assert_eq!(found(&[a.clone(), b.clone()]), 0, "{a:?} {b:?}");
         }
+        // The defaults of kube-prometheus-stack: InfoInhibitor mutes others, and never notifies itself.
+        let stack = [
+            rule("severity=\"critical\"", "severity=~\"warning|info\"", &["namespace", "alertname"]),
+            rule("severity=\"warning\"", "severity=\"info\"", &["namespace", "alertname"]),
+            rule("alertname=\"InfoInhibitor\"", "severity=\"info\"", &["namespace"]),
+            InhibitRule { source_matchers: Vec::new(), ..rule("a=b", "alertname=\"InfoInhibitor\"", &[]) },
+        ];
+        assert_eq!(found(&stack), 0);
+        // Two alerts that each mute all others.
+        let ignore = |name: &str, equal| rule(&format!("alertname=\"{name}\""), "instance=~\".+\"", &[equal]);
+        assert_eq!(found(&[ignore("IgnoreMeBigTime", "instance"), ignore("MeAsWell", "edge_pop")]), 0);
         assert_eq!(found(&[rule(critical, "severity=~\"critical|warning\"", &[])]), 0);
     }
 }

@@ -20,12 +20,13 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     found
 }
 
-/// An alert that is merely between two repeats must not be taken for one that is gone.
+/// An alert that is merely between two repeats must not be taken for one that is gone. The file of an
+/// Alertmanager says nothing about the sender, so only a user who sets `stale_after` is warned.
 fn stale(config: &Config, found: &mut Vec<Problem>) {
     let policy = &config.policy;
     let Some(longest) = policy.routes.iter().max_by_key(|route| route.repeat_interval) else { return };
     let least = Duration::from_millis(longest.repeat_interval.as_millis().saturating_mul(3));
-    if policy.stale_after < least {
+    if policy.stale_after < least && policy.stale_after != Config::default().policy.stale_after {
         let message = format!(
             "stale_after {} is less than three times repeat_interval {}. If the sender repeats as rarely, \
              live alerts are closed as stale. Write stale_after: {least} or more",
