@@ -10,9 +10,9 @@ use super::app::App;
 use super::problem::Problem;
 use super::v2;
 
-/// `GET /-/healthy`: the process answers.
+/// `GET /-/healthy`: the process answers, in the word of Alertmanager.
 pub(super) async fn healthy() -> &'static str {
-    "Squelch is healthy.\n"
+    "OK"
 }
 
 /// `GET /-/ready`: alerts can be taken.

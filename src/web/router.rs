@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -49,7 +49,7 @@ pub(super) fn router(app: App) -> Router {
         router = router.route(&format!("{prefix}{path}"), handlers);
     }
     if !prefix.is_empty() {
-        router = router.route(&prefix, ui::front());
+        router = router.route(&prefix, ui::front()).route("/", get(to_prefix));
     }
     let counted = Counted { gate: Arc::clone(&app.gate), prefix: prefix.into() };
     router
@@ -101,11 +101,26 @@ async fn count(
     response
 }
 
+/// Leads a person from the root to the prefix, as Alertmanager does. A load balancer may ask for the root.
+async fn to_prefix(State(app): State<App>) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, format!("{}/", app.prefix))]).into_response()
+}
+
+/// Whether a path is one of Alertmanager's API v1 that Squelch's own API v1 does not have.
+fn of_old_api(path: &str) -> bool {
+    let below = path.strip_prefix("/api/v1/");
+    below.is_some_and(|path| matches!(path, "status" | "alerts/groups") || path.starts_with("silence/"))
+}
+
 async fn not_found(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     request: Request,
 ) -> Response {
+    if request.uri().path().strip_prefix(&*app.prefix).is_some_and(of_old_api) {
+        let detail = "the API v1 of Alertmanager ended with its version 0.27. Use the same route of API v2";
+        return refused(&app, peer, request, Problem::new(StatusCode::GONE, detail)).await;
+    }
     let detail = format!("there is nothing at {}. {}", shown(request.uri()), app.way());
     refused(&app, peer, request, Problem::new(StatusCode::NOT_FOUND, detail)).await
 }

@@ -520,9 +520,23 @@ async fn everything_hangs_under_the_prefix() {
     for (path, link) in [("/squelch", "\"squelch/metrics\""), ("/squelch/", "\"./metrics\"")] {
         assert!(running.get(path).await.body.contains(link), "{path}");
     }
+    let root = running.get("/").await;
+    assert!(root.status == 302 && root.has("location: /squelch/"), "{}", root.head);
     let outside = running.hook(AM_025).await;
     assert_eq!(outside.status, 404);
     assert!(outside.body.contains("/squelch/alertmanager/webhook"));
+}
+
+#[tokio::test]
+async fn the_api_v1_of_alertmanager_is_gone() {
+    for prefix in ["", "/am"] {
+        let running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        for (method, path) in [("GET", "status"), ("GET", "alerts/groups"), ("DELETE", "silence/x")] {
+            let answer = running.send(method, &format!("{prefix}/api/v1/{path}"), "", b"").await;
+            assert!(answer.status == 410 && answer.body.contains("API v2"), "{path}: {}", answer.body);
+        }
+        assert_eq!(running.get(&format!("{prefix}/api/v1/silence")).await.status, 404);
+    }
 }
 
 #[tokio::test]
