@@ -98,6 +98,8 @@ fn reader<'b>(global: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret), base: &Path) -> OpsgenieConfig {
+    // Old versions of Alertmanager had it.
+    keys.removed(&[("teams", "Write responders: [{name: NAME, type: team}]")]);
     let mut texts = Texts::read(keys, &TEXTS);
     let config = OpsgenieConfig {
         api_url,

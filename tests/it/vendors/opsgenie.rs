@@ -173,6 +173,8 @@ fn what_opsgenie_cannot_use_is_refused_with_its_key() {
         refused("opsgenie_configs: [{api_key: k, responders: [{type: team}, {name: a, type: group}]}]");
     assert!(said.contains("has an entry that names nobody. Write id, name or username"), "{said}");
     assert!(said.contains("the type of a responder is \"group\". Write one of team"), "{said}");
+    let old = refused("opsgenie_configs: [{api_key: k, teams: ops}]");
+    assert!(old.contains("Write responders: [{name: NAME, type: team}]"), "{old}");
     assert!(refused("opsgenie_configs: [{message: a}]").contains("has no key. Write api_key_file"));
     assert!(refused("opsgenie_configs: [{api_key: a, api_key_file: b}]").contains("both given. Keep one"));
 }
