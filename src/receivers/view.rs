@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::text::http_url;
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
-use crate::templates::{NO_READINGS, Readings, incident_url};
+use crate::templates::{NO_READINGS, Readings, in_order, incident_url};
 
 /// So many rules of one incident have links.
 const LINKED_RULES: usize = 10;
@@ -34,7 +34,8 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The view of one attempt.
     pub fn new(notification: &'a Notification, external_url: &'a str, possible_repeat: bool) -> Self {
-        let (firing, resolved) = notification.alerts.iter().partition(|a| a.status == Status::Firing);
+        let alerts = in_order(&notification.alerts).into_iter();
+        let (firing, resolved) = alerts.partition(|a| a.status == Status::Firing);
         View {
             notification,
             external_url,
