@@ -173,7 +173,8 @@ mod tests {
         let help = String::from_utf8_lossy(&help);
         let serve = <crate::commands::serve::Args as clap::Args>::augment_args(Command::new("serve"));
         let known: Vec<&str> = serve.get_arguments().filter_map(Arg::get_long).collect();
-        let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+        // Other lines name flags in their texts.
+        let flags = help.lines().filter_map(|line| line.strip_prefix("      --"));
         let names = flags.filter_map(|flag| flag.split(['=', ' ']).next());
         let names: Vec<&str> = names.filter(|name| !name.starts_with("help") && *name != "version").collect();
         assert!(names.len() > 20, "{help}");

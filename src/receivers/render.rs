@@ -90,8 +90,8 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    /// The same for the text of a message that stands beside these other texts. It must not be empty where all
-    /// of them are, because a receiver refuses a message without a text, or shows nothing.
+    /// The same for the text of a message that stands beside these other texts. It must not be empty where
+    /// all of them are, because a receiver refuses a message without a text, or shows nothing.
     pub fn beside(&self, others: &[&str], key: &str, default: impl FnOnce() -> String) -> String {
         match others.iter().all(|text| text.trim().is_empty()) {
             true => self.required(key, default),
