@@ -190,8 +190,20 @@ async fn the_incident_the_history_and_on_call_are_pictured() {
     let line = demo.line(&["pages ", "http://"]).await;
     let url = line.split_whitespace().last().unwrap().to_owned();
     let address: SocketAddr = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let labels = [json!({"alertname": "CheckoutDown", "service": "checkout", "instance": "shop-1",
+        "severity": "critical"})];
+    let annotations = json!({"summary": "Checkout answers 43 % of the requests with an error",
+        "runbook_url": "https://runbooks.example/CheckoutDown",
+        "dashboard_url": "https://grafana.example/d/checkout"});
+    let mut alert = body(&labels, &annotations);
+    alert["alerts"][0]["generatorURL"] = json!("http://prometheus:9090/graph?g0.expr=up");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    alert["alerts"][0]["startsAt"] = json!(squelch::model::Timestamp::from_millis(now - 40_000).to_string());
+    let alert = alert.to_string();
+    let taken = http::post(address, "/alertmanager/webhook", alert.as_bytes()).await.unwrap();
+    assert_eq!(taken.status, 200, "{}", taken.body);
     let incident = until("an incident with a timeline", async || {
-        let page = http::get(address, "/api/v1/incidents/history?words=PaymentsDown").await.unwrap().json();
+        let page = http::get(address, "/api/v1/incidents/history?words=CheckoutDown").await.unwrap().json();
         let incident = page["incidents"].as_array()?.first()?.clone();
         incident["notifiedAt"].is_string().then_some(incident)
     })
