@@ -142,7 +142,7 @@ pub enum DeliverError {
 #[derive(Clone)]
 pub struct Prepared {
     receivers: BTreeMap<SmolStr, Vec<Integration>>,
-    transports: BTreeMap<(SmolStr, SmolStr), (Arc<Transport>, Integration)>,
+    transports: BTreeMap<Place, (Arc<Transport>, Integration)>,
     exporter: Option<Arc<Exporter>>,
     enricher: Option<Enricher>,
     location: Location,
@@ -161,8 +161,12 @@ pub struct Deliverer {
     baselines: Arc<Baselines>,
 }
 
-/// Workers by receiver and integration.
-type Workers = BTreeMap<(SmolStr, SmolStr), Handle>;
+/// A receiver, the position of an integration in it, and where that leads
+/// ([`crate::receivers::Notifier::endpoint`]).
+type Place = (SmolStr, SmolStr, u64);
+
+/// The workers of all integrations that are configured, or were.
+type Workers = BTreeMap<Place, Handle>;
 
 /// Pacers by the account that the vendor counts: the notifier's account, or the integration.
 type Pacers = BTreeMap<String, Arc<Pacer>>;
@@ -171,6 +175,8 @@ struct Handle {
     inbox: mpsc::UnboundedSender<Command>,
     task: tokio::task::JoinHandle<()>,
     configured: bool,
+    /// Where it led before a reload corrected that.
+    before: Vec<u64>,
 }
 
 impl Deliverer {
@@ -209,14 +215,13 @@ impl Deliverer {
     /// becomes a dead letter.
     pub fn send(&self, mut notification: Notification, possible_repeat: bool) {
         causes::complete(&mut notification);
-        let key = (notification.receiver.clone(), notification.integration.clone());
+        let (receiver, integration) = (notification.receiver.clone(), notification.integration.clone());
         let id = notification.id;
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = workers
-            .get(&key)
+        let sent = worker_of(&workers, &notification)
             .is_some_and(|w| w.inbox.send(Command::Send(Box::new(notification), possible_repeat)).is_ok());
         if !sent {
-            let detail = format!("receiver {:?} has no integration {} any more", key.0, key.1);
+            let detail = format!("receiver {receiver:?} has no integration {integration} any more");
             tracing::error!(id = id.0, %detail, "the notification is a dead letter");
             let reason = FailureReason::Other.as_str().into();
             let outcome = Outcome::Rejected(Rejection { reason, detail, ambiguous: possible_repeat });
@@ -238,7 +243,7 @@ impl Deliverer {
         for (receiver, integrations) in receivers {
             for integration in integrations {
                 let transport = Transport::new(receiver, integration, &self.options, self.meter.clone())?;
-                let key = (receiver.clone(), integration.name.clone());
+                let key = (receiver.clone(), integration.name.clone(), integration.notifier.endpoint());
                 transports.insert(key, (Arc::new(transport), integration.clone()));
             }
         }
@@ -258,7 +263,9 @@ impl Deliverer {
     }
 
     /// Delivers by these receivers from now on. Queued notifications go out by the new definition of their
-    /// integration, or by the old one if there is none any more.
+    /// integration, or by the old one if there is none any more. An integration is known by where it leads,
+    /// also at another position of its receiver. At a position whose former integration is gone, a new
+    /// endpoint corrects the old one.
     pub fn adopt(&self, prepared: &Prepared) {
         let Prepared { receivers, transports, exporter, enricher, location } = prepared;
         self.baselines.adopt(location.clone());
@@ -274,6 +281,14 @@ impl Deliverer {
         let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *pacers);
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, old) in moves(&workers, transports.keys()) {
+            if let Some(mut handle) = workers.remove(&old) {
+                if old.2 != key.2 {
+                    handle.before.push(old.2);
+                }
+                workers.insert(key, handle);
+            }
+        }
         for (key, handle) in workers.iter_mut() {
             handle.configured = transports.contains_key(key);
         }
@@ -302,7 +317,7 @@ impl Deliverer {
         }
     }
 
-    fn start(&self, key: &(SmolStr, SmolStr), transport: Arc<Transport>, pacer: Arc<Pacer>) -> Handle {
+    fn start(&self, key: &Place, transport: Arc<Transport>, pacer: Arc<Pacer>) -> Handle {
         let limits = Limits {
             concurrency: self.options.concurrency,
             backoff: self.options.backoff,
@@ -324,7 +339,7 @@ impl Deliverer {
             arrived: HashMap::new(),
         };
         let (inbox, commands) = mpsc::unbounded_channel();
-        Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true }
+        Handle { inbox, task: tokio::spawn(worker.run(commands)), configured: true, before: Vec::new() }
     }
 
     /// Lets notifications that are under way or never tried go out, for at most `timeout`. It starts no
@@ -365,8 +380,43 @@ impl Deliverer {
     }
 }
 
+/// The worker that delivers a notification: that of its endpoint, at its own receiver if possible. Only a
+/// notification without an endpoint goes by the position of its integration.
+fn worker_of<'a>(workers: &'a Workers, n: &Notification) -> Option<&'a Handle> {
+    let exact = workers.get(&(n.receiver.clone(), n.integration.clone(), n.endpoint));
+    let leads = |(_, _, endpoint): &Place, handle: &Handle| match n.endpoint {
+        0 => true,
+        known => *endpoint == known || handle.before.contains(&known),
+    };
+    let near =
+        |(receiver, name, _): &Place| *receiver == n.receiver && (n.endpoint != 0 || *name == n.integration);
+    let others = || workers.iter().filter(|(place, handle)| leads(place, handle));
+    let near = || others().filter(|(place, _)| near(place)).max_by_key(|(_, handle)| handle.configured);
+    let far = || others().find(|_| n.endpoint != 0);
+    exact.or_else(|| near().or_else(far).map(|(_, handle)| handle))
+}
+
+/// The workers that go on at another place, each new place with the old one.
+fn moves<'a>(workers: &Workers, configured: impl Iterator<Item = &'a Place> + Clone) -> Vec<(Place, Place)> {
+    let mut free: Vec<&Place> =
+        workers.keys().filter(|old| !configured.clone().any(|new| new == *old)).collect();
+    let mut new: Vec<&Place> = configured.clone().filter(|new| !workers.contains_key(*new)).collect();
+    let leads_there = |old: &Place, new: &Place| old.0 == new.0 && old.2 == new.2 && new.2 != 0;
+    let gone = |endpoint| !configured.clone().any(|place| place.2 == endpoint);
+    let corrected = |old: &Place, new: &Place| (&old.0, &old.1) == (&new.0, &new.1) && gone(old.2);
+    let mut moved = Vec::new();
+    for goes_on in [&leads_there as &dyn Fn(&Place, &Place) -> bool, &corrected] {
+        new.retain(|new| {
+            let Some(index) = free.iter().position(|old| goes_on(old, new)) else { return true };
+            moved.push(((*new).clone(), free.remove(index).clone()));
+            false
+        });
+    }
+    moved
+}
+
 /// The account that the vendor counts.
-fn account((receiver, name): &(SmolStr, SmolStr), integration: &Integration) -> String {
+fn account((receiver, name, _): &Place, integration: &Integration) -> String {
     integration.notifier.account().unwrap_or_else(|| format!("{receiver}/{name}"))
 }
 
@@ -405,7 +455,7 @@ mod tests {
             let timeout = crate::model::Duration::from_secs(10);
             let (name, templates) = ("pagerduty[0]".into(), crate::templates::Library::built_in());
             let integration = Integration { name, notifier, timeout, http: Default::default(), templates };
-            account(&(receiver.into(), "pagerduty[0]".into()), &integration)
+            account(&(receiver.into(), "pagerduty[0]".into(), 0), &integration)
         };
         assert_eq!(of("a", "k"), of("b", "k"));
         assert_ne!(of("a", "k"), of("b", "l"));

@@ -68,6 +68,11 @@ impl Transport {
         self.integration.timeout.to_std()
     }
 
+    /// Its position in the receiver, `pagerduty[0]`.
+    pub(super) fn position(&self) -> &SmolStr {
+        &self.integration.name
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         self.integration.notifier.name()
     }

@@ -89,10 +89,7 @@ impl Worker {
             tokio::select! {
                 command = inbox.recv(), if !retired => match command {
                     Some(Command::Send(notification, repeat)) => self.accept(*notification, repeat),
-                    Some(Command::Use(transport, pacer)) => {
-                        self.transport = transport;
-                        self.schedule.pace(pacer);
-                    }
+                    Some(Command::Use(transport, pacer)) => self.follow(transport, pacer),
                     Some(Command::Drain(done)) => {
                         self.schedule.drain();
                         drain = Some(done);
@@ -104,6 +101,17 @@ impl Worker {
                 () = sleep_until(wake) => {}
             }
         }
+    }
+
+    /// A reload may give the integration another position in its receiver.
+    fn follow(&mut self, transport: Arc<Transport>, pacer: Arc<Pacer>) {
+        if self.name != *transport.position() && self.schedule.circuit_is_open() {
+            self.meter.circuit(&self.receiver, &self.name, false);
+            self.meter.circuit(&self.receiver, transport.position(), true);
+        }
+        self.name = transport.position().clone();
+        self.transport = transport;
+        self.schedule.pace(pacer);
     }
 
     fn accept(&mut self, notification: Notification, possible_repeat: bool) {

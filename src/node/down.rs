@@ -443,6 +443,8 @@ impl Core {
             stuck: None,
             input: InputWatch::new(now, self.published.meter.unread()),
         };
+        let mut outbox = recovered.outbox;
+        outbox.iter_mut().for_each(|notification| open.engine.query().readdress(notification));
         self.store = Store::Up { open, upkeep };
         self.published.trouble.store(None);
         self.published.standby.store(None);
@@ -453,7 +455,7 @@ impl Core {
                 orphan.id.0 |= ORPHAN;
                 self.outbox.send(orphan, true);
             }
-            for notification in recovered.outbox {
+            for notification in outbox {
                 if !released.ended.contains(&notification.id) && self.in_flight.insert(notification.id) {
                     let sent = meanwhile.as_ref().is_some_and(|m| m.has_sent(notification.id));
                     self.outbox.send(notification, first || sent);

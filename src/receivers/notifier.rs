@@ -11,7 +11,7 @@ use squelch_core::policy::KnownBy;
 use super::attempt::{AttemptError, failure_of};
 use super::render::{Renderer, Templated};
 use super::{Answer, View};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, hash64};
 use crate::settings::{Secret, SecretForm, TlsConfig};
 use crate::templates::{Escape, as_it_is};
 
@@ -68,6 +68,23 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
     /// a pace. `None` is an account of its own.
     fn account(&self) -> Option<String> {
         None
+    }
+
+    /// A hash of where it leads: its type, URL and credential. A secret in a file counts by the path of the
+    /// file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256. 0 if it is not
+    /// known.
+    fn endpoint(&self) -> u64 {
+        let leads = self.secrets().into_iter().filter(|(_, form)| *form != SecretForm::Signing);
+        let secrets = leads.map(|(secret, _)| match secret {
+            Secret::Inline(value) => value.to_string(),
+            Secret::File(file) => format!("file {}", file.path.display()),
+        });
+        let mut parts: Vec<String> = self.account().into_iter().chain(secrets).collect();
+        if parts.is_empty() {
+            return 0;
+        }
+        parts.push(self.name().to_owned());
+        hash64(parts.join("\n").as_bytes())
     }
 
     /// The secrets that [`Attempt::secret`] must know. No log shows their values.

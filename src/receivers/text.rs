@@ -240,6 +240,7 @@ mod tests {
             at: Timestamp::ZERO,
             receiver: "r".into(),
             integration: "console[0]".into(),
+            endpoint: 0,
             kind: Kind::Page,
             dedup_key: "k".into(),
             group_key: "g".into(),

@@ -173,6 +173,7 @@ fn sample(
         at: NOW,
         receiver: "receiver".into(),
         integration: "integration[0]".into(),
+        endpoint: 0,
         kind: if firing { Kind::Page } else { Kind::Resolve },
         dedup_key: "key".into(),
         group_key: "{}:{}".into(),

@@ -95,6 +95,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
         receiver: receiver.into(),
         integration: integration.into(),
+        endpoint: 0,
         kind,
         dedup_key: format!("key-{id}").into(),
         group_key: format!("{{}}:{{n=\"{id}\"}}").into(),

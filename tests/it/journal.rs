@@ -76,6 +76,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         at: now,
         receiver: "team-a".into(),
         integration: "pagerduty[0]".into(),
+        endpoint: 0,
         kind: Kind::Page,
         dedup_key: format!("{id:064x}").into(),
         group_key: "{}:{}".into(),

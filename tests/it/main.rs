@@ -18,6 +18,7 @@ mod dashboard;
 mod decision_log;
 mod decision_log_month;
 mod deliver;
+mod deliver_places;
 mod documentation;
 mod documents;
 mod e2e;

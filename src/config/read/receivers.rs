@@ -7,12 +7,11 @@ use smol_str::SmolStr;
 
 use super::trust::check_fallbacks;
 use crate::config::{HttpConfig, Integration, IntegrationRef, Receiver};
-use crate::model::{LabelSet, hash64};
-use crate::receivers::{Notifier, Reader, ReceiverType};
+use crate::model::LabelSet;
+use crate::receivers::{Reader, ReceiverType};
 use crate::settings::http::http_config;
 use crate::settings::section::{Problems, Section, Text, shown};
 use crate::settings::yaml::Node;
-use crate::settings::{Secret, SecretForm};
 
 /// The lists of integrations of Alertmanager. Those that no receiver type here reads are refused.
 const OF_ALERTMANAGER: [&str; 18] = [
@@ -145,24 +144,8 @@ fn integration(
         takes_acknowledgements: notifier.takes_acknowledgements(),
         known_by: notifier.known_by(),
         most_alerts: notifier.most_alerts(),
-        endpoint: endpoint(&*notifier),
+        endpoint: notifier.endpoint(),
     };
     let timeout = timeout.unwrap_or_else(|| notifier.timeout());
     (reference, Integration { name, notifier, timeout, http, templates })
-}
-
-/// A hash of where an integration leads: its type, URL and credential. A secret in a file counts by the
-/// path of the file. The journal holds the hash, so it must not tell the secret: 64 bits of SHA-256.
-fn endpoint(notifier: &dyn Notifier) -> u64 {
-    let leads = notifier.secrets().into_iter().filter(|(_, form)| *form != SecretForm::Signing);
-    let secrets = leads.map(|(secret, _)| match secret {
-        Secret::Inline(value) => value.to_string(),
-        Secret::File(file) => format!("file {}", file.path.display()),
-    });
-    let mut parts: Vec<String> = notifier.account().into_iter().chain(secrets).collect();
-    if parts.is_empty() {
-        return 0;
-    }
-    parts.push(notifier.name().to_owned());
-    hash64(parts.join("\n").as_bytes())
 }

@@ -10,6 +10,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         at: Timestamp::from_millis(0),
         receiver: "r".into(),
         integration: "console[0]".into(),
+        endpoint: 0,
         kind,
         dedup_key: "k".into(),
         group_key: "{}:{}".into(),

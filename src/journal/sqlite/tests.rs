@@ -39,6 +39,7 @@ fn notification(seq: Seq) -> Notification {
         at: at(seq),
         receiver: "team-a".into(),
         integration: "pagerduty[0]".into(),
+        endpoint: 0,
         kind: Kind::Page,
         dedup_key: format!("{seq:064x}").into(),
         group_key: "{}:{}".into(),

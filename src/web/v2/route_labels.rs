@@ -79,6 +79,7 @@ fn notification(route: &RouteStanding, alerts: Vec<AlertView>, now: crate::model
         at: now,
         receiver: route.receiver.clone(),
         integration: "".into(),
+        endpoint: 0,
         kind: Kind::Update,
         dedup_key: "".into(),
         group_key: "".into(),

@@ -54,6 +54,10 @@ pub struct Notification {
     pub receiver: SmolStr,
     /// The integration within the receiver, `pagerduty[0]`: kind and position.
     pub integration: SmolStr,
+    /// A hash of where the integration leads: a reload may give its position to another one. 0 if it is not
+    /// known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub endpoint: u64,
     /// Its effect on a person.
     pub kind: Kind,
     /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it. Of a

@@ -54,6 +54,7 @@ impl Incidents {
             at: world.now,
             receiver: destination.receiver.clone(),
             integration: channel.integration.clone(),
+            endpoint: channel.endpoint(),
             kind,
             dedup_key: incident.dedup_key.clone(),
             group_key: incident.group_text.clone(),

@@ -404,6 +404,7 @@ fn digest_of(
         at: world.now,
         receiver: receiver.clone(),
         integration: SmolStr::default(),
+        endpoint: 0,
         kind: Kind::Digest,
         dedup_key: dedup_key(&key, 0),
         group_key: key,

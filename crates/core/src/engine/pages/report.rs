@@ -63,6 +63,7 @@ impl Pages {
             at: world.now,
             receiver: report.receiver.clone(),
             integration: SmolStr::default(),
+            endpoint: 0,
             kind: Kind::Digest,
             dedup_key: dedup_key(&key, 0),
             group_key: key,

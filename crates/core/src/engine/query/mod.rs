@@ -25,8 +25,8 @@ use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::{Bound, ReceiverStats};
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, Batch, LabelSet, NotificationId, Observation, OrphanedIncident, Silence, SilenceChange,
-    SilenceError, SilenceRequest, SilenceState, Source, Status, Timestamp,
+    AlertId, Batch, LabelSet, Notification, NotificationId, Observation, OrphanedIncident, Silence,
+    SilenceChange, SilenceError, SilenceRequest, SilenceState, Source, Status, Timestamp,
 };
 
 /// Alerts or incidents that one look passes. A caller that wants more looks again, and lets the alerts that
@@ -233,6 +233,19 @@ impl<'a> Query<'a> {
     /// The notifications of incidents whose end it waits for.
     pub fn in_flight(self) -> impl Iterator<Item = NotificationId> + 'a {
         self.pages.incidents.in_flight.keys().copied()
+    }
+
+    /// Leads a notification that waited over a start to the integration at which its incident stands now. A
+    /// new configuration may give this one another name or position.
+    pub fn readdress(&self, notification: &mut Notification) {
+        let incidents = &self.pages.incidents;
+        let Some((id, index)) = incidents.in_flight.get(&notification.id) else { return };
+        let Some(incident) = incidents.all.get(id) else { return };
+        let Some(channel) = incident.channels.get(*index) else { return };
+        let home = &self.world.destinations.get(incident.group.0).receiver;
+        let own = || (channel.receiver(home).clone(), channel.integration.clone());
+        (notification.receiver, notification.integration) = channel.closes_at.clone().unwrap_or_else(own);
+        notification.endpoint = channel.endpoint();
     }
 
     /// By how many milliseconds engine time is ahead of wall time, as the last

@@ -447,3 +447,27 @@ fn a_webhook_that_a_reload_removed_hears_of_no_end_while_its_group_fires() {
     world.advance(Duration::from_hours(1));
     assert_eq!((ends(&world), open(&world)), (1, vec![]));
 }
+
+#[test]
+fn a_notification_that_waits_over_a_start_goes_where_its_incident_stands_now() {
+    let mut world = World::new(leading("pd", &[("pagerduty[0]", 7), ("pagerduty[1]", 8)]));
+    world.answers = Answers::Hang;
+    world.say(Source::Alertmanager, "a", vec![firing(&down(), START)]);
+    let waiting: Vec<_> = world.in_flight.clone();
+    let place = |world: &World, index: usize| {
+        let mut n = waiting[index].clone();
+        world.engine.query().readdress(&mut n);
+        (n.receiver.to_string(), n.integration.to_string(), n.endpoint)
+    };
+    assert_eq!(place(&world, 0), ("pd".into(), "pagerduty[0]".into(), 7));
+    reload(&mut world, leading("pd", &[("pagerduty[0]", 9), ("pagerduty[1]", 7), ("pagerduty[2]", 8)]));
+    assert_eq!(place(&world, 0), ("pd".into(), "pagerduty[1]".into(), 7));
+    assert_eq!(place(&world, 1), ("pd".into(), "pagerduty[2]".into(), 8));
+    // The first one is gone, and another one has its position.
+    reload(&mut world, leading("pd", &[("pagerduty[0]", 9), ("pagerduty[1]", 8)]));
+    assert_eq!(place(&world, 0).2, 7);
+    assert_eq!(place(&world, 1), ("pd".into(), "pagerduty[1]".into(), 8));
+    // The receiver has another name.
+    reload(&mut world, leading("other", &[("pagerduty[0]", 9), ("pagerduty[1]", 8)]));
+    assert_eq!(place(&world, 1), ("other".into(), "pagerduty[1]".into(), 8));
+}
