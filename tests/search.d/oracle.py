@@ -147,6 +147,8 @@ class Judge:
                     for n, i in enumerate(self.at(receiver))
                     for r in i.rows
                     if r.at >= a and r.kind != "resolve" and truth.shows(r, alert)
+                    # Without keys, updates of an incident that is over tell how its group stands.
+                    and (i.gone is None or r.at < i.gone)
                 ]
                 if first and min(first, key=lambda x: x[:3])[1]:
                     self.only_updated(alert, d, a, *min(first, key=lambda x: x[:3])[3:])
@@ -227,9 +229,10 @@ class Judge:
                 for m, d in here
                 if truth.may_flap(m, d, over)
             ]
-            lone = any(truth.may_be_alone(m, d, last) for m, d in here)
+            lone = {m for m, d in here if truth.may_be_alone(m, d, i.page.at)}
+            ends = [max(b, i.page.at) for m in lone for a, b in m.occ if a <= last + truth.slack]
+            bound = max([bound, *(end + ALONE_QUIET for end in ends)]) + max(flaps, default=0)
             bound = truth.delivered(bound, 0) + 2 * truth.slack + max(d.group_interval for d in its) + 10
-            bound += max(flaps, default=0) + (ALONE_QUIET if lone else 0)
             if i.closed is None and bound < truth.horizon:
                 self.wrong("3-never-closed", f"{i} is open at the end, its last alert resolved at {over}")
             elif i.closed and i.closed > bound and not truth.mutable and i.receiver not in truth.merged_at:
@@ -314,8 +317,12 @@ class Judge:
         truth = self.truth
         for i in self.incidents if not self.s.get("deliveries") else []:
             page, new = i.page, False
+            if not page.alerts:
+                self.wrong("5-empty", f"it names no alert: {page}")
             shown = [truth.find(labels) for labels, _ in page.alerts]
             shown = [alert for alert in shown if alert]
+            # At a receiver without keys, an update may name an alert of its group that waits for its page.
+            kinds = ("page",) if self.s["integration"] == "webhook" else ("page", "update")
             for alert in shown:
                 starts = [a for a, _ in alert.occ if a <= page.at + truth.slack]
                 if not starts:
@@ -323,7 +330,7 @@ class Judge:
                     continue
                 told = any(
                     max(starts) - truth.slack <= r.at < page.at
-                    and r.kind != "resolve"
+                    and r.kind in kinds
                     and truth.shows(r, alert)
                     for j in self.at(i.receiver)
                     for r in j.rows
@@ -334,10 +341,11 @@ class Judge:
                 continue
             damped = [truth.may_flap(m, d, page.at) for m in shown for d in m.at(i.receiver)]
             if "which is higher than the page said" in page.why:
+                earlier = self.incidents[: self.incidents.index(i)]
                 before = [
                     EVERY_LEVEL.index(j.page.severity)
-                    for j in self.at(i.receiver)
-                    if j.page.at < page.at and (j.closed is None or j.closed >= page.at)
+                    for j in earlier
+                    if j.receiver == i.receiver and (j.closed is None or j.closed >= page.at)
                 ]
                 if before and EVERY_LEVEL.index(page.severity) >= max(before):
                     self.wrong("5-escalation", f"nothing is worse: {page}")
@@ -391,10 +399,17 @@ class Judge:
             for t in sorted({r.at for i in mine for r in i.rows}):
                 # A minute later, each change of this time is delivered.
                 both = []
+                began = (alert.occurrence(t) or [t])[0] - truth.slack
                 for i in mine:
-                    states = [truth.shows(r, alert) for r in i.rows if r.at <= t + 60]
-                    states = [x for x in states if x is not None]
-                    if i.open(t) and i.open(t + 60) and states and states[-1]:
+                    # An update leaves out an alert that fires in another incident now.
+                    last = [r for r in i.rows if r.at <= t + 60][-1:]
+                    # Its alerts resolved, and it stays open: until a little after merge_window, or until the
+                    # alert that opened it alone was quiet for 2 h.
+                    lone = [m for m in self.members(i)[0] if truth.may_be_alone(m, its[0], i.page.at)]
+                    quiet = [b + ALONE_QUIET for m in lone for _, b in m.occ if b <= t]
+                    stays = max([i.page.at + 1.1 * its[0].noise["merge_window"], *quiet])
+                    lingers = last and last[0].at < began and t + 60 <= stays + truth.slack
+                    if i.open(t) and i.open(t + 60) and last and truth.shows(last[0], alert) and not lingers:
                         both.append(i)
                 sure = alert.surely(t, truth.slack) and alert.surely(t + 60, truth.slack)
                 held = truth.may_flap(alert, its[0], t) or truth.may_be_alone(alert, its[0], t)
@@ -477,12 +492,21 @@ class Judge:
                 late = any(r.kind == "page" and a - n["resolve_hold"] < r.at <= b for r in here)
                 if late or self.shown(receiver, alert, a - 0.001):
                     continue
+                # It joined an incident that closed before an update was due, so the resolve lists it.
+                ends = [r for r in here if r.kind == "resolve"]
+                if any(a <= r.at < end + bound and self.is_first(r, alert) for r in ends):
+                    continue
                 if not any(r.kind == "digest" and a <= r.at <= b + 2 * period + bound for r in here):
                     self.wrong(
                         "14-no-digest",
                         f"{alert.name} fires from {a} to {b}, and {receiver} gets neither a "
                         f"notification nor a digest about it (every {period} s)",
                     )
+
+    def is_first(self, row, alert):
+        """Whether the row is the first one of its incident that names the alert."""
+        here = [i for i in self.incidents if row in i.rows]
+        return all(self.truth.shows(r, alert) is None for i in here for r in i.rows if r is not row)
 
     def escalations(self):
         """15: the second receiver gets an incident that no person acknowledges in time, and its end."""
