@@ -68,6 +68,11 @@ impl Destination {
         }
     }
 
+    /// Whether the configuration still has it.
+    pub(crate) fn is_current(&self) -> bool {
+        self.current
+    }
+
     /// Whether it names one of these time intervals.
     pub(crate) fn names_any(&self, intervals: &BTreeSet<SmolStr>) -> bool {
         let mut names = self.windows.mute.iter().chain(&self.windows.active);

@@ -98,8 +98,13 @@ impl Engine {
     /// passed. `now` is milliseconds of the engine's own time. An earlier `now` than before counts as the
     /// same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
+        // The first event of a journal is the policy under which the engine was made, at time 0.
+        let born = self.world.now == Timestamp::ZERO && matches!(event, Event::Policy(_));
         self.world.now = self.world.now.max(now);
         self.world.accounting.watch(effects.repeats.is_some());
+        if born {
+            self.checks.heartbeats_started(&mut self.world);
+        }
         if matches!(event, Event::Started) {
             self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
             self.checks.heartbeats_started(&mut self.world);

@@ -167,6 +167,16 @@ pub struct ClockError {
 }
 
 impl Problem {
+    /// The receivers that do not accept notifications.
+    pub fn receivers(&self) -> impl Iterator<Item = &SmolStr> {
+        let all: [&[NameCount]; 3] = match self {
+            Problem::PagesUndelivered { receivers, .. } => [receivers, &[], &[]],
+            Problem::DeadLetters { incidents, digests, reports } => [incidents, digests, reports],
+            _ => [&[], &[], &[]],
+        };
+        all.into_iter().flatten().map(|count| &count.name)
+    }
+
     /// The `alertname` of the incident's alert. A quarantined alert keeps its own.
     pub fn alertname(&self) -> &'static str {
         match self {

@@ -64,12 +64,20 @@ impl Incident {
     }
 
     /// Whether a receiver that is, or may be, notified of this incident may also be notified of an incident
-    /// of this side at `receiver`.
+    /// of this side at `receiver`. Receivers that share a service count as one.
     pub(crate) fn meets(&self, world: &World, side: Side, receiver: &SmolStr) -> bool {
         let home = &world.destinations.get(self.group.0).receiver;
         let mut ours = world.policy.reached_from(home, self.side == Side::Ours);
         ours.extend(self.channels.iter().map(|channel| channel.receiver(home)));
-        !ours.is_disjoint(&world.policy.reached_from(receiver, side == Side::Ours))
+        let theirs = world.policy.reached_from(receiver, side == Side::Ours);
+        let services = |receivers: &BTreeSet<&SmolStr>| {
+            let known = receivers.iter().filter_map(|receiver| world.policy.receivers.get(*receiver));
+            let all = known.flat_map(|receiver| &receiver.integrations).map(|i| i.endpoint);
+            all.filter(|endpoint| *endpoint != 0).collect::<BTreeSet<u64>>()
+        };
+        let mut own = services(&ours);
+        own.extend(self.channels.iter().map(|channel| channel.endpoint()));
+        !ours.is_disjoint(&theirs) || !own.is_disjoint(&services(&theirs))
     }
 
     /// The escalation of this incident that is to come, if any. An incident escalates once. A receiver that

@@ -126,6 +126,51 @@ impl Pages {
         for key in waiting.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.shorten_waits(world, &key);
         }
+        let withheld = self.groups.iter().filter(|(_, group)| group.withheld.iter().any(|q| !q.resolved));
+        for key in withheld.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.withheld_adopt(world, &key);
+        }
+    }
+
+    /// Alerts that the new policy would not withhold wait for the next page. Those at a destination that the
+    /// configuration does not have any more leave it, so that they may enter at another one.
+    fn withheld_adopt(&mut self, world: &mut World, key: &GroupKey) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let (now, destination) = (world.now, world.destinations.get(key.0));
+        let mut gone = Vec::new();
+        let mut first = None;
+        let busy_since = group.busy_since(now);
+        for q in group.withheld.extract_if(.., |q| !q.resolved).collect::<Vec<_>>() {
+            let Some(known) = world.alerts.alert(q.alert) else { continue };
+            if !destination.is_current() {
+                gone.push(q);
+                continue;
+            }
+            let Cause::Usual { per_day, .. } = *q.cause else {
+                group.withheld.push(q);
+                continue;
+            };
+            let firing = Firing { series: q.series, per_day, busy_since };
+            let level = world.policy.severities.level(&known.labels);
+            let Ok((wait, due)) = waits(q.fired_at, level, destination, firing, false) else {
+                group.withheld.push(q);
+                continue;
+            };
+            let due = due.max(now);
+            let (alert, count, fired_at) = (q.alert, q.count, q.fired_at);
+            group.pending.push(Pending { alert, count, fired_at, due, wait, firing, recovered: false });
+            world.alerts.state_mut(alert, key.0).gather(key.clone());
+            first = first.into_iter().chain([due]).min();
+        }
+        if let Some(due) = first {
+            world.timers.set_by(Timer::GroupWait(key.clone()), due);
+        }
+        for q in gone {
+            world.state(q.alert, key.0).leave_group();
+            self.suppress(world, q.alert, key.0, q.count, (*q.cause).clone(), None);
+            world.remember(q.alert, key.0);
+        }
+        self.forget_group_later(world, key);
     }
 
     /// The alerts that wait for the page of a group wait no longer than their severity and the policy say.

@@ -4,6 +4,8 @@
 //! alert that it shows name it. Squelch opens it once, updates it, repeats it like any other, and closes
 //! it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -26,6 +28,9 @@ pub(crate) struct Internal {
     labels: LabelSet,
     problem: Box<Problem>,
     starts_at: Timestamp,
+    /// The receivers that its pages named.
+    #[serde(default)]
+    named: BTreeSet<SmolStr>,
 }
 
 impl Internal {
@@ -53,9 +58,9 @@ impl Internal {
 }
 
 impl Pages {
-    /// Opens the incident of an internal alert, or updates it if the alert changed. The alert has the
-    /// highest severity, which names no group, since a reload may rename it. It returns the incident's key,
-    /// or `None` if the receiver has no integrations.
+    /// Opens the incident of an internal alert, or updates it if the alert changed. A receiver that it did
+    /// not name before is a page. The alert has the highest severity, which names no group, since a reload
+    /// may rename it. It returns the incident's key, or `None` if the receiver has no integrations.
     pub(crate) fn raise(
         &mut self,
         world: &mut World,
@@ -86,7 +91,8 @@ impl Pages {
             let id = self.new_incident(world, &key);
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 let problem = Box::new(problem.clone());
-                incident.internal = Some(Internal { labels: shown, problem, starts_at: now });
+                let named = problem.receivers().cloned().collect();
+                incident.internal = Some(Internal { labels: shown, problem, starts_at: now, named });
             }
             self.internal.insert(key.clone(), id);
             self.page(world, id, Cause::Problem { problem });
@@ -98,6 +104,12 @@ impl Pages {
         };
         if incident.issued_at + UPDATE_EVERY <= now {
             *own.problem = problem.clone();
+            let known = own.named.len();
+            own.named.extend(problem.receivers().cloned());
+            if own.named.len() > known {
+                self.supersede(world, id, Cause::Problem { problem });
+                return Some(key);
+            }
             incident.issue(now, Cause::Problem { problem }, false);
             self.incidents.pump(world, id);
         }

@@ -375,6 +375,14 @@ fn receivers_that_share_no_other_receiver_keep_the_key_of_alertmanager() {
     let keys: Vec<_> = world.sent.iter().map(|n| (n.receiver.as_str(), n.generation)).collect();
     assert_eq!(keys, [("pd", 0), ("other", 0)]);
     assert_eq!(world.sent[0].dedup_key, world.sent[1].dedup_key);
+    // One service of both shows each incident by itself.
+    let mut policy = world.events_policy();
+    for receiver in ["pd", "other"] {
+        policy.receivers.get_mut(receiver).unwrap().integrations[0].endpoint = 5;
+    }
+    let mut world = World::new(policy);
+    world.say(Source::Alertmanager, "a", vec![firing(&set("1", "warning"), START)]);
+    assert_ne!(world.sent[0].dedup_key, world.sent[1].dedup_key);
 }
 
 /// Policies under which critical incidents escalate, in one variant to the fallback.

@@ -280,3 +280,31 @@ fn no_profile_asks_how_an_alert_ended_before() {
         assert_eq!(play(1), play(9), "{name}");
     }
 }
+
+/// The alert fires for long, and no policy withholds it any more.
+#[test]
+fn an_alert_that_is_withheld_pages_once_a_reload_withholds_it_no_more() {
+    let severities = Severities::default();
+    let usual = Noise { usual_per_day: 1, ..Noise::built_in("default", &severities).unwrap() };
+    for change in ["profile", "level", "observe", "none"] {
+        let mut policy = policy(&["cluster"], usual.clone());
+        policy.noise.insert("watch".into(), Noise { mode: crate::policy::Mode::Observe, ..usual.clone() });
+        let mut world = World::new(policy.clone());
+        for _ in 0..3 {
+            fires(&mut world, &of("Usual", "warning"), MIN, Duration::from_mins(30));
+        }
+        let before = pages(&world);
+        world.say(Source::Alertmanager, "a", vec![firing(&of("Usual", "warning"), world.now)]);
+        world.advance(Duration::from_mins(20));
+        assert_eq!(pages(&world), before, "it is withheld");
+        match change {
+            "profile" => drop(policy.noise.insert("default".into(), Noise::default())),
+            "level" => policy.severities.levels[1].never_hold = true,
+            "observe" => policy.routes[0].noise = "watch".into(),
+            _ => {}
+        }
+        world.handle(crate::engine::Event::Policy(Box::new(policy)));
+        world.advance(Duration::from_mins(20));
+        assert_eq!(pages(&world), before + usize::from(change != "none"), "{change}");
+    }
+}

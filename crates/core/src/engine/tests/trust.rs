@@ -2,7 +2,7 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Bound, Engine, Event};
-use crate::model::{Duration, Kind, Problem};
+use crate::model::{Duration, Kind, Problem, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Receiver, SelfCheckSettings};
 
 fn bounded(alerts: u64) -> World {
@@ -133,4 +133,56 @@ fn an_internal_incident_carries_the_highest_severity() {
         }
     }
     assert_eq!(pages.len(), 3, "{pages:?}");
+}
+
+/// A chat that is broken for a week must not hide that the pager's key was revoked.
+#[test]
+fn the_internal_incident_pages_again_for_another_receiver_that_refuses() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    for (receiver, integration) in [("chat", "pagerduty[1]"), ("watcher", "pagerduty[2]")] {
+        let one = IntegrationRef::new(integration, KnownBy::DedupKey);
+        policy.receivers.insert(receiver.into(), Receiver::new(vec![one]));
+    }
+    policy.self_check = SelfCheckSettings { receiver: Some("watcher".into()), ..Default::default() };
+    let child = crate::policy::Route {
+        receiver: "chat".into(),
+        matchers: crate::model::parse_matchers("alertname=Chat").unwrap(),
+        ..policy.routes[0].clone()
+    };
+    policy.routes[0].children = vec![1];
+    policy.routes.push(child);
+    let mut world = World::new(policy);
+    world.unreachable = vec!["pagerduty[0]", "pagerduty[1]"];
+    let mut pages = Vec::new();
+    for name in ["Chat", "Chat", "Pager", "Other"] {
+        let labels = labels(&[("alertname", name), ("severity", "critical")]);
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&labels, START)]);
+        world.advance(Duration::from_hours(1));
+        let about = |n: &&crate::model::Notification| {
+            n.kind == Kind::Page && n.group_labels.value("alertname") == "SquelchDeadLetters"
+        };
+        pages.push(world.sent.iter().filter(about).count());
+    }
+    assert_eq!(pages, [1, 1, 2, 2], "one page for each receiver that refuses");
+}
+
+/// A new journal begins with its policy. The engine knows no time before that.
+#[test]
+fn a_heartbeat_has_its_whole_time_at_the_first_start() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.self_check = SelfCheckSettings::default();
+    policy.heartbeats = vec![crate::policy::Heartbeat {
+        name: "beat".into(),
+        matchers: crate::model::parse_matchers("alertname=Beat").unwrap(),
+        silent_after: Duration::from_mins(10),
+        receiver: None,
+    }];
+    let mut world = World::new(policy.clone());
+    world.now = Timestamp::from_millis(1_790_000_000_000);
+    world.handle(Event::Policy(Box::new(policy)));
+    world.handle(Event::Started);
+    world.advance(Duration::from_secs(599));
+    assert_eq!(world.sent.len(), 0, "{:?}", world.sent);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.sent.len(), 1, "it never came");
 }
