@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::asking::{filters, matchers, senseless};
-use super::screen::{Screen, View};
-use super::server::{self, Listed, Server};
+use super::screen::{ListView, Screen};
+use super::server::{self, Listed, ServerClient};
 use super::{Stopped, wrote};
 use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
@@ -51,7 +51,7 @@ pub struct Args {
     pub server: server::Args,
     /// How the list is shown.
     #[command(flatten)]
-    pub view: View,
+    pub view: ListView,
 }
 
 const EXAMPLES: &str = "\
@@ -96,7 +96,7 @@ async fn ask(args: &Args, status: Which, limit: (usize, bool)) -> Result<Listed<
     }
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
     parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
-    let server = Server::new(&args.server)?;
+    let server = ServerClient::new(&args.server)?;
     server.list("/api/v1/alerts", &parameters, limit, |page: AlertPage| (page.alerts, page.next)).await
 }
 

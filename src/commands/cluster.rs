@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::process::ExitCode;
 
 use super::failed;
-use super::screen::{Screen, View};
-use super::server::{self, Server};
+use super::screen::{ListView, Screen};
+use super::server::{self, ServerClient};
 use crate::web::ClusterEntry;
 
 /// Options of `squelch cluster`.
@@ -17,7 +17,7 @@ pub struct Args {
     pub server: server::Args,
     /// How the list is shown.
     #[command(flatten)]
-    pub view: View,
+    pub view: ListView,
 }
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ const GONE: f64 = 10.0;
 pub async fn run(args: Args) -> ExitCode {
     let ownerless = Cell::new(false);
     let ask = async || {
-        let cluster: ClusterEntry = Server::new(&args.server)?.get("/api/v1/cluster", &[]).await?;
+        let cluster: ClusterEntry = ServerClient::new(&args.server)?.get("/api/v1/cluster", &[]).await?;
         ownerless.set(cluster.storage == "postgres" && !cluster.replicas.iter().any(|replica| replica.owner));
         Ok(cluster)
     };

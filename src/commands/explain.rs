@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use super::asking::{matchers, say, say_json, senseless};
 use super::screen::Screen;
-use super::server::{self, Server};
+use super::server::{self, ServerClient};
 use super::{backtest::Output, failed};
-use crate::decision_log::{NamedIncident, Page, Query, Reader, SHORTEST_KEY, WhichIncident, timeline};
+use crate::decision_log::{
+    DecisionPage, DecisionQuery, NamedIncident, Reader, SHORTEST_KEY, WhichIncident, timeline,
+};
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 
@@ -109,22 +111,22 @@ fn read(words: &[String]) -> Result<What, String> {
     }
 }
 
-fn query(what: What, since: Timestamp, args: &Args) -> Query {
-    let query = Query {
+fn query(what: What, since: Timestamp, args: &Args) -> DecisionQuery {
+    let query = DecisionQuery {
         since: Some(since),
         receiver: args.receiver.clone(),
         limit: args.limit.into(),
-        ..Query::default()
+        ..DecisionQuery::default()
     };
     match what {
-        What::Fingerprint(fingerprint) => Query { fingerprint: Some(fingerprint), ..query },
-        What::Incident(key) => Query { incident: Some(key), ..query },
-        What::Matchers(matchers) => Query { matchers, ..query },
+        What::Fingerprint(fingerprint) => DecisionQuery { fingerprint: Some(fingerprint), ..query },
+        What::Incident(key) => DecisionQuery { incident: Some(key), ..query },
+        What::Matchers(matchers) => DecisionQuery { matchers, ..query },
     }
 }
 
 /// The answer from the files of a server.
-fn stored(reader: &Reader, mut query: Query) -> Result<Page, String> {
+fn stored(reader: &Reader, mut query: DecisionQuery) -> Result<DecisionPage, String> {
     if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
         let wanted = WhichIncident { key: key.clone(), number: None, observed: None };
         query.incident = match reader.incident(&wanted).map_err(|e| e.to_string())? {
@@ -143,7 +145,7 @@ fn stored(reader: &Reader, mut query: Query) -> Result<Page, String> {
     reader.search(&query).map_err(|e| e.to_string())
 }
 
-async fn ask(what: What, since: Timestamp, args: &Args) -> Result<Page, String> {
+async fn ask(what: What, since: Timestamp, args: &Args) -> Result<DecisionPage, String> {
     let mut parameters = vec![("since", since.to_string()), ("limit", args.limit.to_string())];
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
     match what {
@@ -151,7 +153,7 @@ async fn ask(what: What, since: Timestamp, args: &Args) -> Result<Page, String> 
         What::Incident(key) => parameters.push(("incident", key)),
         What::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
     }
-    Server::new(&args.server)?.get("/api/v1/decisions", &parameters).await
+    ServerClient::new(&args.server)?.get("/api/v1/decisions", &parameters).await
 }
 
 #[cfg(test)]

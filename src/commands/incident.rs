@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::asking::{say, say_json, whoever};
 use super::backtest::Output;
 use super::failed;
-use super::screen::{Screen, View};
-use super::server::{self, Server};
+use super::screen::{ListView, Screen};
+use super::server::{self, ServerClient};
 use crate::decision_log::{PastIncidentDetail, Review, SHORTEST_KEY, plain};
 use crate::model::LabelSet;
 use crate::web::{IncidentEntry, IncidentPage};
@@ -95,7 +95,7 @@ struct Show {
     #[command(flatten)]
     server: server::Args,
     #[command(flatten)]
-    view: View,
+    view: ListView,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -183,7 +183,7 @@ pub async fn run(args: Args) -> ExitCode {
         What::Show(args) => {
             let path = format!("/api/v1/incidents/{}", args.which.key);
             let ask = async || {
-                let server = Server::new(&args.server)?;
+                let server = ServerClient::new(&args.server)?;
                 let detail: PastIncidentDetail = server.get(&path, &args.which.parameters()).await?;
                 let (key, number) = (&detail.incident.dedup_key, detail.incident.number);
                 let page = server.page(&format!("/incident?key={key}"));
@@ -201,8 +201,9 @@ pub async fn run(args: Args) -> ExitCode {
         }
         What::Export(args) => {
             let path = format!("/api/v1/incidents/{}/review", args.which.key);
-            let found =
-                async { Server::new(&args.server)?.get::<Review>(&path, &args.which.parameters()).await };
+            let found = async {
+                ServerClient::new(&args.server)?.get::<Review>(&path, &args.which.parameters()).await
+            };
             match (found.await, args.output) {
                 (Err(why), _) => failed(&why),
                 (Ok(review), Output::Json) => say_json(&review),
@@ -237,7 +238,7 @@ async fn change(
     done: &str,
 ) -> ExitCode {
     let path = format!("/api/v1/incidents/{key}/{what}");
-    let changed = async { Server::new(server)?.post::<Changed>(&path, form).await };
+    let changed = async { ServerClient::new(server)?.post::<Changed>(&path, form).await };
     match changed.await {
         Ok(changed) => say(&format!("Incident {} {done}.\n", Screen::new(false).key(&changed.dedup_key))),
         Err(why) => failed(&why),

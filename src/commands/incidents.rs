@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::asking::{filters, senseless};
-use super::screen::{Screen, View};
-use super::server::{self, Server};
+use super::screen::{ListView, Screen};
+use super::server::{self, ServerClient};
 use crate::decision_log::{PastIncident, PastIncidentPage};
 use crate::engine::{Origin, RowState};
 use crate::model::Duration;
@@ -40,7 +40,7 @@ pub struct Args {
     pub server: server::Args,
     /// How the list is shown.
     #[command(flatten)]
-    pub view: View,
+    pub view: ListView,
 }
 
 const EXAMPLES: &str = "\
@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> ExitCode {
     parameters.extend(args.state.iter().map(|state| ("state", state.clone())));
     let ask = async |count| {
         let page = |page: IncidentPage| (page.incidents, page.next);
-        let server = Server::new(&args.server)?;
+        let server = ServerClient::new(&args.server)?;
         let mut listed = server.list("/api/v1/incidents", &parameters, (args.limit, count), page).await?;
         listed.entries.sort_by_cached_key(importance);
         Ok(listed)
@@ -80,7 +80,7 @@ async fn closed(args: &Args, mut parameters: Vec<(&'static str, String)>) -> Exi
     parameters.push(("since", (wall() - args.since).to_string()));
     let ask = async |count| {
         let page = |page: PastIncidentPage| (page.incidents, page.next);
-        let server = Server::new(&args.server)?;
+        let server = ServerClient::new(&args.server)?;
         server.list("/api/v1/incidents/history", &parameters, (args.limit, count), page).await
     };
     args.view.list("incident", ask, past).await

@@ -35,7 +35,7 @@ pub enum Format {
 
 /// The lowest level that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Level {
+pub enum LogLevel {
     /// Everything.
     Debug,
     /// Events that a person may want to know afterwards.
@@ -53,7 +53,7 @@ pub enum Level {
 pub struct Args {
     /// Only log messages with this severity or above.
     #[arg(long = "log.level", env = "SQUELCH_LOG_LEVEL", value_enum, default_value = "info")]
-    pub level: Level,
+    pub level: LogLevel,
     /// Output format of log messages.
     #[arg(long = "log.format", env = "SQUELCH_LOG_FORMAT", value_enum, default_value = "logfmt")]
     pub format: Format,
@@ -69,10 +69,10 @@ pub fn init(args: Args) {
         let _ = stderr.and_then(|stderr| LOG.write_to(File::from(stderr)));
     });
     let level = match args.level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Error => "error",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
     };
     // Libraries log from warnings on. Their debug lines are not about pages.
     let others = if level == "error" { "error" } else { "warn" };

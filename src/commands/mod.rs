@@ -352,7 +352,7 @@ mod tests {
         .unwrap();
         let Command::Serve(args) = cli.command else { panic!("not serve") };
         assert_eq!(args.listen.len(), 2);
-        assert_eq!((args.log.level, args.log.format), (log::Level::Debug, log::Format::Json));
+        assert_eq!((args.log.level, args.log.format), (log::LogLevel::Debug, log::Format::Json));
         assert_eq!(Cli::try_parse_from(["squelch", "serve", "--no.such"]).unwrap_err().exit_code(), 2);
     }
 

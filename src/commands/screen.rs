@@ -37,7 +37,7 @@ static COLOUR: OnceLock<ColorChoice> = OnceLock::new();
 /// Options of a command that lists.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-pub struct View {
+pub struct ListView {
     /// Show whole keys, all columns, and whole texts beyond the width of the terminal.
     #[arg(long)]
     pub wide: bool,
@@ -49,7 +49,7 @@ pub struct View {
     pub output: Output,
 }
 
-impl View {
+impl ListView {
     /// Shows a list of entries that are each a `what`, and says on standard error how many it leaves out.
     /// `ask` counts these if its argument says so.
     pub async fn list<T: Serialize>(

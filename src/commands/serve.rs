@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::node::{self, Options};
+use crate::node::{self, NodeOptions};
 
 use super::{alertmanager_flags, log};
 
@@ -62,11 +62,11 @@ Examples:
   Serve behind a proxy, with users, and with links in pages that lead to it:
     squelch serve --web.listen-address=0.0.0.0:9096 --web.external-url=https://ops.example/squelch --web.config.file=web.yml";
 
-impl From<Args> for Options {
-    fn from(args: Args) -> Options {
+impl From<Args> for NodeOptions {
+    fn from(args: Args) -> NodeOptions {
         let prefix = args.route_prefix.unwrap_or_else(|| path_of(&args.external_url).to_owned());
         let prefix = prefix.trim_matches('/');
-        Options {
+        NodeOptions {
             config_file: args.config_file,
             storage: args.storage,
             listen: args.listen,
@@ -150,9 +150,9 @@ mod tests {
                 external_url: url.into(),
                 route_prefix: prefix.map(Into::into),
                 of_alertmanager: Default::default(),
-                log: log::Args { level: log::Level::Info, format: log::Format::Logfmt },
+                log: log::Args { level: log::LogLevel::Info, format: log::Format::Logfmt },
             };
-            Options::from(args).route_prefix
+            NodeOptions::from(args).route_prefix
         };
         assert_eq!(prefix("https://ops.example/squelch/", None), "/squelch");
         assert_eq!(prefix("https://ops.example", None), "");

@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// A server, and the client that reads its answers.
-pub struct Server {
+pub struct ServerClient {
     client: HttpClient,
     url: String,
 }
@@ -61,18 +61,18 @@ impl<T> Listed<T> {
     }
 }
 
-impl Server {
+impl ServerClient {
     /// A client of the server that `args` name.
     ///
     /// # Errors
     /// The file of options is wrong, for the reason given.
-    pub fn new(args: &Args) -> Result<Server, String> {
+    pub fn new(args: &Args) -> Result<ServerClient, String> {
         let config = match &args.http_config {
             Some(file) => config::load_http(file).map_err(|e| e.to_string())?,
             None => HttpConfig::default(),
         };
         let client = HttpClient::new(&config, TIMEOUT, wall).map_err(|e| e.to_string())?;
-        Ok(Server { client, url: args.url.trim_end_matches('/').to_owned() })
+        Ok(ServerClient { client, url: args.url.trim_end_matches('/').to_owned() })
     }
 
     /// The JSON at `path` with these parameters.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::asking::{filters, matchers, say, say_json, senseless, whoever};
 use super::backtest::Output;
 use super::failed;
-use super::screen::{Screen, View};
-use super::server::{self, Server};
+use super::screen::{ListView, Screen};
+use super::server::{self, ServerClient};
 use crate::model::{Duration, SilenceState, Timestamp};
 use crate::node::clock::wall;
 use crate::web::{MatcherForm, SilenceEntry, SilenceForm, SilencePage};
@@ -117,7 +117,7 @@ struct Query {
     #[command(flatten)]
     server: server::Args,
     #[command(flatten)]
-    view: View,
+    view: ListView,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -187,7 +187,7 @@ async fn add(args: Add) -> ExitCode {
         created_by: args.author.unwrap_or_else(whoever),
         comment: args.comment,
     };
-    let made = async { set(&Server::new(&args.server)?, &form).await };
+    let made = async { set(&ServerClient::new(&args.server)?, &form).await };
     match (made.await, args.output) {
         (Err(why), _) => failed(&why),
         (Ok(changed), Output::Json) => say_json(&changed),
@@ -195,7 +195,7 @@ async fn add(args: Add) -> ExitCode {
     }
 }
 
-async fn set(server: &Server, form: &SilenceForm) -> Result<Changed, String> {
+async fn set(server: &ServerClient, form: &SilenceForm) -> Result<Changed, String> {
     server.post("/api/v1/silences", form).await
 }
 
@@ -206,7 +206,7 @@ async fn query(args: Query) -> ExitCode {
     };
     let ask = async || {
         let page = |page: SilencePage| (page.silences, page.next);
-        let found = Server::new(&args.server)?
+        let found = ServerClient::new(&args.server)?
             .list("/api/v1/silences", &parameters, (usize::MAX, false), page)
             .await?
             .entries;
@@ -215,7 +215,9 @@ async fn query(args: Query) -> ExitCode {
     let ids =
         |silences: &Vec<SilenceEntry>| silences.iter().map(|silence| format!("{}\n", silence.id)).collect();
     match args.quiet {
-        true => View { output: Output::Simple, ..args.view.clone() }.show(ask, |found, _| ids(found)).await,
+        true => {
+            ListView { output: Output::Simple, ..args.view.clone() }.show(ask, |found, _| ids(found)).await
+        }
         false => args.view.show(ask, |found, screen| simple(found, screen)).await,
     }
 }
@@ -262,7 +264,7 @@ async fn update(args: Update) -> ExitCode {
         return senseless("nothing is changed. Give --duration, --end or --comment");
     }
     let done = async {
-        let server = Server::new(&args.server)?;
+        let server = ServerClient::new(&args.server)?;
         let mut ids = String::new();
         for id in &args.ids {
             let old: SilenceEntry = server.get(&one(id), &[]).await?;
@@ -287,7 +289,7 @@ async fn update(args: Update) -> ExitCode {
 
 async fn expire(args: Expire) -> ExitCode {
     let done = async {
-        let server = Server::new(&args.server)?;
+        let server = ServerClient::new(&args.server)?;
         for id in &args.ids {
             let _: Changed = server.delete(&one(id)).await?;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{failed, wrote};
 use crate::config::database_url;
-use crate::journal::{Copied, Place, Step, copy};
+use crate::journal::{Copied, CopyStep, JournalPlace, copy};
 
 /// How often progress is shown.
 const SHOW: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ pub async fn run(args: Args) -> ExitCode {
 fn copied(args: &CopyArgs) -> Result<String, String> {
     let (from, to) = (place(&args.from, "--from")?, place(&args.to, "--to")?);
     match (&from, &to) {
-        (Place::Sqlite(_), Place::Sqlite(_)) => {
+        (JournalPlace::Sqlite(_), JournalPlace::Sqlite(_)) => {
             return Err(format!(
                 "{} and {} are both data directories. One of them must be a file that holds the URL of a \
                  PostgreSQL. To move a directory, stop the server and use mv",
@@ -75,7 +75,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
                 args.to.display()
             ));
         }
-        (Place::Postgres(_), Place::Postgres(_)) => {
+        (JournalPlace::Postgres(_), JournalPlace::Postgres(_)) => {
             return Err(
                 "both name a PostgreSQL. One of them must be a data directory. Between databases, use \
                         pg_dump"
@@ -89,8 +89,8 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
         if shown.elapsed() >= SHOW {
             shown = Instant::now();
             let step = match step {
-                Step::Copying => "copied",
-                Step::Verifying => "verified",
+                CopyStep::Copying => "copied",
+                CopyStep::Verifying => "verified",
             };
             // The copy goes on if this cannot be written.
             let _ = writeln!(io::stderr(), "{step} {done} of {all} rows");
@@ -101,7 +101,7 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
 }
 
 /// The place that a path of the command line names.
-fn place(path: &Path, flag: &str) -> Result<Place, String> {
+fn place(path: &Path, flag: &str) -> Result<JournalPlace, String> {
     let text = path.to_string_lossy();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Err(format!(
@@ -110,13 +110,13 @@ fn place(path: &Path, flag: &str) -> Result<Place, String> {
         ));
     }
     if !path.is_file() {
-        return Ok(Place::Sqlite(path.to_owned()));
+        return Ok(JournalPlace::Sqlite(path.to_owned()));
     }
     if path.extension().is_some_and(|end| end == "db") {
         return Err(format!("{flag}: {text} is a database in a file. Name the directory that it is in"));
     }
     // As a configuration reads it.
-    Ok(Place::Postgres(database_url(path.to_owned(), flag, 1)))
+    Ok(JournalPlace::Postgres(database_url(path.to_owned(), flag, 1)))
 }
 
 fn told(copied: &Copied, from: &Path, to: &Path) -> String {

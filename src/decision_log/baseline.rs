@@ -6,7 +6,7 @@ use jiff::civil::Weekday;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
-use super::{DecisionLogError, Query, Reader, search};
+use super::{DecisionLogError, DecisionQuery, Reader, search};
 use crate::config::Location;
 use crate::model::{Duration, Matcher, Timestamp};
 
@@ -79,7 +79,7 @@ fn starts(
     matchers: &[Matcher],
     now: Timestamp,
 ) -> Result<(usize, Vec<Timestamp>), DecisionLogError> {
-    let query = Query { matchers: matchers.to_vec(), ..Query::default() };
+    let query = DecisionQuery { matchers: matchers.to_vec(), ..DecisionQuery::default() };
     let alerts = search::alerts(conn, &query)?.unwrap_or_default();
     let from = (now - Duration::from_hours(WEEKS * HOURS as u64) - WINDOW).as_millis();
     let mut read =

@@ -10,7 +10,7 @@ use crate::model::{Cause, Timestamp};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Decision)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub struct DecisionEntry {
     /// Its number. It rises with time.
     pub id: u64,
     /// When it was decided.

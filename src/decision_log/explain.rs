@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, OtherwiseEntry};
+use super::{DecisionEntry, OtherwiseEntry};
 use crate::model::{Disposition, IncidentChange, LabelSet, Reason, Timestamp};
 
 /// The release condition of a suppressed observation. `None` if nothing was held.
@@ -50,7 +50,7 @@ pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
 }
 
 /// The decision as one plain sentence without its time.
-pub(super) fn sentence(entry: &Entry) -> String {
+pub(super) fn sentence(entry: &DecisionEntry) -> String {
     let times = match entry.count {
         1 => String::new(),
         n => format!(" ×{n}"),
@@ -101,9 +101,9 @@ pub(super) fn sentence(entry: &Entry) -> String {
 /// A timeline of `entries`, which stand newest first as a search gives them. Each alert and receiver has its
 /// decisions, oldest first. `moment` writes a time. Texts of a sender cannot begin a line or steer a
 /// terminal.
-pub fn timeline(entries: &[Entry], moment: impl Fn(Timestamp) -> String) -> String {
+pub fn timeline(entries: &[DecisionEntry], moment: impl Fn(Timestamp) -> String) -> String {
     type Whose<'a> = (&'a BTreeMap<String, String>, &'a str, &'a str);
-    let mut stories: BTreeMap<Whose<'_>, Vec<&Entry>> = BTreeMap::new();
+    let mut stories: BTreeMap<Whose<'_>, Vec<&DecisionEntry>> = BTreeMap::new();
     for entry in entries.iter().rev() {
         stories.entry((&entry.labels, &entry.fingerprint, &entry.receiver)).or_default().push(entry);
     }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::write::{Mark, Writer};
-use super::{DecisionLogError, Meter};
+use super::{DecisionLogError, DecisionLogMeter};
 use crate::config::Storage;
 use crate::journal::{Decisions, JournalError, SqliteDecisions};
 use crate::model::Timestamp;
@@ -32,7 +32,7 @@ pub struct Follower {
     mark: Mark,
     /// Rows that were decided by then are in the decision log: after the journal began anew.
     known: i64,
-    meter: Meter,
+    meter: DecisionLogMeter,
 }
 
 impl Follower {
@@ -40,7 +40,7 @@ impl Follower {
     ///
     /// # Errors
     /// The journal cannot be read, or the decision log cannot be made.
-    pub fn open(dir: &Path, meter: Meter) -> Result<Follower, DecisionLogError> {
+    pub fn open(dir: &Path, meter: DecisionLogMeter) -> Result<Follower, DecisionLogError> {
         Self::over(Box::new(SqliteDecisions::open(dir)?), dir, meter)
     }
 
@@ -48,7 +48,11 @@ impl Follower {
     ///
     /// # Errors
     /// The journal cannot be read, or the decision log cannot be made.
-    pub fn over(journal: Box<dyn Decisions>, dir: &Path, meter: Meter) -> Result<Follower, DecisionLogError> {
+    pub fn over(
+        journal: Box<dyn Decisions>,
+        dir: &Path,
+        meter: DecisionLogMeter,
+    ) -> Result<Follower, DecisionLogError> {
         let writer = Writer::open(dir)?;
         let mark = writer.mark()?;
         let mut follower = Follower { writer, journal, mark, known: i64::MIN, meter };
@@ -142,7 +146,7 @@ impl Following {
     pub fn start(
         dir: &Path,
         open: impl Fn() -> Opened + Send + 'static,
-        meter: Meter,
+        meter: DecisionLogMeter,
         now: impl Fn() -> Timestamp + Send + 'static,
         keep: impl Fn() -> Storage + Send + 'static,
         indexed: impl Fn(i64) + Send + 'static,
@@ -166,7 +170,7 @@ impl Following {
 fn follow(
     dir: &Path,
     open: impl Fn() -> Opened,
-    meter: &Meter,
+    meter: &DecisionLogMeter,
     stop: &AtomicBool,
     now: impl Fn() -> Timestamp,
     keep: impl Fn() -> Storage,

@@ -5,7 +5,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 
 /// The metrics of the thread that writes the decision log.
 #[derive(Debug, Clone)]
-pub struct Meter {
+pub struct DecisionLogMeter {
     pub(super) behind: IntGauge,
     pub(super) indexed: IntCounter,
     pub(super) size: IntGauge,
@@ -13,13 +13,13 @@ pub struct Meter {
     pub(super) failures: IntCounter,
 }
 
-impl Meter {
+impl DecisionLogMeter {
     /// Registers the metrics.
     ///
     /// # Errors
     /// The registry has some of that name already.
-    pub fn new(registry: &Registry) -> Result<Meter, prometheus::Error> {
-        Ok(Meter {
+    pub fn new(registry: &Registry) -> Result<DecisionLogMeter, prometheus::Error> {
+        Ok(DecisionLogMeter {
             behind: register(
                 registry,
                 IntGauge::new(

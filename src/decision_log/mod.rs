@@ -31,14 +31,14 @@ mod trend;
 mod write;
 
 pub use baseline::Baseline;
-pub use entry::{Entry, OtherwiseEntry};
+pub use entry::{DecisionEntry, OtherwiseEntry};
 pub use explain::{plain, timeline};
 pub use follow::{Follower, Following};
 pub use incidents::{
     EventEntry, IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail,
     PastIncidentPage, PastIncidentQuery, Quantiles, SHORTEST_KEY, Times, WhichIncident,
 };
-pub use meter::Meter;
+pub use meter::DecisionLogMeter;
 pub use noise::{
     BudgetEntry, ChangingLabelEntry, FateEntry, NameEntry, NoiseEntry, ObservedEntry, PeriodEntry,
     ReceiverNoiseEntry, StepEntry, SuggestionEntry, TrendEntry, UnknownSeverityEntry, changing_labels,
@@ -46,7 +46,7 @@ pub use noise::{
 };
 pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use pages::{SentPage, of_them};
-pub use query::{MAX_LIMIT, Page, Query};
+pub use query::{DecisionPage, DecisionQuery, MAX_LIMIT};
 pub use report::{Compared, PRICED, change, named, sparkline, trend};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
+use super::DecisionEntry;
 use crate::model::{AlertId, Disposition, Fingerprint, Matcher, Timestamp};
 
 /// The most entries on one page.
@@ -10,7 +10,7 @@ pub const MAX_LIMIT: usize = 1_000;
 
 /// The conditions of a search. All that are given must hold. Newest first.
 #[derive(Clone, Debug, Default)]
-pub struct Query {
+pub struct DecisionQuery {
     /// All must match the alert's labels.
     pub matchers: Vec<Matcher>,
     /// Alertmanager's fingerprint.
@@ -29,7 +29,7 @@ pub struct Query {
     pub since: Option<Timestamp>,
     /// Decided before.
     pub until: Option<Timestamp>,
-    /// Only entries older than this one: see [`Page::next`].
+    /// Only entries older than this one: see [`DecisionPage::next`].
     pub before: Option<u64>,
     /// How many at most, kept between 1 and [`MAX_LIMIT`].
     pub limit: usize,
@@ -38,9 +38,9 @@ pub struct Query {
 /// One page of the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Decisions)]
-pub struct Page {
+pub struct DecisionPage {
     /// Newest first.
-    pub decisions: Vec<Entry>,
+    pub decisions: Vec<DecisionEntry>,
     /// The cursor of the next page, for `cursor`. Missing on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

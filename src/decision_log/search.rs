@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
-use super::{DecisionLogError, Entry, MAX_LIMIT, OtherwiseEntry, Page, Query, explain, schema, write};
+use super::{
+    DecisionEntry, DecisionLogError, DecisionPage, DecisionQuery, MAX_LIMIT, OtherwiseEntry, explain, schema,
+    write,
+};
 use crate::causes;
 use crate::model::{AlertId, Cause, Disposition, Fingerprint, LabelSet, MatchOp, Matcher, Timestamp};
 
@@ -60,7 +63,7 @@ impl Reader {
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
-    pub fn search(&self, query: &Query) -> Result<Page, DecisionLogError> {
+    pub fn search(&self, query: &DecisionQuery) -> Result<DecisionPage, DecisionLogError> {
         self.with(|conn| page(conn, query))
     }
 
@@ -123,7 +126,7 @@ impl Where {
     }
 }
 
-fn page(conn: &Connection, query: &Query) -> Result<Page, DecisionLogError> {
+fn page(conn: &Connection, query: &DecisionQuery) -> Result<DecisionPage, DecisionLogError> {
     let limit = query.limit.clamp(1, MAX_LIMIT);
     let mut ids = found(conn, query, limit + 1)?;
     let more = ids.len() > limit;
@@ -131,11 +134,11 @@ fn page(conn: &Connection, query: &Query) -> Result<Page, DecisionLogError> {
     let mut one = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {JOINS} WHERE d.id = ?"))?;
     let decisions = ids.iter().map(|id| one.query_row([id], entry)).collect::<Result<Vec<_>, _>>()?;
     let next = decisions.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Page { decisions, next })
+    Ok(DecisionPage { decisions, next })
 }
 
 /// The newest `wanted` rows that `query` means, newest first.
-fn found(conn: &Connection, query: &Query, wanted: usize) -> Result<Vec<i64>, DecisionLogError> {
+fn found(conn: &Connection, query: &DecisionQuery, wanted: usize) -> Result<Vec<i64>, DecisionLogError> {
     let mut rest = Where::default();
     // Times rise with ids, so that a time is an id.
     if let Some(since) = query.since {
@@ -272,7 +275,7 @@ fn numbers(conn: &Connection, table: &str, name: Option<&str>) -> Result<Vec<i64
 }
 
 /// The alerts that the query names. `None` if it names none.
-pub(super) fn alerts(conn: &Connection, query: &Query) -> Result<Option<Vec<i64>>, DecisionLogError> {
+pub(super) fn alerts(conn: &Connection, query: &DecisionQuery) -> Result<Option<Vec<i64>>, DecisionLogError> {
     let mut found: Option<Vec<i64>> = None;
     let mut narrow = |ids: Vec<i64>| {
         found = Some(match found.take() {
@@ -347,7 +350,7 @@ fn ids(conn: &Connection, sql: &str, value: Value) -> Result<Vec<i64>, rusqlite:
     statement.query_map([value], |row| row.get(0))?.collect()
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
+fn entry(row: &Row<'_>) -> Result<DecisionEntry, rusqlite::Error> {
     let time = |at: Option<i64>| at.map(Timestamp::from_millis);
     let kind: String = row.get(5)?;
     let real = kind.strip_prefix(write::OBSERVED);
@@ -366,7 +369,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
     let otherwise = page_at
         .map(|at| OtherwiseEntry::Page { at })
         .or_else(|| update_of.map(|incident| OtherwiseEntry::Update { incident }));
-    Ok(Entry {
+    Ok(DecisionEntry {
         id: row.get::<_, i64>(0)?.unsigned_abs(),
         at: Timestamp::from_millis(row.get(1)?),
         alert: AlertId(u128::from_be_bytes(alert)).to_string(),

@@ -16,7 +16,7 @@ const LATENCY_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0, 15.0, 2
 
 /// The metrics of delivery.
 #[derive(Debug)]
-pub struct Meter {
+pub struct DeliveryMeter {
     failed: IntCounterVec,
     template_errors: IntCounterVec,
     latency: HistogramVec,
@@ -50,7 +50,7 @@ pub struct Health {
     /// How long ago it last accepted something. `None` if it has not since the program started.
     pub accepted: Option<Duration>,
     /// The newest failure of an attempt. `None` if there was none since the program started.
-    pub failed: Option<Failure>,
+    pub failed: Option<FailedAttempt>,
     /// Integrations that accepted nothing since an attempt failed, and how the newest attempt failed.
     pub failing: Vec<Failing>,
 }
@@ -63,12 +63,12 @@ pub struct Failing {
     /// Notifications that wait for it.
     pub waiting: usize,
     /// The newest of these attempts.
-    pub last: Failure,
+    pub last: FailedAttempt,
 }
 
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedAttempt {
     /// How long ago.
     pub ago: Duration,
     /// The integration.
@@ -79,7 +79,7 @@ pub struct Failure {
     pub detail: String,
 }
 
-impl Meter {
+impl DeliveryMeter {
     /// Registers the metrics. Fails if the registry has some of that name already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -88,7 +88,7 @@ impl Meter {
         let gauge = |name: &str, help: &str| {
             IntGaugeVec::new(Opts::new(name, help), &["receiver"]).and_then(|m| register(registry, m))
         };
-        Ok(Meter {
+        Ok(DeliveryMeter {
             failed: counter(
                 "squelch_notifications_failed_total",
                 "Failed attempts to deliver a notification.",
@@ -178,7 +178,7 @@ impl Meter {
     /// The health of delivery, by receiver. A receiver that never got anything is left out.
     pub fn health(&self) -> BTreeMap<SmolStr, Health> {
         let receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = |at: &Instant, integration: &SmolStr, error: &AttemptError| Failure {
+        let failure = |at: &Instant, integration: &SmolStr, error: &AttemptError| FailedAttempt {
             ago: at.elapsed(),
             integration: integration.clone(),
             reason: error.reason,

@@ -41,9 +41,9 @@ use tokio::sync::{mpsc, oneshot};
 pub use backoff::Backoff;
 pub use console::{Console, ConsoleSink, Stdout};
 pub use http::HttpClient;
-pub use meter::{Failing, Failure, Health, Meter};
+pub use meter::{DeliveryMeter, FailedAttempt, Failing, Health};
 pub use pace::Pacer;
-pub use schedule::{Job, Limits, Next, Schedule};
+pub use schedule::{Job, Next, Schedule, ScheduleLimits};
 pub use transport::{Transport, wrong_certificates};
 pub(crate) use wire::chain;
 
@@ -56,7 +56,7 @@ use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
 use crate::spans::Tracer;
 use enrich::{Baselines, EnrichMeter, Enricher};
 use traces::Exporter;
-use worker::{Command, Worker};
+use worker::{Worker, WorkerCommand};
 
 /// Definitions that a reload removed are kept for their remaining notifications (an open incident keeps its
 /// receiver). Beyond this many, the first in name order without a queue go.
@@ -67,7 +67,7 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How delivery works where the configuration file has no say.
 #[derive(Clone)]
-pub struct Options {
+pub struct DeliveryOptions {
     /// `--web.external-url`: links in notifications lead there. May be empty.
     pub external_url: Arc<str>,
     /// Where the metrics are registered.
@@ -97,9 +97,9 @@ pub struct Options {
     pub retry_after_max: Duration,
 }
 
-impl Default for Options {
+impl Default for DeliveryOptions {
     fn default() -> Self {
-        Options {
+        DeliveryOptions {
             external_url: "".into(),
             registry: prometheus::Registry::new(),
             wall: || Timestamp::ZERO,
@@ -150,8 +150,8 @@ pub struct Prepared {
 
 /// Delivers notifications.
 pub struct Deliverer {
-    options: Options,
-    meter: Arc<Meter>,
+    options: DeliveryOptions,
+    meter: Arc<DeliveryMeter>,
     reports: mpsc::UnboundedSender<Report>,
     workers: Mutex<Workers>,
     pacers: Mutex<Pacers>,
@@ -172,7 +172,7 @@ type Workers = BTreeMap<Place, Handle>;
 type Pacers = BTreeMap<String, Arc<Pacer>>;
 
 struct Handle {
-    inbox: mpsc::UnboundedSender<Command>,
+    inbox: mpsc::UnboundedSender<WorkerCommand>,
     task: tokio::task::JoinHandle<()>,
     configured: bool,
     /// Where it led before a reload corrected that.
@@ -186,9 +186,9 @@ impl Deliverer {
     pub fn new(
         receivers: &BTreeMap<SmolStr, Vec<Integration>>,
         reports: mpsc::UnboundedSender<Report>,
-        options: Options,
+        options: DeliveryOptions,
     ) -> Result<Self, DeliverError> {
-        let meter = Arc::new(Meter::new(&options.registry)?);
+        let meter = Arc::new(DeliveryMeter::new(&options.registry)?);
         let (workers, pacers, exporting) = (Mutex::default(), Mutex::default(), Mutex::default());
         let enrich_meter = EnrichMeter::new(&options.registry)?;
         let enricher = Arc::default();
@@ -218,8 +218,9 @@ impl Deliverer {
         let (receiver, integration) = (notification.receiver.clone(), notification.integration.clone());
         let id = notification.id;
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = worker_of(&workers, &notification)
-            .is_some_and(|w| w.inbox.send(Command::Send(Box::new(notification), possible_repeat)).is_ok());
+        let sent = worker_of(&workers, &notification).is_some_and(|w| {
+            w.inbox.send(WorkerCommand::Send(Box::new(notification), possible_repeat)).is_ok()
+        });
         if !sent {
             let detail = format!("receiver {receiver:?} has no integration {integration} any more");
             tracing::error!(id = id.0, %detail, "the notification is a dead letter");
@@ -301,7 +302,7 @@ impl Deliverer {
             });
             let taken = workers
                 .get(key)
-                .is_some_and(|w| w.inbox.send(Command::Use(transport.clone(), pacer.clone())).is_ok());
+                .is_some_and(|w| w.inbox.send(WorkerCommand::Use(transport.clone(), pacer.clone())).is_ok());
             if !taken {
                 let handle = self.start(key, transport.clone(), pacer.clone());
                 workers.insert(key.clone(), handle);
@@ -312,13 +313,13 @@ impl Deliverer {
         for key in retired.iter().take(retired.len().saturating_sub(RETIRED)) {
             if let Some(handle) = workers.remove(key) {
                 // The task drains and ends by itself, however long that takes.
-                let _ = handle.inbox.send(Command::Retire);
+                let _ = handle.inbox.send(WorkerCommand::Retire);
             }
         }
     }
 
     fn start(&self, key: &Place, transport: Arc<Transport>, pacer: Arc<Pacer>) -> Handle {
-        let limits = Limits {
+        let limits = ScheduleLimits {
             concurrency: self.options.concurrency,
             backoff: self.options.backoff,
             circuit_after: self.options.circuit_after,
@@ -352,7 +353,7 @@ impl Deliverer {
             .into_values()
             .map(|handle| {
                 let (done, left) = oneshot::channel();
-                let _ = handle.inbox.send(Command::Drain(done));
+                let _ = handle.inbox.send(WorkerCommand::Drain(done));
                 (handle, left)
             })
             .collect();
@@ -375,7 +376,7 @@ impl Deliverer {
     }
 
     /// The metrics of delivery.
-    pub fn meter(&self) -> Arc<Meter> {
+    pub fn meter(&self) -> Arc<DeliveryMeter> {
         self.meter.clone()
     }
 }

@@ -20,7 +20,7 @@ const UNDECIDED: u32 = 3;
 
 /// The numbers of a schedule.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ScheduleLimits {
     /// Attempts under way at once.
     pub concurrency: usize,
     /// Waits between attempts.
@@ -77,7 +77,7 @@ pub enum Next {
 /// Holds at most the notifications that the engine releases: one for each open incident, and one digest.
 #[derive(Debug)]
 pub struct Schedule {
-    limits: Limits,
+    limits: ScheduleLimits,
     pacer: Arc<Pacer>,
     circuit: Circuit,
     jobs: BTreeMap<NotificationId, Job>,
@@ -99,7 +99,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// An empty schedule. Schedules with the same pacer share its pace.
-    pub fn new(limits: Limits, pacer: Arc<Pacer>) -> Self {
+    pub fn new(limits: ScheduleLimits, pacer: Arc<Pacer>) -> Self {
         Schedule {
             circuit: Circuit::new(limits.circuit_after),
             limits,

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::console::Console;
 use super::http::HttpClient;
 use super::mail::Mailer;
-use super::meter::Meter;
+use super::meter::DeliveryMeter;
 use super::redact::Redactor;
 use super::secret::reveal;
-use super::{DeliverError, Options};
+use super::{DeliverError, DeliveryOptions};
 use crate::config::{Integration, PemSource, Problem, SecretForm};
 use crate::model::{Notification, Timestamp};
 use crate::receivers::text::cut;
@@ -30,7 +30,7 @@ pub struct Transport {
     mail: Option<Mailer>,
     external_url: Arc<str>,
     console: Console,
-    meter: Arc<Meter>,
+    meter: Arc<DeliveryMeter>,
     wall: fn() -> Timestamp,
 }
 
@@ -42,8 +42,8 @@ impl Transport {
     pub fn new(
         receiver: &str,
         integration: &Integration,
-        options: &Options,
-        meter: Arc<Meter>,
+        options: &DeliveryOptions,
+        meter: Arc<DeliveryMeter>,
     ) -> Result<Self, DeliverError> {
         let templates = Templates::new(&integration.templates, &*integration.notifier);
         let client = || HttpClient::new(&integration.http, integration.timeout.to_std(), options.wall);

@@ -13,17 +13,17 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::enrich::{Baselines, Enricher};
-use super::meter::Meter;
+use super::meter::DeliveryMeter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
 use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
 use crate::receivers::AttemptError;
-use crate::spans::{Role, Span, Tracer};
+use crate::spans::{Span, SpanRole, Tracer};
 use crate::templates::Readings;
 
 /// A command to a worker.
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// Deliver this.
     Send(Box<Notification>, bool),
     /// From now on deliver like this, at this pace.
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     pub name: SmolStr,
     pub transport: Arc<Transport>,
     pub schedule: Schedule,
-    pub meter: Arc<Meter>,
+    pub meter: Arc<DeliveryMeter>,
     pub reports: mpsc::UnboundedSender<Report>,
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
@@ -70,7 +70,7 @@ type Done = (NotificationId, Result<Option<SmolStr>, AttemptError>);
 
 impl Worker {
     /// Runs until drained, or until the deliverer is gone. Attempts under way end with it.
-    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<WorkerCommand>) {
         let mut attempts: JoinSet<Done> = JoinSet::new();
         let mut under_way: HashMap<Id, NotificationId> = HashMap::new();
         let mut drain: Option<oneshot::Sender<usize>> = None;
@@ -88,13 +88,13 @@ impl Worker {
             }
             tokio::select! {
                 command = inbox.recv(), if !retired => match command {
-                    Some(Command::Send(notification, repeat)) => self.accept(*notification, repeat),
-                    Some(Command::Use(transport, pacer)) => self.follow(transport, pacer),
-                    Some(Command::Drain(done)) => {
+                    Some(WorkerCommand::Send(notification, repeat)) => self.accept(*notification, repeat),
+                    Some(WorkerCommand::Use(transport, pacer)) => self.follow(transport, pacer),
+                    Some(WorkerCommand::Drain(done)) => {
                         self.schedule.drain();
                         drain = Some(done);
                     }
-                    Some(Command::Retire) => retired = true,
+                    Some(WorkerCommand::Retire) => retired = true,
                     None => return,
                 },
                 Some(done) = attempts.join_next_with_id() => self.settle(done, &mut under_way),
@@ -132,14 +132,14 @@ impl Worker {
     /// The delivery is a part of the request that last stated its alerts, and has links to the others.
     fn arrives(&self, n: &Notification) -> Arrived {
         let mut requests = self.tracer.told_of(&n.alerts).into_iter();
-        let mut delivery = self.tracer.part(requests.next(), "notification", Role::Internal);
+        let mut delivery = self.tracer.part(requests.next(), "notification", SpanRole::Internal);
         delivery.link(requests);
         delivery.set("squelch.receiver", self.receiver.as_str());
         delivery.set("squelch.integration", self.name.as_str());
         delivery.set("squelch.kind", n.kind.as_str());
         delivery.set("squelch.dedup_key", n.dedup_key.as_str());
         delivery.set("squelch.alerts", n.alerts.len());
-        let queue = self.tracer.part(delivery.context(), "queue", Role::Internal);
+        let queue = self.tracer.part(delivery.context(), "queue", SpanRole::Internal);
         Arrived { at: Instant::now(), delivery, queue: Some(queue), readings: Arc::default() }
     }
 
@@ -172,7 +172,8 @@ impl Worker {
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
                 let readings = readings.get_or_init(|| async {
-                    let _span = enricher.as_ref().map(|_| tracer.part(delivery, "enrichment", Role::Client));
+                    let _span =
+                        enricher.as_ref().map(|_| tracer.part(delivery, "enrichment", SpanRole::Client));
                     let n = notification.clone();
                     // On a task of its own: a page leaves even if that task fails.
                     let asked = tokio::spawn(async move {
@@ -187,7 +188,7 @@ impl Worker {
                 });
                 let readings = readings.await;
                 let began = Instant::now();
-                let mut span = tracer.part(delivery, "attempt", Role::Client);
+                let mut span = tracer.part(delivery, "attempt", SpanRole::Client);
                 span.set("squelch.attempt", attempt);
                 let result = transport.attempt(&notification, repeat, readings).await;
                 if let Err(error) = &result {

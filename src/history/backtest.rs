@@ -10,7 +10,9 @@ use std::thread;
 use super::before::Alertmanager;
 use super::compare::{self, Diary};
 use super::outcomes::{self, Heard};
-use super::report::{Against, Grouped, Notifications, Report, Side, Span, Tally};
+use super::report::{
+    Against, BacktestReport, BacktestSide, Grouped, HistorySpan, NotificationTally, PageTally,
+};
 use super::told::{Telling, Told};
 use super::{AFTER, HistoryError, Past, Replay, Replayed, render};
 use crate::config::{GroupTimes, Policy};
@@ -55,7 +57,7 @@ pub fn backtest<F>(
     against: Option<&Candidate>,
     mut lines: F,
     progress: &Progress,
-) -> Result<Report, HistoryError>
+) -> Result<BacktestReport, HistoryError>
 where
     F: FnMut(&Telling<'_>) -> io::Result<()> + Send,
 {
@@ -94,7 +96,7 @@ where
                 Some(Against { side: side(against, old, before), difference })
             }
         };
-        Ok(Report { history, trial: side(trial, new, new_before), against })
+        Ok(BacktestReport { history, trial: side(trial, new, new_before), against })
     })
 }
 
@@ -110,8 +112,8 @@ fn read(
     past: impl Iterator<Item = Result<Past, HistoryError>>,
     senders: &[SyncSender<Chunk>],
     progress: &Progress,
-) -> Result<Span, HistoryError> {
-    let mut span = Span::default();
+) -> Result<HistorySpan, HistoryError> {
+    let mut span = HistorySpan::default();
     let (mut chunk, mut held) = (Vec::new(), 0);
     let send = |chunk: Vec<Past>| {
         let chunk = Arc::new(chunk);
@@ -141,9 +143,9 @@ fn read(
 }
 
 /// The result of one configuration.
-struct Outcome {
+struct ConfigOutcome {
     replayed: Replayed,
-    sent: Notifications,
+    sent: NotificationTally,
     /// Pages by level of severity.
     pages: Vec<u64>,
     heard: Heard,
@@ -152,7 +154,7 @@ struct Outcome {
 
 /// The pages without Squelch.
 struct Before {
-    every_firing: Tally,
+    every_firing: PageTally,
     grouped: Grouped,
     /// Pages by level of severity.
     pages: Vec<u64>,
@@ -160,7 +162,7 @@ struct Before {
 }
 
 /// The sum of both.
-fn side(candidate: &Candidate, outcome: Outcome, before: Before) -> Side {
+fn side(candidate: &Candidate, outcome: ConfigOutcome, before: Before) -> BacktestSide {
     let (mut sent, mut heard, mut grouped) = (outcome.sent, outcome.heard, before.grouped);
     let (model, severities) = (before.model, &candidate.policy.severities);
     let (old, new) = outcomes::judge(severities, &model.firings, &mut heard);
@@ -168,7 +170,7 @@ fn side(candidate: &Candidate, outcome: Outcome, before: Before) -> Side {
     sent.close(&outcome.replayed, outcome.pages, new);
     let truncated = model.truncated || heard.truncated;
     let every_firing = before.every_firing;
-    let mut side = Side {
+    let mut side = BacktestSide {
         file: candidate.file.clone(),
         verdict: String::new(),
         every_firing,
@@ -185,9 +187,9 @@ fn decide(
     policy: &Policy,
     remember: bool,
     lines: &mut impl FnMut(&Telling<'_>) -> io::Result<()>,
-) -> Result<Outcome, HistoryError> {
+) -> Result<ConfigOutcome, HistoryError> {
     let (mut replay, mut told) = (Replay::new(policy), Told::new(policy));
-    let (mut sent, mut diary, mut heard) = (Notifications::new(), Diary::default(), Heard::default());
+    let (mut sent, mut diary, mut heard) = (NotificationTally::new(), Diary::default(), Heard::default());
     let mut pages = vec![0; policy.severities.levels.len()];
     let failed = RefCell::new(None);
     let mut sink = |notification: &Notification| {
@@ -215,12 +217,12 @@ fn decide(
     let replayed = replay.finish(&mut sink);
     match failed.into_inner() {
         Some(error) => Err(HistoryError::Unwritten(error)),
-        None => Ok(Outcome { replayed, sent, pages, heard, diary }),
+        None => Ok(ConfigOutcome { replayed, sent, pages, heard, diary }),
     }
 }
 
 fn would_have_been(chunks: &Receiver<Chunk>, candidate: &Candidate) -> Before {
-    let (mut every_firing, mut grouped) = (Tally::default(), Grouped::default());
+    let (mut every_firing, mut grouped) = (PageTally::default(), Grouped::default());
     let mut pages = vec![0; candidate.policy.severities.levels.len()];
     let mut model = Alertmanager::new(&candidate.policy, &candidate.times);
     let mut now = Timestamp::ZERO;

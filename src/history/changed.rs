@@ -35,7 +35,7 @@ impl Setting {
 
 /// A rule with a longer setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct RuleChange {
     /// The value of `alertname`.
     pub rule: SmolStr,
     /// Which setting.
@@ -81,7 +81,7 @@ impl Spans {
     }
 
     /// How many occurrences of the rule a change drops or joins to an earlier one.
-    pub(super) fn touched(&self, change: &Change) -> usize {
+    pub(super) fn touched(&self, change: &RuleChange) -> usize {
         let of_rule = self.alerts.values().filter(|alert| alert.labels.value("alertname") == change.rule);
         of_rule
             .map(|alert| match change.setting {
@@ -140,7 +140,7 @@ type Later = (AlertId, SmolStr, Timestamp);
 /// because a sender can tell of an end late.
 pub struct Changed<'a, I> {
     inner: I,
-    change: &'a Change,
+    change: &'a RuleChange,
     spans: &'a Spans,
     chains: HashMap<AlertId, BTreeMap<Timestamp, Chain>>,
     next: Option<Past>,
@@ -156,7 +156,7 @@ pub struct Changed<'a, I> {
 
 impl<'a, I: Iterator<Item = Result<Past, HistoryError>>> Changed<'a, I> {
     /// `inner` under `change`. `spans` are those of `inner`.
-    pub fn new(inner: I, change: &'a Change, spans: &'a Spans) -> Self {
+    pub fn new(inner: I, change: &'a RuleChange, spans: &'a Spans) -> Self {
         let mut chained = HashMap::new();
         if change.setting == Setting::KeepFiringFor {
             let of_rule =
@@ -353,7 +353,7 @@ mod tests {
 
     /// The history under a change of `Disk`: when, whether it fires, the start and the end.
     fn under(setting: Setting, by: u64, history: &[Past]) -> Vec<(i64, bool, i64, Option<i64>)> {
-        let change = Change { rule: "Disk".into(), setting, by: Duration::from_secs(by) };
+        let change = RuleChange { rule: "Disk".into(), setting, by: Duration::from_secs(by) };
         let mut spans = Spans::default();
         history.iter().for_each(|past| spans.note(past));
         let seconds = |at: Timestamp| at.as_millis() / 1000;

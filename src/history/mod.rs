@@ -3,7 +3,7 @@
 //! A history is an iterator of [`Past`]. Three readers give one. The exchange format is read by [`Jsonl`],
 //! and the `ALERTS` series of a Prometheus-compatible server by [`PrometheusHistory`]. The log of Squelch
 //! itself is read by [`journal`]. A [`Replay`] hands a history to the same engine that serves. The function
-//! [`backtest`] does so in threads and writes a [`Report`].
+//! [`backtest`] does so in threads and writes a [`BacktestReport`].
 
 mod backtest;
 mod before;
@@ -25,7 +25,7 @@ mod told;
 
 pub use backtest::{Candidate, Progress, backtest};
 pub use before::Alertmanager;
-pub use changed::{Change, Setting};
+pub use changed::{RuleChange, Setting};
 pub use compare::{Comparison, Difference};
 pub use export::write_history;
 pub use jsonl::{Jsonl, decompressed};
@@ -34,7 +34,10 @@ pub use outcomes::SWALLOWED_AFTER;
 pub use prometheus::{PrometheusHistory, Window, windows};
 pub use render::{length, render, swallowed, thousands, verdict};
 pub use replay::{AFTER, Replay, Replayed};
-pub use report::{Against, Day, Delays, Grouped, Notifications, Report, SeverityFigures, Side, Span, Tally};
+pub use report::{
+    Against, BacktestReport, BacktestSide, Day, Delays, Grouped, HistorySpan, NotificationTally, PageTally,
+    SeverityFigures,
+};
 pub use suggest::{Effort, Priced, Suggestion, changed, suggest};
 pub use told::{Telling, Told};
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::SWALLOWED_AFTER;
 use super::compare::{Comparison, Difference};
-use super::report::{Report, SeverityFigures, Side, Tally};
+use super::report::{BacktestReport, BacktestSide, PageTally, SeverityFigures};
 use crate::model::Duration;
 
 /// Alertnames that the table shows.
@@ -20,7 +20,7 @@ const FILE: usize = 30;
 ///
 /// # Errors
 /// `out` failed.
-pub fn render(out: &mut impl Write, report: &Report) -> fmt::Result {
+pub fn render(out: &mut impl Write, report: &BacktestReport) -> fmt::Result {
     let history = &report.history;
     let (Some(from), Some(to)) = (history.from, history.to) else {
         return writeln!(out, "The history is empty.");
@@ -49,7 +49,7 @@ pub fn render(out: &mut impl Write, report: &Report) -> fmt::Result {
 
 /// The result of a configuration in a sentence: pages, alerts of the highest level that people learn of
 /// later, and alerts that join an incident.
-pub fn verdict(side: &Side) -> String {
+pub fn verdict(side: &BacktestSide) -> String {
     let (before, after) = (side.alertmanager.pages.pages, side.squelch.pages.pages);
     let pages = match before {
         _ if before == after => format!("As many pages as today ({})", thousands(after)),
@@ -77,7 +77,7 @@ pub fn verdict(side: &Side) -> String {
 
 /// How many alerts Alertmanager's groups swallow, and how many Squelch does, in a sentence. People learn of
 /// them only after they stopped looking at the incident.
-pub fn swallowed(side: &Side) -> String {
+pub fn swallowed(side: &BacktestSide) -> String {
     let (before, after) = (side.alertmanager.pages.swallowed(), side.squelch.pages.swallowed());
     format!(
         "Alerts first listed in the update of an incident older than {SWALLOWED_AFTER}: {} today, {} with Squelch.",
@@ -88,12 +88,12 @@ pub fn swallowed(side: &Side) -> String {
 
 /// One configuration, and its names in the tables' rows and columns.
 struct Named<'r> {
-    of: &'r Side,
+    of: &'r BacktestSide,
     alertmanager: String,
     squelch: String,
 }
 
-fn sides(report: &Report) -> Vec<Named<'_>> {
+fn sides(report: &BacktestReport) -> Vec<Named<'_>> {
     let all = [Some(&report.trial), report.against.as_ref().map(|against| &against.side)];
     let named = |of| {
         let name = |what: &str| match report.against {
@@ -106,7 +106,7 @@ fn sides(report: &Report) -> Vec<Named<'_>> {
 }
 
 /// The end of a file's name says most.
-fn file(side: &Side) -> String {
+fn file(side: &BacktestSide) -> String {
     let name = shown(&side.file);
     match name.chars().count().checked_sub(FILE) {
         None | Some(0) => name,
@@ -115,7 +115,7 @@ fn file(side: &Side) -> String {
 }
 
 fn totals(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
-    let row = |name: &str, tally: &Tally| {
+    let row = |name: &str, tally: &PageTally| {
         let delays = [50, 90, 99].map(|p| tally.delay.quantile(p)).into_iter().chain([tally.delay.max()]);
         let delays = delays.map(|delay| delay.map_or("-".into(), length));
         [name.to_owned(), thousands(tally.pages)].into_iter().chain(delays).collect()
@@ -151,7 +151,7 @@ fn totals(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     Ok(())
 }
 
-fn change(side: &Side) -> String {
+fn change(side: &BacktestSide) -> String {
     let pages = side.squelch.pages.pages;
     let less = |before: u64| match before {
         0 => "as many as before, none".to_owned(),
@@ -209,7 +209,7 @@ fn severities(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
 
 fn alertnames(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
     let (heads, columns) = columns(sides);
-    let mut names: Vec<&str> = Tally::alertnames(columns.iter().copied()).into_iter().collect();
+    let mut names: Vec<&str> = PageTally::alertnames(columns.iter().copied()).into_iter().collect();
     names.sort_by_key(|name| std::cmp::Reverse([2, 0].map(|column: usize| columns[column].of(name))));
     let row = |name: &&str| {
         let counts = columns.iter().map(|tally| thousands(tally.of(name)));
@@ -225,7 +225,7 @@ fn alertnames(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
 }
 
 /// The columns of a table by name or hour, with their heads: every firing first.
-fn columns<'r>(sides: &'r [Named<'_>]) -> (Vec<&'r str>, Vec<&'r Tally>) {
+fn columns<'r>(sides: &'r [Named<'_>]) -> (Vec<&'r str>, Vec<&'r PageTally>) {
     let firings = sides.first().map(|side| ("firings", &side.of.every_firing));
     let both = sides.iter().flat_map(|side| {
         [

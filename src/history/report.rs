@@ -22,12 +22,12 @@ const HOUR: i64 = 3_600_000;
 
 /// The whole report. `backtest -o json` serialises it unchanged.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct BacktestReport {
     /// The events that were read.
-    pub history: Span,
+    pub history: HistorySpan,
     /// The configuration on trial.
     #[serde(flatten)]
-    pub trial: Side,
+    pub trial: BacktestSide,
     /// The other configuration, and the differences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Against>,
@@ -35,17 +35,17 @@ pub struct Report {
 
 /// The result of one configuration on the history.
 #[derive(Debug, Serialize)]
-pub struct Side {
+pub struct BacktestSide {
     /// The file, as people name it.
     pub file: String,
     /// The result, in a sentence.
     pub verdict: String,
     /// Pages if every firing paged.
-    pub every_firing: Tally,
+    pub every_firing: PageTally,
     /// The notifications of an Alertmanager with the same file: see [`Alertmanager`](super::Alertmanager).
     pub alertmanager: Grouped,
     /// The notifications of Squelch.
-    pub squelch: Notifications,
+    pub squelch: NotificationTally,
     /// There are more firings than can be judged: the figures by severity leave some out.
     pub truncated: bool,
 }
@@ -55,7 +55,7 @@ pub struct Side {
 pub struct Against {
     /// Its result on the history.
     #[serde(flatten)]
-    pub side: Side,
+    pub side: BacktestSide,
     /// The differences, as seen from it.
     pub difference: Comparison,
 }
@@ -65,7 +65,7 @@ pub struct Against {
 pub struct Grouped {
     /// Notifications that interrupt a person.
     #[serde(flatten)]
-    pub pages: Tally,
+    pub pages: PageTally,
     /// Notifications that change an open incident.
     pub updates: u64,
     /// Notifications that repeat one.
@@ -76,7 +76,7 @@ pub struct Grouped {
 
 /// The events that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Span {
+pub struct HistorySpan {
     /// The first event. `None` if there was no event.
     pub from: Option<Timestamp>,
     /// The last event.
@@ -91,7 +91,7 @@ pub struct Span {
 
 /// Pages, counted in several ways.
 #[derive(Debug, Default, Serialize)]
-pub struct Tally {
+pub struct PageTally {
     /// All.
     pub pages: u64,
     /// From `startsAt` of each firing until the first page or update about it.
@@ -145,10 +145,10 @@ pub struct Delays(BTreeMap<u64, u64>);
 
 /// All notifications, and the dispositions of the other observations.
 #[derive(Debug, Serialize)]
-pub struct Notifications {
+pub struct NotificationTally {
     /// Notifications that interrupted a person.
     #[serde(flatten)]
-    pub pages: Tally,
+    pub pages: PageTally,
     /// Notifications that changed or repeated an open incident.
     pub updates: u64,
     /// Notifications that closed one.
@@ -220,14 +220,14 @@ impl Grouped {
     }
 }
 
-impl Tally {
+impl PageTally {
     /// Pages that alerts of this name make.
     pub fn of(&self, alertname: &str) -> u64 {
         self.by_alertname.get(alertname).copied().unwrap_or(0)
     }
 
     /// The names of the alerts that make the pages of these tallies, in order.
-    pub fn alertnames<'t>(tallies: impl IntoIterator<Item = &'t Tally>) -> BTreeSet<&'t str> {
+    pub fn alertnames<'t>(tallies: impl IntoIterator<Item = &'t PageTally>) -> BTreeSet<&'t str> {
         tallies.into_iter().flat_map(|tally| tally.by_alertname.keys()).map(|name| name.as_str()).collect()
     }
 
@@ -324,10 +324,10 @@ impl Serialize for Delays {
     }
 }
 
-impl Notifications {
+impl NotificationTally {
     pub(super) fn new() -> Self {
-        Notifications {
-            pages: Tally::default(),
+        NotificationTally {
+            pages: PageTally::default(),
             updates: 0,
             resolves: 0,
             digests: 0,
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn hours_are_those_of_utc_and_names_are_bounded() {
-        let mut tally = Tally::default();
+        let mut tally = PageTally::default();
         for i in 0..=ALERTNAMES {
             let alertname = format!("A{i}").into();
             // A Saturday.

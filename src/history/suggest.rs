@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::changed::{Change, Changed, Setting, Spans};
+use super::changed::{Changed, RuleChange, Setting, Spans};
 use super::outcomes::{SAME_MS, SWALLOWED_AFTER};
 use super::told::Told;
 use super::{HistoryError, Past, Replay};
@@ -83,8 +83,8 @@ pub struct Suggestion {
 
 impl Suggestion {
     /// The change that it suggests.
-    pub fn change(&self) -> Change {
-        Change { rule: self.rule.as_str().into(), setting: self.setting, by: self.by() }
+    pub fn change(&self) -> RuleChange {
+        RuleChange { rule: self.rule.as_str().into(), setting: self.setting, by: self.by() }
     }
 
     /// By how much the setting is longer.
@@ -177,7 +177,7 @@ where
 ///
 /// # Errors
 /// The history cannot be read.
-pub fn changed<I, F>(past: F, change: &Change) -> Result<Vec<Past>, HistoryError>
+pub fn changed<I, F>(past: F, change: &RuleChange) -> Result<Vec<Past>, HistoryError>
 where
     I: Iterator<Item = Result<Past, HistoryError>>,
     F: Fn() -> Result<I, HistoryError>,
@@ -190,12 +190,12 @@ where
 }
 
 /// The changes that differ in their effect on the occurrences of the rule.
-fn candidates(rule: &str, spans: &Spans) -> Vec<Change> {
+fn candidates(rule: &str, spans: &Spans) -> Vec<RuleChange> {
     let mut candidates = Vec::new();
     for (setting, lengths) in [(Setting::For, WAITS), (Setting::KeepFiringFor, KEEPS)] {
         let mut touched = 0;
         for minutes in lengths {
-            let change = Change { rule: rule.into(), setting, by: Duration::from_mins(minutes) };
+            let change = RuleChange { rule: rule.into(), setting, by: Duration::from_mins(minutes) };
             let touches = spans.touched(&change);
             if touches > touched {
                 touched = touches;
@@ -220,7 +220,7 @@ fn score(one: &Suggestion) -> u64 {
 
 /// The price of a change. `None` if it saves too little, or costs a page that it must not cost.
 fn price(
-    change: &Change,
+    change: &RuleChange,
     pages: u64,
     now: &Run,
     then: &Run,

@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 use super::go::{Each, Objects, assign, field};
-use super::text::{Text, excerpt, head, string_or_empty};
-use super::times::{Episode, Reading};
+use super::text::{JsonText, excerpt, head, string_or_empty};
+use super::times::{AlertReading, Episode};
 use super::{InvalidReason, NamedLabels, Parsed, Reject, bounds, labels};
 use crate::model::{Batch, LabelSet, Observation, Source, Timestamp};
 
@@ -47,7 +47,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawAlert<'a> {
 pub(super) type Fault = (InvalidReason, String);
 
 /// A format's own rule: status and times → an episode.
-pub(super) type Rule<'r> = &'r dyn Fn(&mut Reading<'_>) -> Episode;
+pub(super) type Rule<'r> = &'r dyn Fn(&mut AlertReading<'_>) -> Episode;
 
 /// Takes alerts one by one as the parser meets them, so that a body's alerts are never all in memory twice.
 pub(super) struct Intake<'r> {
@@ -145,8 +145,8 @@ impl<'r> Intake<'r> {
                 format!("more than {} alerts in one body. Several bodies would be right", bounds::ALERTS);
             return Err((InvalidReason::TooManyAlerts, error));
         }
-        match Text::of(raw) {
-            Text::Nested("an object", _) => {}
+        match JsonText::of(raw) {
+            JsonText::Nested("an object", _) => {}
             other => {
                 let error = format!("the alert is {}, where an object would be right", other.found());
                 return Err((InvalidReason::NotAnObject, error));
@@ -164,9 +164,9 @@ impl<'r> Intake<'r> {
             let instead = format!("{}. It is taken as alertname={:?}", labels::NONE, labels::UNLABELLED);
             labels.mends.push((InvalidReason::BadLabel, instead));
         }
-        let mut reading = Reading { raw: alert, received_at: self.received_at, mends: Vec::new() };
+        let mut reading = AlertReading { raw: alert, received_at: self.received_at, mends: Vec::new() };
         let episode = (self.rule)(&mut reading);
-        let Reading { raw: alert, mut mends, .. } = reading;
+        let AlertReading { raw: alert, mut mends, .. } = reading;
         mends.append(&mut labels.mends);
         // However much was wrong with it, an alert counts once in each class.
         let classes: BTreeSet<_> = mends.iter().map(|(reason, _)| *reason).collect();

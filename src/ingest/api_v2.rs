@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::alert::{Intake, List};
 use super::go::decoded;
-use super::times::{Episode, Reading};
+use super::times::{AlertReading, Episode};
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, text};
 use crate::model::{Duration, Source, Status, Timestamp};
 
@@ -25,7 +25,7 @@ pub fn parse(
     named: &NamedLabels,
 ) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
-    let rule = |alert: &mut Reading<'_>| {
+    let rule = |alert: &mut AlertReading<'_>| {
         let (start, end) = alert.times();
         let starts_at = start.unwrap_or_else(|| end.unwrap_or(received_at).min(received_at));
         let ends_at = end.unwrap_or_else(|| (received_at + resolve_timeout).max(starts_at));

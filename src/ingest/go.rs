@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::text::{Text, string, time};
+use super::text::{JsonText, string, time};
 use crate::model::Timestamp;
 
 /// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced. One
@@ -151,7 +151,7 @@ impl<'a> GoJson<'a> {
                 assign(&mut values[at], value);
             }
         });
-        read.map_err(|_| format!("it is {}, where an object would be right", Text::of(raw).found()))?;
+        read.map_err(|_| format!("it is {}, where an object would be right", JsonText::of(raw).found()))?;
         Ok(Fields { names, values: values.into_iter().map(|value| value.map(ToOwned::to_owned)).collect() })
     }
 }
@@ -163,7 +163,7 @@ impl Fields<'_> {
     }
 
     fn wrong<T>(name: &str, value: &RawValue, right: &str) -> Result<T, String> {
-        Err(format!("{name} is {}, where {right} would be right", Text::of(value).found()))
+        Err(format!("{name} is {}, where {right} would be right", JsonText::of(value).found()))
     }
 
     /// A string. For a number or a boolean it is its text. `None` if the field is not given.
@@ -172,10 +172,10 @@ impl Fields<'_> {
     /// It is another type.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
-        match Text::of(value) {
-            Text::Str(text) => Ok(Some(text.into_owned())),
-            Text::Scalar(json) => Ok(Some(json.to_owned())),
-            Text::Null | Text::Nested(..) => Self::wrong(name, value, "a string"),
+        match JsonText::of(value) {
+            JsonText::Str(text) => Ok(Some(text.into_owned())),
+            JsonText::Scalar(json) => Ok(Some(json.to_owned())),
+            JsonText::Null | JsonText::Nested(..) => Self::wrong(name, value, "a string"),
         }
     }
 

@@ -12,7 +12,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::alert::Fault;
 use super::go::{Objects, entries};
-use super::text::{Text, excerpt, head, string_or_empty};
+use super::text::{JsonText, excerpt, head, string_or_empty};
 use super::{InvalidReason, NamedLabels, bounds};
 use crate::model::{LabelSet, hex, sha256};
 
@@ -81,28 +81,28 @@ fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
     for part in json.parts() {
         let mut wrong = None;
         let read = entries(part, |name, value| {
-            let (mut name, value) = (string_or_empty(Some(name)), Text::of(value));
+            let (mut name, value) = (string_or_empty(Some(name)), JsonText::of(value));
             if name.is_empty() && wrong.is_none() {
                 wrong = Some(format!("a label has an empty name, and is taken as {NAMELESS:?}"));
             }
             if name.is_empty() {
                 name = NAMELESS.into();
             }
-            if let (None, Text::Scalar(_) | Text::Nested(..)) = (&wrong, &value) {
+            if let (None, JsonText::Scalar(_) | JsonText::Nested(..)) = (&wrong, &value) {
                 let (name, found) = (excerpt(&name), value.found());
                 wrong = Some(format!(
                     "label {name:?} is {found}, where a string would be right. Its text is taken"
                 ));
             }
             let value = match value {
-                Text::Str(text) => text,
-                Text::Null => Cow::Borrowed(""),
-                Text::Scalar(json) | Text::Nested(_, json) => Cow::Borrowed(json),
+                JsonText::Str(text) => text,
+                JsonText::Null => Cow::Borrowed(""),
+                JsonText::Scalar(json) | JsonText::Nested(_, json) => Cow::Borrowed(json),
             };
             few.add(identifying(name, &mut found.cut), identifying(value, &mut found.cut));
         });
         if read.is_err() {
-            let is = Text::of(part).found();
+            let is = JsonText::of(part).found();
             wrong =
                 Some(format!("labels is {is}, where an object of strings would be right. It is left out"));
         }
@@ -182,14 +182,14 @@ pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
                 found.cut = true;
                 return;
             }
-            let value = match Text::of(value) {
-                Text::Str(text) => text,
-                Text::Null => Cow::Borrowed(""),
-                Text::Scalar(json) => {
+            let value = match JsonText::of(value) {
+                JsonText::Str(text) => text,
+                JsonText::Null => Cow::Borrowed(""),
+                JsonText::Scalar(json) => {
                     found.odd = true;
                     Cow::Borrowed(json)
                 }
-                Text::Nested(..) => {
+                JsonText::Nested(..) => {
                     found.odd = true;
                     return;
                 }

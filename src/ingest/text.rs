@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::{Duration, Timestamp};
 
 /// A JSON value as far as this room cares.
-pub(super) enum Text<'a> {
+pub(super) enum JsonText<'a> {
     /// `null`, which Go's decoder takes for "not given".
     Null,
     /// A string, decoded.
@@ -21,35 +21,35 @@ pub(super) enum Text<'a> {
     Nested(&'static str, &'a str),
 }
 
-impl<'a> Text<'a> {
+impl<'a> JsonText<'a> {
     /// Looks at `raw`.
     pub(super) fn of(raw: &'a RawValue) -> Self {
         let json = raw.get();
         match json.as_bytes().first() {
-            Some(b'"') => Text::Str(string(json)),
-            Some(b'n') | None => Text::Null,
-            Some(b'[') => Text::Nested("a list", json),
-            Some(b'{') => Text::Nested("an object", json),
-            Some(_) => Text::Scalar(json),
+            Some(b'"') => JsonText::Str(string(json)),
+            Some(b'n') | None => JsonText::Null,
+            Some(b'[') => JsonText::Nested("a list", json),
+            Some(b'{') => JsonText::Nested("an object", json),
+            Some(_) => JsonText::Scalar(json),
         }
     }
 
     /// The kind of value, for an error: `a list`, `the number 5`.
     pub(super) fn found(&self) -> String {
         match self {
-            Text::Null => "null".into(),
-            Text::Str(text) => format!("{:?}", excerpt(text)),
-            Text::Scalar(json @ ("true" | "false")) => (*json).into(),
-            Text::Scalar(json) => format!("the number {}", excerpt(json)),
-            Text::Nested(kind, _) => (*kind).into(),
+            JsonText::Null => "null".into(),
+            JsonText::Str(text) => format!("{:?}", excerpt(text)),
+            JsonText::Scalar(json @ ("true" | "false")) => (*json).into(),
+            JsonText::Scalar(json) => format!("the number {}", excerpt(json)),
+            JsonText::Nested(kind, _) => (*kind).into(),
         }
     }
 }
 
 /// The string at `json`, or nothing if there is none of use: absent, null, or not a string.
 pub(super) fn string_or_empty(raw: Option<&RawValue>) -> Cow<'_, str> {
-    match raw.map(Text::of) {
-        Some(Text::Str(text)) => text,
+    match raw.map(JsonText::of) {
+        Some(JsonText::Str(text)) => text,
         _ => Cow::Borrowed(""),
     }
 }
@@ -60,13 +60,13 @@ pub(super) fn time(field: &str, raw: Option<&RawValue>) -> Result<Option<Timesta
     let wrong = |found: String| {
         format!("{field} is {found}, where an RFC 3339 time such as 2026-01-31T09:30:00Z would be right")
     };
-    match raw.map(Text::of) {
-        None | Some(Text::Null) => Ok(None),
-        Some(Text::Str(text)) if text.is_empty() => Ok(None),
-        Some(Text::Str(text)) => match Timestamp::parse_as_sent(&text) {
+    match raw.map(JsonText::of) {
+        None | Some(JsonText::Null) => Ok(None),
+        Some(JsonText::Str(text)) if text.is_empty() => Ok(None),
+        Some(JsonText::Str(text)) => match Timestamp::parse_as_sent(&text) {
             // The zero time of some senders stands in their own time zone.
             Ok(t) => Ok((t > Timestamp::ZERO + Duration::from_hours(24)).then_some(t)),
-            Err(_) => Err(wrong(Text::Str(text).found())),
+            Err(_) => Err(wrong(JsonText::Str(text).found())),
         },
         Some(other) => Err(wrong(other.found())),
     }

@@ -9,7 +9,7 @@ use super::{InvalidReason, bounds};
 use crate::model::{Status, Timestamp};
 
 /// One alert while it is read, with its mended errors.
-pub(super) struct Reading<'a> {
+pub(super) struct AlertReading<'a> {
     /// Its fields.
     pub(super) raw: RawAlert<'a>,
     /// When it came.
@@ -27,7 +27,7 @@ pub(super) struct Episode {
     pub(super) ends_at: Option<Timestamp>,
 }
 
-impl Reading<'_> {
+impl AlertReading<'_> {
     /// Notes a mended error.
     pub(super) fn mend(&mut self, reason: InvalidReason, what: String) {
         self.mends.push((reason, what));

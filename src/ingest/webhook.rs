@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::alert::{Intake, List};
 use super::go::{Objects, assign, decoded, field};
-use super::text::{Text, excerpt, head, kind_of_body, string_or_empty};
-use super::times::{Episode, Reading};
+use super::text::{JsonText, excerpt, head, kind_of_body, string_or_empty};
+use super::times::{AlertReading, Episode};
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds, labels};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
@@ -59,11 +59,11 @@ pub fn parse(
 /// Status and times of one alert. The sender's status counts, and the end of a firing alert then says
 /// nothing. Without a usable status, a passed end makes it resolved. A resolve without a possible end ended
 /// on receipt.
-fn episode(alert: &mut Reading<'_>) -> Episode {
+fn episode(alert: &mut AlertReading<'_>) -> Episode {
     let received_at = alert.received_at;
-    let said = match alert.raw.status.map(Text::of) {
-        Some(Text::Str(word)) if word == "firing" => Ok(Status::Firing),
-        Some(Text::Str(word)) if word == "resolved" => Ok(Status::Resolved),
+    let said = match alert.raw.status.map(JsonText::of) {
+        Some(JsonText::Str(word)) if word == "firing" => Ok(Status::Firing),
+        Some(JsonText::Str(word)) if word == "resolved" => Ok(Status::Resolved),
         other => Err(other),
     };
     let (start, mut end) = match said {
@@ -73,7 +73,7 @@ fn episode(alert: &mut Reading<'_>) -> Episode {
     let by_end = if end.is_some_and(|t| t <= received_at) { Status::Resolved } else { Status::Firing };
     let status = match said {
         Ok(status) => status,
-        Err(None | Some(Text::Null)) => by_end,
+        Err(None | Some(JsonText::Null)) => by_end,
         Err(Some(other)) => {
             let found = other.found();
             let wrong = format!(

@@ -16,7 +16,7 @@ pub(super) const PAGE: i64 = 256;
 
 /// Where a journal is.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum JournalPlace {
     /// A data directory.
     Sqlite(PathBuf),
     /// A database whose URL this is.
@@ -48,7 +48,7 @@ impl Table {
 
 /// A row as both kinds of storage mean it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Row {
+pub(super) enum CopiedRow {
     Snapshot { seq: i64, at: i64, body: Vec<u8> },
     Events { first: i64, last: i64, body: String },
     Decisions { id: i64, seq: i64, at: i64, body: String },
@@ -65,23 +65,23 @@ pub(super) struct End {
     pub report: Report,
 }
 
-impl Row {
+impl CopiedRow {
     /// Its key within its table.
     pub fn key(&self) -> i64 {
         match self {
-            Row::Snapshot { seq: key, .. }
-            | Row::Events { first: key, .. }
-            | Row::Decisions { id: key, .. }
-            | Row::Notification { id: key, .. } => *key,
+            CopiedRow::Snapshot { seq: key, .. }
+            | CopiedRow::Events { first: key, .. }
+            | CopiedRow::Decisions { id: key, .. }
+            | CopiedRow::Notification { id: key, .. } => *key,
         }
     }
 
     pub fn table(&self) -> Table {
         match self {
-            Row::Snapshot { .. } => Table::Snapshots,
-            Row::Events { .. } => Table::Events,
-            Row::Decisions { .. } => Table::Decisions,
-            Row::Notification { .. } => Table::Notifications,
+            CopiedRow::Snapshot { .. } => Table::Snapshots,
+            CopiedRow::Events { .. } => Table::Events,
+            CopiedRow::Decisions { .. } => Table::Decisions,
+            CopiedRow::Notification { .. } => Table::Notifications,
         }
     }
 
@@ -91,10 +91,10 @@ impl Row {
             hash.update(bytes);
         };
         let (numbers, body): ([i64; 3], &[u8]) = match self {
-            Row::Snapshot { seq, at, body } => ([*seq, *at, 0], body),
-            Row::Events { first, last, body } => ([*first, *last, 0], body.as_bytes()),
-            Row::Decisions { id, seq, at, body } => ([*id, *seq, *at], body.as_bytes()),
-            Row::Notification { id, seq, body, end } => {
+            CopiedRow::Snapshot { seq, at, body } => ([*seq, *at, 0], body),
+            CopiedRow::Events { first, last, body } => ([*first, *last, 0], body.as_bytes()),
+            CopiedRow::Decisions { id, seq, at, body } => ([*id, *seq, *at], body.as_bytes()),
+            CopiedRow::Notification { id, seq, body, end } => {
                 let (at, said) = match end {
                     Some(end) => (end.at, format!("{} {:?}", end.dead, end.report)),
                     None => (0, String::new()),
@@ -109,21 +109,21 @@ impl Row {
 }
 
 /// A journal to read from. No other process may write to it meanwhile.
-pub(super) trait Store {
+pub(super) trait CopyStore {
     /// How many rows a table has.
     fn count(&mut self, table: Table) -> Result<u64, JournalError>;
 
     /// Some rows of a table after this key, in order, each verified.
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError>;
+    fn page(&mut self, table: Table, after: i64) -> Result<Vec<CopiedRow>, JournalError>;
 
     /// The content that a start would find. It verifies that no event is missing.
     fn load(&mut self) -> Result<Recovered, JournalError>;
 }
 
 /// A journal that is being made. No other process sees it.
-pub(super) trait Draft: Store {
+pub(super) trait Draft: CopyStore {
     /// Adds rows of one table, in the order of their keys.
-    fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError>;
+    fn add(&mut self, rows: Vec<CopiedRow>) -> Result<(), JournalError>;
 
     /// Ends the writing. `head` is the last event. From now on, reading returns the written content.
     fn seal(&mut self, head: i64) -> Result<(), JournalError>;
@@ -158,12 +158,12 @@ impl Copied {
         self.snapshots + self.events + self.decisions + self.notifications
     }
 
-    fn add(&mut self, row: &Row) {
+    fn add(&mut self, row: &CopiedRow) {
         match row {
-            Row::Snapshot { .. } => self.snapshots += 1,
-            Row::Events { .. } => self.events += 1,
-            Row::Decisions { .. } => self.decisions += 1,
-            Row::Notification { end, .. } => {
+            CopiedRow::Snapshot { .. } => self.snapshots += 1,
+            CopiedRow::Events { .. } => self.events += 1,
+            CopiedRow::Decisions { .. } => self.decisions += 1,
+            CopiedRow::Notification { end, .. } => {
                 self.notifications += 1;
                 self.queued += u64::from(end.is_none());
                 self.dead += u64::from(end.as_ref().is_some_and(|end| end.dead));
@@ -174,7 +174,7 @@ impl Copied {
 
 /// The step that a copy has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum CopyStep {
     /// It copies rows.
     Copying,
     /// It reads them back.
@@ -188,25 +188,26 @@ pub enum Step {
 /// Either place is in use or of another format, `to` has a journal, a row of `from` is damaged, or the copy
 /// reads back differently. Nothing is at `to` then.
 pub fn copy(
-    from: &Place,
-    to: &Place,
-    mut progress: impl FnMut(Step, u64, u64),
+    from: &JournalPlace,
+    to: &JournalPlace,
+    mut progress: impl FnMut(CopyStep, u64, u64),
 ) -> Result<Copied, JournalError> {
-    let mut source: Box<dyn Store> = match from {
-        Place::Sqlite(dir) => Box::new(sqlite::CopySource::open(dir)?),
-        Place::Postgres(url) => Box::new(postgres::HeldDatabase::source(url)?),
+    let mut source: Box<dyn CopyStore> = match from {
+        JournalPlace::Sqlite(dir) => Box::new(sqlite::CopySource::open(dir)?),
+        JournalPlace::Postgres(url) => Box::new(postgres::HeldDatabase::source(url)?),
     };
     let state = source.load()?;
     let mut draft: Box<dyn Draft> = match to {
-        Place::Sqlite(dir) => Box::new(sqlite::CopyDraft::create(dir)?),
-        Place::Postgres(url) => Box::new(postgres::HeldDatabase::draft(url)?),
+        JournalPlace::Sqlite(dir) => Box::new(sqlite::CopyDraft::create(dir)?),
+        JournalPlace::Postgres(url) => Box::new(postgres::HeldDatabase::draft(url)?),
     };
     let head = state.records.last().map(|record| record.seq);
     let head = head.or(state.snapshot.as_ref().map(|(seq, _)| *seq)).unwrap_or(0);
     let all = count(&mut *source)?;
-    let mut copied = each(&mut *source, |done| progress(Step::Copying, done, all), |rows| draft.add(rows))?;
+    let mut copied =
+        each(&mut *source, |done| progress(CopyStep::Copying, done, all), |rows| draft.add(rows))?;
     draft.seal(i64::try_from(head).unwrap_or(i64::MAX))?;
-    let read = each(&mut *draft, |done| progress(Step::Verifying, done, all), |_| Ok(()))?;
+    let read = each(&mut *draft, |done| progress(CopyStep::Verifying, done, all), |_| Ok(()))?;
     let there = draft.load()?;
     let same = read == copied
         && all == copied.rows()
@@ -226,15 +227,15 @@ pub fn copy(
     Ok(copied)
 }
 
-fn count(store: &mut dyn Store) -> Result<u64, JournalError> {
+fn count(store: &mut dyn CopyStore) -> Result<u64, JournalError> {
     Table::ALL.into_iter().map(|table| store.count(table)).sum()
 }
 
 /// Reads all rows, and counts them.
 fn each(
-    store: &mut dyn Store,
+    store: &mut dyn CopyStore,
     mut progress: impl FnMut(u64),
-    mut take: impl FnMut(Vec<Row>) -> Result<(), JournalError>,
+    mut take: impl FnMut(Vec<CopiedRow>) -> Result<(), JournalError>,
 ) -> Result<Copied, JournalError> {
     let (mut seen, mut hash) = (Copied::default(), Sha256::new());
     for table in Table::ALL {

@@ -19,7 +19,7 @@ mod memory;
 mod postgres;
 mod sqlite;
 
-pub use copy::{Copied, Place, Step, copy};
+pub use copy::{Copied, CopyStep, JournalPlace, copy};
 pub use memory::MemoryJournal;
 pub use postgres::{Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica};
 pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};

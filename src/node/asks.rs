@@ -9,7 +9,7 @@ use crate::model::{Kind, NotificationId, SilenceRequest};
 use crate::web::{ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 use super::clock::EngineClock;
-use super::poison::{Failure, guarded};
+use super::poison::{TickFailure, guarded};
 use super::tick::{DEAD_LETTERS, Open, Tick, Waiter};
 
 /// Has a dead letter sent again, if there is one: unchanged, or anew if its incident goes on.
@@ -19,7 +19,7 @@ pub(super) fn replay(
     tick: &mut Tick,
     id: NotificationId,
     done: oneshot::Sender<Result<(), ReplayError>>,
-) -> Result<(), Failure> {
+) -> Result<(), TickFailure> {
     let letters = open.journal.dead_letters(&LetterQuery::newest(DEAD_LETTERS))?;
     let Some(letter) = letters.iter().find(|letter| letter.notification.id == id) else {
         let _ = done.send(Err(ReplayError::NotFound));
@@ -43,7 +43,7 @@ pub(super) fn silence(
     tick: &mut Tick,
     request: &SilenceRequest,
     done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
-) -> Result<(), Failure> {
+) -> Result<(), TickFailure> {
     let change = match guarded(|| open.engine.query().plan_silence(clock.now(), request)) {
         Ok(Ok(change)) => change,
         Err(reason) => {
@@ -69,7 +69,7 @@ pub(super) fn let_go(
     tick: &mut Tick,
     release: Release,
     done: oneshot::Sender<Result<(), ReleaseError>>,
-) -> Result<(), Failure> {
+) -> Result<(), TickFailure> {
     if !guarded(|| open.engine.query().can_release(release.alert, &release.receiver)).is_ok_and(|can| can) {
         let _ = done.send(Err(ReleaseError::NotHeld));
         return Ok(());

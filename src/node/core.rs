@@ -12,7 +12,7 @@ use crate::decision_log::line_to_ignore;
 use crate::engine::{Alarm, Engine, Event, Why};
 use crate::journal::{Crowding, JournalError, JournalSource, Seq};
 use crate::model::{Batch, Duration, Notification, NotificationId, Report, Timestamp};
-use crate::spans::{Context, Role, Span, Tracer};
+use crate::spans::{Span, SpanRole, TraceContext, Tracer};
 use crate::web::Unavailable;
 
 use super::asks::{dead_letters, let_go, replay, silence, told};
@@ -21,7 +21,7 @@ use super::down::{Down, Lost};
 use super::failopen::{FAIL_OPEN, Meanwhile};
 use super::input::InputWatch;
 use super::observe::{NotTaken, acknowledge, observe, take_inbox};
-use super::poison::{Broken, Failure, Suspects, guarded};
+use super::poison::{Broken, Suspects, TickFailure, guarded};
 use super::published::Published;
 use super::queue::{Command, Queue};
 use super::recover::RecoverError;
@@ -250,7 +250,7 @@ impl Core {
         let Store::Up { open, upkeep } = &mut self.store else { return Flow::Continue };
         let mut tick = Tick::default();
         let (mut stop, mut policy_now, mut traced) = (None, None, Vec::new());
-        let mut failed = open.journal.may_decide().map_err(Failure::Storage);
+        let mut failed = open.journal.may_decide().map_err(TickFailure::Storage);
         if failed.is_ok() && !self.quiesced {
             failed = due(open, upkeep, &self.clock, &mut tick);
         }
@@ -298,7 +298,7 @@ impl Core {
                         }
                     }
                 }
-                Command::CheckStorage => open.journal.check().map_err(Failure::Storage),
+                Command::CheckStorage => open.journal.check().map_err(TickFailure::Storage),
                 Command::Alarm(_) if self.quiesced => Ok(()),
                 Command::Alarm(alarm) => tick.apply(open, &self.clock, &Event::Alarm(alarm)),
                 Command::Report(report, done) => {
@@ -347,7 +347,7 @@ impl Core {
         let outcome = match failed {
             Ok(()) => {
                 let started = Instant::now();
-                let outcome = tick.commit(open).map_err(|(e, left)| (Failure::Storage(e), left));
+                let outcome = tick.commit(open).map_err(|(e, left)| (TickFailure::Storage(e), left));
                 if outcome.as_ref().is_ok_and(|released| released.events > 0) {
                     self.published.meter.committed(started.elapsed());
                 }
@@ -370,8 +370,8 @@ impl Core {
                 let reason = failure.to_string();
                 traced.iter_mut().for_each(|span: &mut Span| span.fail(&reason));
                 match failure {
-                    Failure::Storage(error) => self.go_down(&error, left.records, left.notifications),
-                    Failure::Engine(broken) => self.break_down(&broken),
+                    TickFailure::Storage(error) => self.go_down(&error, left.records, left.notifications),
+                    TickFailure::Engine(broken) => self.break_down(&broken),
                 }
                 left.waiters.into_iter().for_each(|tell| tell(Err(&reason)));
                 if self.refuse(commands.collect()) == Flow::Stopped {
@@ -489,7 +489,12 @@ impl Core {
 
 /// Handles the passing of time, if it is time: repeats that have waited long enough, and the
 /// engine's own deadline.
-fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tick) -> Result<(), Failure> {
+fn due(
+    open: &mut Open,
+    upkeep: &mut Upkeep,
+    clock: &EngineClock,
+    tick: &mut Tick,
+) -> Result<(), TickFailure> {
     let now = clock.now();
     let passed = |open: &Open| open.engine.next_deadline().filter(|(at, _)| *at <= now);
     if open.repeats.due().is_some_and(|at| at <= now) || passed(open).is_some() {
@@ -513,8 +518,8 @@ fn due(open: &mut Open, upkeep: &mut Upkeep, clock: &EngineClock, tick: &mut Tic
 }
 
 /// The decision about a request, up to its commit. Notifications about its alerts are a part of it.
-fn decides(open: &Open, tracer: &Tracer, batch: &Batch, trace: Option<Context>) -> Span {
-    let mut span = tracer.part(trace, "decide", Role::Internal);
+fn decides(open: &Open, tracer: &Tracer, batch: &Batch, trace: Option<TraceContext>) -> Span {
+    let mut span = tracer.part(trace, "decide", SpanRole::Internal);
     span.set("squelch.alerts", batch.observations.len());
     if let Some(context) = span.context() {
         let alerts = guarded(|| open.engine.query().alerts_of(batch));

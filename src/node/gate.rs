@@ -19,10 +19,10 @@ use crate::ingest::{InvalidReason, NamedLabels};
 use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, Matcher, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
-use crate::spans::{Context, Tracer};
+use crate::spans::{TraceContext, Tracer};
 use crate::web::{
-    Access, Acknowledgement, Area, Bounded, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError,
-    ReplayError, Replicated, SearchError, SilenceFailure, Standing, Unavailable,
+    Access, Acknowledgement, Area, Bounded, BoundsInForce, BoxFuture, Callback, Gate, Labelling, Look,
+    ReleaseError, ReplayError, Replicated, SearchError, SilenceFailure, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -199,7 +199,7 @@ impl Gate for NodeGate {
         self.published.tracer.clone()
     }
 
-    fn accept(&self, batch: Batch, trace: Option<Context>) -> BoxFuture<'_, Result<(), Unavailable>> {
+    fn accept(&self, batch: Batch, trace: Option<TraceContext>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
         Box::pin(async move { queue.ask(|done| Command::Observe(batch, trace, done)).await? })
     }
@@ -260,8 +260,8 @@ impl Gate for NodeGate {
 
     fn decisions(
         &self,
-        query: decision_log::Query,
-    ) -> BoxFuture<'_, Result<decision_log::Page, SearchError>> {
+        query: decision_log::DecisionQuery,
+    ) -> BoxFuture<'_, Result<decision_log::DecisionPage, SearchError>> {
         self.searching(move |decision_log| decision_log.search(&query))
     }
 
@@ -367,10 +367,10 @@ impl Gate for NodeGate {
         self.published.stats.load_full()
     }
 
-    fn limits(&self) -> Standing {
+    fn limits(&self) -> BoundsInForce {
         let Published { memory, meter, .. } = &*self.published;
         let short = memory.refusal().map(|reason| reason.to_string());
-        Standing { alerts: meter.alerts_limit(), memory: memory.budget(), short }
+        BoundsInForce { alerts: meter.alerts_limit(), memory: memory.budget(), short }
     }
 
     fn health(&self) -> BTreeMap<SmolStr, Health> {

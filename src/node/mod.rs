@@ -33,6 +33,6 @@ pub use gate::NodeGate;
 pub use load::NodeError;
 pub use memory::{Budget, Memory};
 pub use published::Published;
-pub use queue::{Bounds, Command, PushError, Queue};
+pub use queue::{Command, PushError, Queue, QueueBounds};
 pub use recover::RecoverError;
-pub use run::{Node, Options, serve};
+pub use run::{Node, NodeOptions, serve};

@@ -9,7 +9,7 @@ use crate::web::Acknowledgement;
 
 use super::clock::EngineClock;
 use super::down::DAMAGE_LASTS;
-use super::poison::{Failure, guarded};
+use super::poison::{TickFailure, guarded};
 use super::published::Published;
 use super::tick::{Open, Tick};
 
@@ -31,7 +31,7 @@ pub(super) enum NotTaken {
     /// There is no room for alerts that are not known yet.
     Short(String),
     /// The engine failed.
-    Failed(Failure),
+    Failed(TickFailure),
 }
 
 /// Handles one batch. Pure repeats are gathered. Alerts that are known may say how they stand while there is
@@ -61,7 +61,7 @@ pub(super) fn acknowledge(
     clock: &EngineClock,
     tick: &mut Tick,
     change: Acknowledgement,
-) -> Result<(), Failure> {
+) -> Result<(), TickFailure> {
     let (source, labels, by) = match change {
         Acknowledgement::Incident(change) => {
             return tick.apply(open, clock, &Event::Acknowledge(change));
@@ -84,7 +84,7 @@ pub(super) fn take_inbox(
     clock: &EngineClock,
     published: &Published,
     tick: &mut Tick,
-) -> Result<bool, Failure> {
+) -> Result<bool, TickFailure> {
     let mut took = false;
     for Handed { row, batches } in open.journal.inbox()? {
         let read = batches.and_then(|body| {

@@ -50,7 +50,7 @@ pub struct Broken {
 
 /// Why a tick cannot go on. The engine is ahead of the disk then, or half way, and is thrown away.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum TickFailure {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] JournalError),
@@ -179,7 +179,7 @@ impl Suspects {
         tick: &mut Tick,
         open: &mut Open,
         clock: &EngineClock,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), TickFailure> {
         self.waiting.iter_mut().for_each(|suspect| suspect.ask(&open.engine));
         self.waiting.iter().filter_map(Suspect::event).try_for_each(|event| tick.apply(open, clock, event))
     }

@@ -10,14 +10,14 @@ use crate::config::Policy;
 use crate::engine::{Alarm, PeriodReport, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
-use crate::spans::Context;
+use crate::spans::TraceContext;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
 /// A command for the engine's thread. Each caller waits on the other end of its channel. A caller that has
 /// gone away changes nothing: the command is handled all the same.
 pub enum Command {
     /// Observations of one request, with its trace. Answered when they are durable.
-    Observe(Batch, Option<Context>, oneshot::Sender<Result<(), Unavailable>>),
+    Observe(Batch, Option<TraceContext>, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
     /// The files of the storage may be gone.
@@ -66,7 +66,7 @@ pub enum PushError {
 
 /// How much may wait, and how much one tick takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct QueueBounds {
     /// Commands that may wait. Default 4,096.
     pub commands: usize,
     /// The bytes, estimated, that may wait. One batch larger than this still fits an empty queue. Default
@@ -78,9 +78,9 @@ pub struct Bounds {
     pub tick_weight: usize,
 }
 
-impl Default for Bounds {
+impl Default for QueueBounds {
     fn default() -> Self {
-        Bounds { commands: 4096, weight: 64 << 20, tick_commands: 512, tick_weight: 8 << 20 }
+        QueueBounds { commands: 4096, weight: 64 << 20, tick_commands: 512, tick_weight: 8 << 20 }
     }
 }
 
@@ -91,7 +91,7 @@ pub struct Queue {
 }
 
 struct Shared {
-    bounds: Bounds,
+    bounds: QueueBounds,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
 }
@@ -105,7 +105,7 @@ struct Waiting {
 
 impl Queue {
     /// An empty queue.
-    pub fn new(bounds: Bounds) -> Queue {
+    pub fn new(bounds: QueueBounds) -> Queue {
         let shared = Shared { bounds, waiting: Mutex::default(), arrived: Condvar::new() };
         Queue { shared: Arc::new(shared) }
     }
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so_and_still_takes_reports() {
-        let queue = Queue::new(Bounds { commands: 2, ..Bounds::default() });
+        let queue = Queue::new(QueueBounds { commands: 2, ..QueueBounds::default() });
         queue.push(observe(1)).unwrap();
         queue.push(observe(1)).unwrap();
         assert!(queue.push(observe(1)).unwrap_err().to_string().starts_with("2 requests of "));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_a_huge_batch_fits_an_empty_queue() {
-        let queue = Queue::new(Bounds { weight: 10_000, ..Bounds::default() });
+        let queue = Queue::new(QueueBounds { weight: 10_000, ..QueueBounds::default() });
         queue.push(observe(20_000)).unwrap();
         queue.push(observe(1)).unwrap_err();
         queue.take(NOW);
@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_tick_is_bounded_by_count_and_by_bytes() {
-        let queue = Queue::new(Bounds { tick_commands: 3, tick_weight: 10_000, ..Bounds::default() });
+        let queue =
+            Queue::new(QueueBounds { tick_commands: 3, tick_weight: 10_000, ..QueueBounds::default() });
         for _ in 0..4 {
             queue.push(observe(1)).unwrap();
         }
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_waiting_thread_wakes_for_the_first_command() {
-        let queue = Queue::new(Bounds::default());
+        let queue = Queue::new(QueueBounds::default());
         let other = queue.clone();
         let taker = std::thread::spawn(move || other.take(std::time::Duration::from_secs(60)).len());
         queue.push(report(1)).unwrap();
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_answers_whoever_waits() {
-        let queue = Queue::new(Bounds::default());
+        let queue = Queue::new(QueueBounds::default());
         let (done, mut answer) = oneshot::channel();
         queue.push(Command::DeadLetters(LetterQuery::newest(1), done)).unwrap();
         queue.close();

@@ -4,7 +4,7 @@ use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event};
 use crate::journal::{JournalError, Recovered, Seq};
 
-use super::poison::{Broken, Failure, guarded};
+use super::poison::{Broken, TickFailure, guarded};
 
 /// So many stored events may break the engine and be left out.
 const LEFT_OUT: usize = 16;
@@ -38,11 +38,11 @@ pub enum RecoverError {
     Engine(#[from] Broken),
 }
 
-impl From<Failure> for RecoverError {
-    fn from(failure: Failure) -> Self {
+impl From<TickFailure> for RecoverError {
+    fn from(failure: TickFailure) -> Self {
         match failure {
-            Failure::Storage(error) => error.into(),
-            Failure::Engine(broken) => broken.into(),
+            TickFailure::Storage(error) => error.into(),
+            TickFailure::Engine(broken) => broken.into(),
         }
     }
 }

@@ -30,7 +30,7 @@ use super::load::{NodeError, database, load_access, log_warnings};
 use super::memory;
 use super::metrics::NodeMeter;
 use super::published::Published;
-use super::queue::{Bounds, Command, Queue};
+use super::queue::{Command, Queue, QueueBounds};
 use super::recover::RecoverError;
 use super::signals::{self, Signals};
 use super::storage::{self, StorageMeter};
@@ -51,7 +51,7 @@ const BACKLOG: u32 = 1024;
 
 /// The options with which a node starts.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct NodeOptions {
     /// `squelch.yml`, read at the start and at each reload.
     pub config_file: PathBuf,
     /// Where the journal lives.
@@ -84,7 +84,7 @@ pub struct Node {
     reports: JoinHandle<()>,
     engine: oneshot::Receiver<()>,
     decision_log: decision_log::Following,
-    watch: storage::Watch,
+    watch: storage::StorageWatch,
 }
 
 /// The deliverer, as the engine's thread reaches it: from outside of the runtime.
@@ -102,7 +102,7 @@ impl Outbox for ToDeliverer {
 
 impl Node {
     /// Loads the configuration, reads the storage, resumes deliveries, and listens.
-    pub async fn start(options: Options) -> Result<Node, NodeError> {
+    pub async fn start(options: NodeOptions) -> Result<Node, NodeError> {
         let mut config = config::load(&options.config_file)?;
         log_warnings(&config);
         let access = load_access(&config, options.web_config_file.as_deref())?;
@@ -120,7 +120,7 @@ impl Node {
         let budget = memory::fit(&mut config);
         let shares = memory::Shares::of(budget);
         published.budget(budget);
-        let queue = Queue::new(Bounds::default());
+        let queue = Queue::new(QueueBounds::default());
         let url = database(&config);
         if let (None, Some(address)) = (&url, &options.advertise) {
             tracing::info!(address, "--cluster.advertise-address has no effect without storage.postgres");
@@ -137,7 +137,7 @@ impl Node {
             url.clone().map(|url| Postgres::new(url, own, move || drop(told.push(Command::CheckStorage))));
         let (reports, ended) = mpsc::unbounded_channel();
         let (asked, taken) = (postgres.clone(), postgres.clone());
-        let delivery = deliver::Options {
+        let delivery = deliver::DeliveryOptions {
             may_send: Arc::new(move || asked.as_ref().is_none_or(|postgres| postgres.may_send())),
             took_over: Arc::new(move || taken.as_ref().and_then(|postgres| postgres.took_over())),
             external_url: options.external_url.as_str().into(),
@@ -184,7 +184,7 @@ impl Node {
         let memory = tokio::spawn(watching);
         let keep = Arc::new(ArcSwap::from_pointee(config.storage));
         let (kept, times, room, indexed) = (keep.clone(), clock.clone(), data.clone(), data.clone());
-        let decision_log_meter = decision_log::Meter::new(&registry)?;
+        let decision_log_meter = decision_log::DecisionLogMeter::new(&registry)?;
         let (dir, shared) = (options.storage.clone(), postgres.clone());
         let following = decision_log::Following::start(
             &options.storage,
@@ -208,7 +208,7 @@ impl Node {
         let alone = Ownership { owner: true, ..Ownership::default() };
         let shared = postgres.clone();
         let ownership = move || shared.as_ref().map_or_else(|| alone.clone(), |shared| shared.ownership());
-        let watch = storage::Watch::start(data, storage_meter, queue.clone(), max_size, ownership);
+        let watch = storage::StorageWatch::start(data, storage_meter, queue.clone(), max_size, ownership);
         let watch = watch.map_err(|source| NodeError::System { what: "the storage's thread", source })?;
         let (stop_forwarder, stopped) = oneshot::channel();
         let forwarder = tokio::spawn(forward(ended, queue.clone(), stopped));
@@ -232,7 +232,7 @@ impl Node {
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let (stop_web, stop) = watch::channel(false);
         let bytes = |share: u64| usize::try_from(share).unwrap_or(usize::MAX);
-        let limits = web::Limits {
+        let limits = web::ServerLimits {
             route_prefix: options.route_prefix.clone(),
             external_url: options.external_url.clone(),
             own_names: own_names(),
@@ -332,7 +332,7 @@ fn connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let kept = (files / 4).clamp(KEPT_FILES_LEAST, KEPT_FILES_MOST);
     let share = files.saturating_sub(kept);
-    usize::try_from(share).unwrap_or(usize::MAX).clamp(1, web::Limits::default().connections)
+    usize::try_from(share).unwrap_or(usize::MAX).clamp(1, web::ServerLimits::default().connections)
 }
 
 /// The names of this machine: its own, and those of /etc/hosts. None of them is in the hands of a stranger.
@@ -380,7 +380,7 @@ async fn forward(
 }
 
 /// Runs a node until SIGTERM or SIGINT. SIGHUP reloads. A second signal ends the process at once.
-pub async fn serve(options: Options) -> Result<(), NodeError> {
+pub async fn serve(options: NodeOptions) -> Result<(), NodeError> {
     let Signals { mut end, mut reloads } =
         signals::listen().map_err(|source| NodeError::System { what: "the handling of signals", source })?;
     let mut node = Node::start(options).await?;

@@ -143,12 +143,12 @@ fn shown(number: u64) -> i64 {
 }
 
 /// The thread that looks.
-pub(super) struct Watch {
+pub(super) struct StorageWatch {
     stop: Arc<AtomicBool>,
     thread: Thread,
 }
 
-impl Watch {
+impl StorageWatch {
     /// Starts it, named `storage`. `max_size` returns the configured size of that time, and `ownership` the
     /// current owner of the storage.
     pub(super) fn start(
@@ -157,7 +157,7 @@ impl Watch {
         queue: Queue,
         max_size: impl Fn() -> u64 + Send + 'static,
         ownership: impl Fn() -> Ownership + Send + 'static,
-    ) -> std::io::Result<Watch> {
+    ) -> std::io::Result<StorageWatch> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let run = move || {
@@ -169,7 +169,7 @@ impl Watch {
             }
         };
         let thread = std::thread::Builder::new().name("storage".into()).spawn(run)?;
-        Ok(Watch { stop, thread: thread.thread().clone() })
+        Ok(StorageWatch { stop, thread: thread.thread().clone() })
     }
 
     /// Ends it soon. Waits for nothing: it may be the disk that does not answer.

@@ -7,7 +7,7 @@ use crate::journal::{Commit, DeadLetter, Journal, JournalError, LetterQuery, Rec
 use crate::model::{Notification, NotificationId, Outcome, Report, Timestamp};
 
 use super::clock::EngineClock;
-use super::poison::{Broken, Failure, guarded};
+use super::poison::{Broken, TickFailure, guarded};
 
 /// How many dead letters are looked through, or shown, at most.
 pub const DEAD_LETTERS: usize = 10_000;
@@ -67,13 +67,13 @@ pub struct Released {
 impl Tick {
     /// Handles `event` at the clock's time. Gathered repeats are an event before it. Earlier statements
     /// must count earlier, above all when `event` decides who is stale.
-    pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
+    pub fn apply(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
         self.flush(open, clock)?;
         self.handle(open, clock, event)
     }
 
     /// Makes an event of the gathered repeats.
-    pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), Failure> {
+    pub fn flush(&mut self, open: &mut Open, clock: &EngineClock) -> Result<(), TickFailure> {
         for repeats in open.repeats.take() {
             self.handle(open, clock, &Event::Repeats(repeats))?;
         }
@@ -81,7 +81,12 @@ impl Tick {
     }
 
     /// Handles the end of a notification, which leaves the outbox in the same commit.
-    pub fn delivered(&mut self, open: &mut Open, clock: &EngineClock, report: Report) -> Result<(), Failure> {
+    pub fn delivered(
+        &mut self,
+        open: &mut Open,
+        clock: &EngineClock,
+        report: Report,
+    ) -> Result<(), TickFailure> {
         self.reports.push(report.clone());
         self.apply(open, clock, &Event::Delivered(report))
     }
@@ -139,7 +144,7 @@ impl Tick {
 
     /// Handles once more, at their own times, events that no storage took when they happened. Those of
     /// a commit that was durable after all are left out: it says so by its numbers.
-    pub fn catch_up(&mut self, open: &mut Open, held: &[Record]) -> Result<(), Failure> {
+    pub fn catch_up(&mut self, open: &mut Open, held: &[Record]) -> Result<(), TickFailure> {
         let durable = open.seq;
         for record in held.iter().filter(|r| r.seq == 0 || r.seq > durable) {
             let event: Event = serde_json::from_slice(&record.event)
@@ -154,7 +159,7 @@ impl Tick {
         Ok(())
     }
 
-    fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
+    fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
         if matches!(event, Event::Observe(_) | Event::Repeats(_)) {
             let (before, ahead) = (open.engine.query().ahead_of_wall(), clock.ahead());
             if ahead != before {
@@ -171,7 +176,7 @@ impl Tick {
         self.record(open, clock, event)
     }
 
-    fn record(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), Failure> {
+    fn record(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
         let body = serde_json::to_vec(event)
             .map_err(|e| JournalError::Failed(format!("event {}: {e}", open.seq + 1)))?;
         let now = clock.now();

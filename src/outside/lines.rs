@@ -11,12 +11,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 const LOG_BYTES: usize = 2 << 20;
 
 /// The log of this process.
-pub static LOG: LazyLock<Arc<Lines>> = LazyLock::new(|| Arc::new(Lines::new(LOG_BYTES)));
+pub static LOG: LazyLock<Arc<OutputLines>> = LazyLock::new(|| Arc::new(OutputLines::new(LOG_BYTES)));
 
 /// Lines that wait for an output. Adding a line never waits. A line that finds no room, or that the output
 /// does not take, is dropped and counted.
 #[derive(Debug)]
-pub struct Lines {
+pub struct OutputLines {
     most: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -36,17 +36,17 @@ struct State {
 
 /// Lines that are on their way out.
 #[derive(Debug)]
-pub struct Batch {
+pub struct LineBatch {
     /// The text to write.
     pub bytes: Vec<u8>,
     /// How many lines that is.
     pub lines: u64,
 }
 
-impl Lines {
+impl OutputLines {
     /// An empty buffer in which at most `most` bytes wait.
-    pub fn new(most: usize) -> Lines {
-        Lines { most, state: Mutex::default(), changed: Condvar::new() }
+    pub fn new(most: usize) -> OutputLines {
+        OutputLines { most, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Adds a line with its end, or drops it.
@@ -72,17 +72,17 @@ impl Lines {
         self.locked().waiting.len()
     }
 
-    /// Takes the waiting lines, for the writer. [`Lines::wrote`] must follow.
-    pub fn take(&self) -> Option<Batch> {
+    /// Takes the waiting lines, for the writer. [`OutputLines::wrote`] must follow.
+    pub fn take(&self) -> Option<LineBatch> {
         Self::take_from(&mut self.locked())
     }
 
-    fn take_from(state: &mut State) -> Option<Batch> {
+    fn take_from(state: &mut State) -> Option<LineBatch> {
         if state.waiting.is_empty() {
             return None;
         }
         state.writing = true;
-        Some(Batch { bytes: std::mem::take(&mut state.waiting), lines: std::mem::take(&mut state.lines) })
+        Some(LineBatch { bytes: std::mem::take(&mut state.waiting), lines: std::mem::take(&mut state.lines) })
     }
 
     /// The batch is out, but for so many lines. Returns how many lines were dropped since this was last
@@ -117,7 +117,7 @@ impl Lines {
         std::thread::Builder::new().name("log".into()).spawn(run).map(drop)
     }
 
-    fn next(&self) -> Batch {
+    fn next(&self) -> LineBatch {
         let mut state = self.locked();
         loop {
             if let Some(batch) = Self::take_from(&mut state) {
@@ -146,7 +146,7 @@ impl Lines {
 }
 
 /// Writes a batch, and blocks as long as `out` does. Returns how many lines are not out.
-fn write(out: &mut (impl Write + AsFd), batch: &Batch) -> u64 {
+fn write(out: &mut (impl Write + AsFd), batch: &LineBatch) -> u64 {
     let mut rest = batch.bytes.as_slice();
     while !rest.is_empty() {
         match out.write(rest) {
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_line_without_room_is_dropped_and_counted() {
-        let lines = Lines::new(8);
+        let lines = OutputLines::new(8);
         for line in ["one\n", "two\n", "three\n", "\n"] {
             lines.push(line.as_bytes());
         }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_output_that_nobody_reads_blocks_nobody_and_goes_on_when_it_is_read() {
-        let lines = Arc::new(Lines::new(1 << 16));
+        let lines = Arc::new(OutputLines::new(1 << 16));
         let (out, mut reader) = UnixStream::pair().unwrap();
         lines.write_to(out).unwrap();
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_output_that_fails_costs_its_lines() {
-        let lines = Arc::new(Lines::new(1 << 16));
+        let lines = Arc::new(OutputLines::new(1 << 16));
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         lines.write_to(full).unwrap();
         for _ in 0..3 {
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_output_that_another_made_nonblocking_loses_nothing() {
-        let lines = Arc::new(Lines::new(1 << 20));
+        let lines = Arc::new(OutputLines::new(1 << 20));
         let (out, mut reader) = UnixStream::pair().unwrap();
         out.set_nonblocking(true).unwrap();
         lines.write_to(out).unwrap();

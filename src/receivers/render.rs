@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Notifier, View};
 use crate::model::{LabelSet, Timestamp};
-use crate::templates::{Compiled, Data, Escape, Facts, Library, Text, clean_text};
+use crate::templates::{Compiled, Data, Escape, Facts, Library, TemplateText, clean_text};
 
 /// A templated key of an integration.
 pub struct Templated {
@@ -47,7 +47,7 @@ impl Templates {
         let html = notifier.html();
         let text = |Templated { key, source, escape }| {
             let html = html.contains(&key.as_str());
-            Text { key, source, escape, html }
+            TemplateText { key, source, escape, html }
         };
         let texts = notifier.templates().into_iter().map(text).collect();
         let compiled = Compiled::new(library, texts, notifier.mentions());

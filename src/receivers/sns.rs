@@ -69,7 +69,7 @@ pub struct SigV4 {
     /// The identity that signs. `None` if the section gives none.
     pub identity: Option<Identity>,
     /// `role_arn`: the role to take on.
-    pub role: Option<Role>,
+    pub role: Option<AwsRole>,
     /// `use_fips_sts_endpoint`
     pub fips: bool,
     /// `service_name`: the service that requests are signed for. Default `sns`.
@@ -86,7 +86,7 @@ pub enum Identity {
         /// The file of the token.
         token: Secret,
         /// The role to take on by it, and where STS answers.
-        role: Role,
+        role: AwsRole,
     },
     /// `profile`, or `AWS_PROFILE`, or `default`.
     Profile {
@@ -110,7 +110,7 @@ pub struct Keys {
 
 /// A role of AWS.
 #[derive(Clone, Debug)]
-pub struct Role {
+pub struct AwsRole {
     /// `role_arn`
     pub arn: String,
     /// `external_id`
@@ -189,7 +189,7 @@ fn read_sigv4(keys: &mut Section<'_>) -> SigV4 {
     let line = if profile.is_some() { keys.line_of("profile") } else { keys.line };
     let identity = inline.map(Identity::Keys).or_else(|| identity(profile, line, variable));
     let fips = keys.boolean("use_fips_sts_endpoint").unwrap_or(false);
-    let role = arn.map(|arn| Role { arn, external_id, sts_url: None });
+    let role = arn.map(|arn| AwsRole { arn, external_id, sts_url: None });
     if keys.line > 0 {
         keys.finish();
     }
@@ -216,7 +216,7 @@ fn identity(
     };
     let web = || {
         let token = variable("AWS_WEB_IDENTITY_TOKEN_FILE")?;
-        let role = Role { arn: variable("AWS_ROLE_ARN")?, external_id: None, sts_url: None };
+        let role = AwsRole { arn: variable("AWS_ROLE_ARN")?, external_id: None, sts_url: None };
         Some(Identity::Web { token: file(token, "AWS_WEB_IDENTITY_TOKEN_FILE", SecretForm::Password), role })
     };
     if profile.is_none()
@@ -399,7 +399,7 @@ impl SnsConfig {
     fn assume(
         &self,
         attempt: &Attempt<'_>,
-        role: &Role,
+        role: &AwsRole,
         credentials: Credentials<'_>,
     ) -> Result<Request, AttemptError> {
         let mut pairs = Self::role("AssumeRole", role).to_vec();
@@ -408,14 +408,19 @@ impl SnsConfig {
     }
 
     /// A request that a token makes in place of a signature.
-    fn ask_by_token(&self, attempt: &Attempt<'_>, token: &str, role: &Role) -> Result<Request, AttemptError> {
+    fn ask_by_token(
+        &self,
+        attempt: &Attempt<'_>,
+        token: &str,
+        role: &AwsRole,
+    ) -> Result<Request, AttemptError> {
         let pairs = Self::role("AssumeRoleWithWebIdentity", role).into_iter();
         let body = form(pairs.chain([("WebIdentityToken", token)]));
         let request = HttpRequest::post(self.sts(attempt, role)?, body.into_bytes());
         Ok(Request::Http(HttpRequest { content_type: CONTENT_TYPE, ..request }))
     }
 
-    fn role<'a>(action: &'a str, role: &'a Role) -> [(&'a str, &'a str); 4] {
+    fn role<'a>(action: &'a str, role: &'a AwsRole) -> [(&'a str, &'a str); 4] {
         [
             ("Action", action),
             ("Version", "2011-06-15"),
@@ -424,7 +429,7 @@ impl SnsConfig {
         ]
     }
 
-    fn sts(&self, attempt: &Attempt<'_>, role: &Role) -> Result<String, AttemptError> {
+    fn sts(&self, attempt: &Attempt<'_>, role: &AwsRole) -> Result<String, AttemptError> {
         let service = if self.sigv4.fips { "sts-fips" } else { "sts" };
         role.sts_url.as_ref().map_or_else(|| self.endpoint(attempt, service), |url| Ok(url.0.clone()))
     }

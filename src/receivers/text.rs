@@ -6,7 +6,7 @@ use super::View;
 use crate::causes;
 use crate::model::{AlertView, Cause, Kind, LabelSet, Notification, headline};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
-use crate::templates::{Reading, Readings};
+use crate::templates::{Readings, RuleReading};
 
 /// Makes alert content plain text in HTML, with the entities of Go's `html` function.
 pub fn escape_html(text: &str) -> String {
@@ -112,7 +112,7 @@ pub fn alert_list(alerts: &[&AlertView], readings: &Readings, most: usize, left_
     for alert in alerts.iter().take(most) {
         pairs(&mut text, "Labels", &alert.labels);
         pairs(&mut text, "Annotations", &alert.annotations);
-        if let Some(Reading { value, graph }) = readings.of_alerts.get(&alert.id) {
+        if let Some(RuleReading { value, graph }) = readings.of_alerts.get(&alert.id) {
             let _ = writeln!(text, "Value: {value} {graph} (last hour)");
         }
         if let Some(flaps) = alert.flaps {

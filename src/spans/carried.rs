@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Context;
+use super::TraceContext;
 use crate::model::{AlertId, AlertView};
 
 /// So many alerts are remembered. The oldest go first.
@@ -11,13 +11,13 @@ const ALERTS: usize = 16_384;
 /// The requests by their alerts.
 #[derive(Default)]
 pub(super) struct Carried {
-    by_alert: HashMap<AlertId, (u64, Context)>,
+    by_alert: HashMap<AlertId, (u64, TraceContext)>,
     by_age: BTreeMap<u64, AlertId>,
     next: u64,
 }
 
 impl Carried {
-    pub(super) fn carry(&mut self, alerts: impl IntoIterator<Item = AlertId>, context: Context) {
+    pub(super) fn carry(&mut self, alerts: impl IntoIterator<Item = AlertId>, context: TraceContext) {
         for alert in alerts {
             self.next += 1;
             if let Some((before, _)) = self.by_alert.insert(alert, (self.next, context)) {
@@ -33,11 +33,11 @@ impl Carried {
     }
 
     /// At most `most` requests, the newest first, each once.
-    pub(super) fn told_of(&self, alerts: &[AlertView], most: usize) -> Vec<Context> {
-        let mut found: Vec<(u64, Context)> =
+    pub(super) fn told_of(&self, alerts: &[AlertView], most: usize) -> Vec<TraceContext> {
+        let mut found: Vec<(u64, TraceContext)> =
             alerts.iter().filter_map(|alert| self.by_alert.get(&alert.id).copied()).collect();
         found.sort_unstable_by_key(|(age, _)| std::cmp::Reverse(*age));
-        let mut contexts: Vec<Context> = Vec::new();
+        let mut contexts: Vec<TraceContext> = Vec::new();
         for (_, context) in found {
             if contexts.len() < most && !contexts.contains(&context) {
                 contexts.push(context);
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_newest_requests_stay() {
         let mut carried = Carried::default();
-        let context = |span| Context { trace: 1, span };
+        let context = |span| TraceContext { trace: 1, span };
         for n in 0..ALERTS as u64 + 5 {
             carried.carry([AlertId(n.into())], context(n + 1));
         }

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A span within a trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Context {
+pub struct TraceContext {
     /// The trace. It is never 0.
     pub trace: u128,
     /// The span. It is never 0.
     pub span: u64,
 }
 
-impl Context {
+impl TraceContext {
     /// Reads a `traceparent`: its span, and whether its sender records the trace. Later versions may have
     /// further fields.
-    pub(super) fn parse(text: &str) -> Option<(Context, bool)> {
+    pub(super) fn parse(text: &str) -> Option<(TraceContext, bool)> {
         let mut fields = text.trim().split('-');
         let version = hex(fields.next()?, 2)?;
         let (trace, span) = (hex(fields.next()?, 32)?, hex(fields.next()?, 16)?);
@@ -26,7 +26,7 @@ impl Context {
         let ends = fields.next().is_none();
         let known = version != 0xff && (ends || version != 0) && trace != 0 && span != 0;
         let span = u64::try_from(span).ok()?;
-        known.then_some((Context { trace, span }, flags & 1 == 1))
+        known.then_some((TraceContext { trace, span }, flags & 1 == 1))
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_traceparent_is_read_by_the_rule() {
         let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-        let sampled = |text: &str| Context::parse(text).map(|(_, sampled)| sampled);
+        let sampled = |text: &str| TraceContext::parse(text).map(|(_, sampled)| sampled);
         assert_eq!(sampled(&format!("00-{trace}-{span}-01")), Some(true));
         assert_eq!(sampled(&format!("00-{trace}-{span}-02")), Some(false));
         assert_eq!(sampled(&format!("cc-{trace}-{span}-01-later")), Some(true));
@@ -79,7 +79,7 @@ mod tests {
             format!("00-{trace}-+{}-01", &span[1..]),
             String::new(),
         ] {
-            assert_eq!(Context::parse(&wrong), None, "{wrong}");
+            assert_eq!(TraceContext::parse(&wrong), None, "{wrong}");
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::model::{AlertId, AlertView};
 use carried::Carried;
-pub use context::Context;
+pub use context::TraceContext;
 
 /// So many ended spans wait to be sent. Further ones are lost.
 pub const QUEUE: usize = 2048;
@@ -103,20 +103,20 @@ impl Tracer {
     /// fraction decides.
     pub fn arrives(&self, traceparent: Option<&str>) -> Span {
         let Some(sink) = self.0.sink.load_full() else { return Span(None) };
-        match traceparent.and_then(Context::parse) {
+        match traceparent.and_then(TraceContext::parse) {
             Some((parent, true)) => {
-                self.span(&sink, parent.trace, Some(parent.span), "request", Role::Server)
+                self.span(&sink, parent.trace, Some(parent.span), "request", SpanRole::Server)
             }
             Some((_, false)) => Span(None),
             None => match context::trace_of(sink.fraction) {
-                Some(trace) => self.span(&sink, trace, None, "request", Role::Server),
+                Some(trace) => self.span(&sink, trace, None, "request", SpanRole::Server),
                 None => Span(None),
             },
         }
     }
 
     /// A part of the parent's work. Without a parent, nothing is traced.
-    pub fn part(&self, parent: Option<Context>, name: &'static str, role: Role) -> Span {
+    pub fn part(&self, parent: Option<TraceContext>, name: &'static str, role: SpanRole) -> Span {
         match (self.0.sink.load_full(), parent) {
             (Some(sink), Some(parent)) => self.span(&sink, parent.trace, Some(parent.span), name, role),
             _ => Span(None),
@@ -129,11 +129,11 @@ impl Tracer {
         trace: u128,
         parent: Option<u64>,
         name: &'static str,
-        role: Role,
+        role: SpanRole,
     ) -> Span {
         let began = Instant::now();
         let ended = Ended {
-            context: Context { trace, span: context::span() },
+            context: TraceContext { trace, span: context::span() },
             parent,
             name: name.to_owned(),
             role,
@@ -147,12 +147,12 @@ impl Tracer {
     }
 
     /// Remembers the request that last stated these alerts, so that their notifications can name it.
-    pub fn carries(&self, alerts: impl IntoIterator<Item = AlertId>, context: Context) {
+    pub fn carries(&self, alerts: impl IntoIterator<Item = AlertId>, context: TraceContext) {
         self.carried().carry(alerts, context);
     }
 
     /// The requests that stated the alerts of a notification, the newest first.
-    pub fn told_of(&self, alerts: &[AlertView]) -> Vec<Context> {
+    pub fn told_of(&self, alerts: &[AlertView]) -> Vec<TraceContext> {
         match self.0.sink.load().is_some() {
             true => self.carried().told_of(alerts, LINKS + 1),
             false => Vec::new(),
@@ -166,7 +166,7 @@ impl Tracer {
 
 /// The other side of a span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub enum SpanRole {
     /// None.
     Internal,
     /// A client, which Squelch answers.
@@ -177,34 +177,34 @@ pub enum Role {
 
 /// The value of an attribute.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Value {
+pub enum AttributeValue {
     /// A text.
     Text(String),
     /// A whole number.
     Whole(i64),
 }
 
-impl From<&str> for Value {
-    fn from(text: &str) -> Value {
-        Value::Text(text.to_owned())
+impl From<&str> for AttributeValue {
+    fn from(text: &str) -> AttributeValue {
+        AttributeValue::Text(text.to_owned())
     }
 }
 
-impl From<usize> for Value {
-    fn from(number: usize) -> Value {
-        Value::Whole(i64::try_from(number).unwrap_or(i64::MAX))
+impl From<usize> for AttributeValue {
+    fn from(number: usize) -> AttributeValue {
+        AttributeValue::Whole(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
-impl From<u32> for Value {
-    fn from(number: u32) -> Value {
-        Value::Whole(number.into())
+impl From<u32> for AttributeValue {
+    fn from(number: u32) -> AttributeValue {
+        AttributeValue::Whole(number.into())
     }
 }
 
-impl From<u16> for Value {
-    fn from(number: u16) -> Value {
-        Value::Whole(number.into())
+impl From<u16> for AttributeValue {
+    fn from(number: u16) -> AttributeValue {
+        AttributeValue::Whole(number.into())
     }
 }
 
@@ -212,21 +212,21 @@ impl From<u16> for Value {
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// Its trace and its number.
-    pub context: Context,
+    pub context: TraceContext,
     /// The number of the span that it is a part of.
     pub parent: Option<u64>,
     /// Its name.
     pub name: String,
     /// The other side.
-    pub role: Role,
+    pub role: SpanRole,
     /// When it began.
     pub began: Instant,
     /// When it ended.
     pub ended: Instant,
     /// Its attributes.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, AttributeValue)>,
     /// Spans of other traces that led to it.
-    pub links: Vec<Context>,
+    pub links: Vec<TraceContext>,
     /// Why it failed, if it did.
     pub error: Option<String>,
 }
@@ -242,7 +242,7 @@ struct Open {
 
 impl Span {
     /// Its trace and its number. `None` where nothing is traced.
-    pub fn context(&self) -> Option<Context> {
+    pub fn context(&self) -> Option<TraceContext> {
         self.0.as_ref().map(|open| open.ended.context)
     }
 
@@ -254,14 +254,14 @@ impl Span {
     }
 
     /// Sets an attribute.
-    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+    pub fn set(&mut self, key: &'static str, value: impl Into<AttributeValue>) {
         if let Some(open) = &mut self.0 {
             open.ended.attributes.push((key, value.into()));
         }
     }
 
     /// Links it to spans of other traces.
-    pub fn link(&mut self, to: impl IntoIterator<Item = Context>) {
+    pub fn link(&mut self, to: impl IntoIterator<Item = TraceContext>) {
         if let Some(open) = &mut self.0 {
             open.ended.links.extend(to.into_iter().take(LINKS));
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::library::{Library, Parsed, parse_text};
 use super::lint::{Found, Type};
-use super::place::Wrong;
-use super::render::{Compiled, Text, undefined};
-use super::{Data, Facts, Reading, Readings, as_it_is, nearest, old};
+use super::place::WrongTemplate;
+use super::render::{Compiled, TemplateText, undefined};
+use super::{Data, Facts, Readings, RuleReading, as_it_is, nearest, old};
 use crate::model::{
     AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status, Timestamp,
 };
@@ -19,7 +19,7 @@ const LABELS: usize = 200;
 pub struct Checked {
     /// It is no template at all, or asks for names that are not there. It fails for each notification that
     /// gets there.
-    pub wrong: Vec<Wrong>,
+    pub wrong: Vec<WrongTemplate>,
     /// It is in the words that Squelch's templates had before.
     pub old: bool,
 }
@@ -48,7 +48,7 @@ pub fn check(library: &Library, source: &str, form: Form) -> Checked {
     }
     if wrong.is_empty() {
         wrong.extend(
-            trial(library, source, form, &found.labels).map(|what| Wrong { at: String::new(), what }),
+            trial(library, source, form, &found.labels).map(|what| WrongTemplate { at: String::new(), what }),
         );
     }
     wrong.sort();
@@ -95,7 +95,7 @@ fn walk(library: &Library, parsed: &Parsed) -> Found {
                 let near = nearest(&name, names).map(|near| format!(". Did you mean {near:?}?"));
                 let what = near
                     .map_or_else(|| undefined(&name), |near| format!("there is no template {name:?}{near}"));
-                found.wrong.push(Wrong { at: place, what });
+                found.wrong.push(WrongTemplate { at: place, what });
             }
         }
     }
@@ -103,12 +103,12 @@ fn walk(library: &Library, parsed: &Parsed) -> Found {
 }
 
 /// Statements of the templates that Squelch had before. Go takes them for plain text.
-fn in_old_words(source: &str) -> Option<Wrong> {
+fn in_old_words(source: &str) -> Option<WrongTemplate> {
     let at = source.find("{%")?;
     let statement: String = source[at..].chars().take(40).collect();
     let right = "{{ if eq .Status \"firing\" }}…{{ end }} or {{ range .Alerts }}…{{ end }}";
     let what = format!("{statement:?} is no Go template, and is written as it stands. Write {right}");
-    Some(Wrong { at: super::place::Places::new("", source).shown(at), what })
+    Some(WrongTemplate { at: super::place::Places::new("", source).shown(at), what })
 }
 
 /// Whether a text takes values by the names that only Squelch's old templates had.
@@ -125,7 +125,7 @@ fn is_old(source: &str) -> bool {
 /// label that it names. A failure counts if both fail: the value of a label may be one that a function
 /// refuses.
 fn trial(library: &Library, source: &str, form: Form, labels: &BTreeSet<String>) -> Option<String> {
-    let text = Text { html: form == Form::Html, ..text(source) };
+    let text = TemplateText { html: form == Form::Html, ..text(source) };
     let compiled = Compiled::new(library, vec![text], as_it_is);
     let failed = |firing, labels| {
         compiled.render("", &sample(library, firing, labels, None), NOW).and_then(Result::err)
@@ -138,8 +138,8 @@ fn trial(library: &Library, source: &str, form: Form, labels: &BTreeSet<String>)
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn text(source: &str) -> Text {
-    Text { key: String::new(), source: source.to_owned(), escape: as_it_is, html: false }
+fn text(source: &str) -> TemplateText {
+    TemplateText { key: String::new(), source: source.to_owned(), escape: as_it_is, html: false }
 }
 
 /// A notification to try a template with: one alert, which fires or resolved, without labels or with these.
@@ -190,7 +190,7 @@ fn sample(
         message: None,
         cause: Cause::FirstPage,
     };
-    let reading = Reading { value: "0.5".into(), graph: "▁▄█".into() };
+    let reading = RuleReading { value: "0.5".into(), graph: "▁▄█".into() };
     let readings = (firing && !labels.is_empty()).then(|| (notification.alerts[0].id, reading));
     let baseline = if readings.is_some() { "third time in 12 hours" } else { "" };
     let readings = Readings { of_alerts: readings.into_iter().collect(), baseline: baseline.into() };

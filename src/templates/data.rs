@@ -37,7 +37,7 @@ pub struct Facts<'a> {
 
 /// The value of an alert's rule for this alert when its page left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reading {
+pub struct RuleReading {
     /// The value.
     pub value: String,
     /// The last hour, as a line of bars.
@@ -48,7 +48,7 @@ pub struct Reading {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Readings {
     /// The readings of those alerts that have one.
-    pub of_alerts: BTreeMap<AlertId, Reading>,
+    pub of_alerts: BTreeMap<AlertId, RuleReading>,
     /// How often its rules fire at this time of the week, as one line. Empty = unknown.
     pub baseline: String,
 }

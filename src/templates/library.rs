@@ -9,7 +9,7 @@ use gotmpl::TemplateError;
 use gotmpl::parse::{ListNode, Node, Parser};
 
 use super::lint::{self, Found, Type};
-use super::place::{Places, Wrong};
+use super::place::{Places, WrongTemplate};
 use super::{rewrite, scan};
 
 /// The default templates, in files of this program.
@@ -26,14 +26,14 @@ static BUILT_IN: LazyLock<Arc<Library>> = LazyLock::new(|| {
     let mut library = Library { templates: BTreeMap::new() };
     for (file, text) in DEFAULTS {
         // A test reads them.
-        let _ = library.add(&Source { file: file.into(), text: text.into() }, true);
+        let _ = library.add(&TemplateFile { file: file.into(), text: text.into() }, true);
     }
     Arc::new(library)
 });
 
 /// A file of templates.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct TemplateFile {
     /// Its path, as errors name it.
     pub file: Arc<str>,
     /// Its content.
@@ -56,7 +56,7 @@ impl fmt::Debug for Library {
 /// A parsed template.
 #[derive(Debug)]
 pub(super) struct Template {
-    source: Source,
+    source: TemplateFile,
     of_default: bool,
     pub(super) tree: ListNode,
 }
@@ -93,9 +93,10 @@ impl Library {
     ///
     /// # Errors
     /// The errors of the files.
-    pub fn with_files(files: &[Source]) -> Result<Arc<Library>, Vec<Wrong>> {
+    pub fn with_files(files: &[TemplateFile]) -> Result<Arc<Library>, Vec<WrongTemplate>> {
         let mut library = Library::clone(&BUILT_IN);
-        let mut wrong: Vec<Wrong> = files.iter().filter_map(|file| library.add(file, false).err()).collect();
+        let mut wrong: Vec<WrongTemplate> =
+            files.iter().filter_map(|file| library.add(file, false).err()).collect();
         if wrong.is_empty() {
             // Go refuses a file that names a function or a variable that is not there.
             let mut found = Found::default();
@@ -127,7 +128,7 @@ impl Library {
         self.templates.get(name)
     }
 
-    fn add(&mut self, source: &Source, of_default: bool) -> Result<(), Wrong> {
+    fn add(&mut self, source: &TemplateFile, of_default: bool) -> Result<(), WrongTemplate> {
         let Parsed { template, defines } = parse(source, of_default)?;
         for (name, define) in defines {
             self.put(name, define);
@@ -173,11 +174,11 @@ impl Library {
 ///
 /// # Errors
 /// It is no template.
-pub(super) fn parse_text(text: &str) -> Result<Parsed, Wrong> {
-    parse(&Source { file: "".into(), text: text.into() }, false)
+pub(super) fn parse_text(text: &str) -> Result<Parsed, WrongTemplate> {
+    parse(&TemplateFile { file: "".into(), text: text.into() }, false)
 }
 
-fn parse(source: &Source, of_default: bool) -> Result<Parsed, Wrong> {
+fn parse(source: &TemplateFile, of_default: bool) -> Result<Parsed, WrongTemplate> {
     let places = Places::new(&source.file, &source.text);
     scan::check(&places, &source.text)?;
     let parser = Parser::new(&source.text, "{{", "}}");
@@ -202,13 +203,13 @@ fn parse(source: &Source, of_default: bool) -> Result<Parsed, Wrong> {
     Ok(Parsed { template: make(tree), defines })
 }
 
-fn wrong(error: &TemplateError, places: &Places<'_>) -> Wrong {
+fn wrong(error: &TemplateError, places: &Places<'_>) -> WrongTemplate {
     match error {
         TemplateError::Parse { line, col, message, .. } | TemplateError::Lex { line, col, message, .. } => {
             let message = message.chars().take(200).collect();
-            Wrong { at: places.line(*line, *col), what: message }
+            WrongTemplate { at: places.line(*line, *col), what: message }
         }
-        other => Wrong { at: String::new(), what: other.to_string() },
+        other => WrongTemplate { at: String::new(), what: other.to_string() },
     }
 }
 
@@ -233,15 +234,16 @@ fn called(tree: &ListNode, names: &mut BTreeSet<String>) {
 mod tests {
     use super::*;
 
-    fn files(files: &[(&str, &str)]) -> Result<Arc<Library>, Vec<Wrong>> {
-        let source = |(file, text): &(&str, &str)| Source { file: (*file).into(), text: (*text).into() };
+    fn files(files: &[(&str, &str)]) -> Result<Arc<Library>, Vec<WrongTemplate>> {
+        let source =
+            |(file, text): &(&str, &str)| TemplateFile { file: (*file).into(), text: (*text).into() };
         Library::with_files(&files.iter().map(source).collect::<Vec<_>>())
     }
 
     #[test]
     fn every_default_template_is_one() {
         for (file, text) in DEFAULTS {
-            parse(&Source { file: file.into(), text: text.into() }, true).unwrap();
+            parse(&TemplateFile { file: file.into(), text: text.into() }, true).unwrap();
         }
         let mut found = Found::default();
         let library = Library::built_in();

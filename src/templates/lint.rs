@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode};
 
 use super::names;
-use super::place::{Places, Wrong};
+use super::place::{Places, WrongTemplate};
 use super::{functions, nearest};
 
 /// The type of a value.
@@ -44,7 +44,7 @@ pub(super) enum Type {
 #[derive(Default)]
 pub(super) struct Found {
     /// Names that are not there.
-    pub(super) wrong: Vec<Wrong>,
+    pub(super) wrong: Vec<WrongTemplate>,
     /// Templates that are called, with their argument and their place.
     pub(super) calls: Vec<(String, Type, String)>,
     /// Fields of the notification that are used.

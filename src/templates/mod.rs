@@ -27,12 +27,12 @@ mod time;
 mod value;
 
 pub use check::{Checked, Form, check, check_route_labels, fields_of, says_something_without_labels};
-pub use data::{Data, Facts, NO_READINGS, Reading, Readings, incident_url, quote_meta, reason};
-pub use library::{Library, Source};
+pub use data::{Data, Facts, NO_READINGS, Readings, RuleReading, incident_url, quote_meta, reason};
+pub use library::{Library, TemplateFile};
 pub(crate) use names::nearest;
 pub use order::in_order;
-pub use place::Wrong;
-pub use render::{Compiled, Text};
+pub use place::WrongTemplate;
+pub use render::{Compiled, TemplateText};
 pub use text::{Escape, as_it_is, clean_line, clean_text, http_url};
 
 /// Whether a text holds a template.

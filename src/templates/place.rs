@@ -4,14 +4,14 @@ use std::fmt;
 
 /// An error of a template.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Wrong {
+pub struct WrongTemplate {
     /// Where: `FILE:LINE:COLUMN`, or `line LINE, column COLUMN` of a text in the configuration.
     pub at: String,
     /// The text that was found, and the right text.
     pub what: String,
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for WrongTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.at.is_empty() { "" } else { ": " };
         write!(f, "{}{place}{}", self.at, self.what)
@@ -51,7 +51,7 @@ impl<'a> Places<'a> {
     }
 
     /// An error at a place.
-    pub(super) fn wrong(&self, offset: usize, what: impl Into<String>) -> Wrong {
-        Wrong { at: self.shown(offset), what: what.into() }
+    pub(super) fn wrong(&self, offset: usize, what: impl Into<String>) -> WrongTemplate {
+        WrongTemplate { at: self.shown(offset), what: what.into() }
     }
 }

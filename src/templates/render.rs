@@ -22,7 +22,7 @@ const HTML_BYTES: usize = 512 * 1024;
 const TURNS: u64 = 500_000;
 
 /// A text to compile.
-pub struct Text {
+pub struct TemplateText {
     /// By which it is asked for.
     pub key: String,
     /// The template.
@@ -56,7 +56,7 @@ static TEXT: LazyLock<gotmpl::Template> = LazyLock::new(|| {
 impl Compiled {
     /// Compiles texts that may call the templates of `library`. One that is no template fails whenever it is
     /// rendered.
-    pub fn new(library: &Library, texts: Vec<Text>, mentions: Escape) -> Self {
+    pub fn new(library: &Library, texts: Vec<TemplateText>, mentions: Escape) -> Self {
         let mut keys = BTreeMap::new();
         let (mut plain, mut rich) = (Group::default(), Group::default());
         for text in texts {
@@ -174,7 +174,7 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, library: &Library, text: &Text, parsed: &Parsed) {
+    fn add(&mut self, library: &Library, text: &TemplateText, parsed: &Parsed) {
         for (name, template) in library.reached(parsed) {
             self.trees.entry(name).or_insert_with(|| template.rewritten());
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gotmpl::{TemplateError, Value};
 
 use super::library::Library;
-use super::render::{Compiled, Text};
+use super::render::{Compiled, TemplateText};
 use super::scope::failed;
 use super::value::text;
 use super::{Data, as_it_is, is_template};
@@ -65,7 +65,7 @@ pub(super) fn rendered(
     data: &Data,
     now: Timestamp,
 ) -> (Value, Vec<(String, String)>) {
-    let source = |(name, source): (&str, &str)| Text {
+    let source = |(name, source): (&str, &str)| TemplateText {
         key: name.to_owned(),
         source: source.to_owned(),
         escape: as_it_is,

@@ -3,13 +3,13 @@
 //! The renderer's parser takes a missing or a superfluous `end` for the end of the text, and follows `else
 //! if` as deep as it goes. Go refuses the former, and a stack has an end.
 
-use super::place::{Places, Wrong};
+use super::place::{Places, WrongTemplate};
 
 /// Blocks within each other, and `else if` in a row.
 const DEEPEST: usize = 90;
 
 /// Checks the frame.
-pub(super) fn check(places: &Places<'_>, source: &str) -> Result<(), Wrong> {
+pub(super) fn check(places: &Places<'_>, source: &str) -> Result<(), WrongTemplate> {
     let mut open: Vec<Block> = Vec::new();
     let mut at = 0;
     while let Some(found) = source[at..].find("{{") {

@@ -124,7 +124,7 @@ struct TooManyLogins;
 
 /// Whether a request may go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Admission {
     /// It may enter. The area needs no credentials.
     Anyone,
     /// It may.
@@ -223,22 +223,22 @@ impl Access {
     /// Alerts come from a source. Without sources, they come from users with the role `admin`. Everything
     /// else is for users. An attacker who has the credentials of a source cannot silence the alerts about
     /// it.
-    pub(super) async fn judge(&self, area: Area, shown: &Shown<'_>) -> Verdict {
+    pub(super) async fn judge(&self, area: Area, shown: &Shown<'_>) -> Admission {
         let role = match area {
-            Area::Open => return Verdict::Anyone,
-            Area::Ingest if !self.guards_ingest() => return Verdict::Anyone,
+            Area::Open => return Admission::Anyone,
+            Area::Ingest if !self.guards_ingest() => return Admission::Anyone,
             Area::Ingest if !self.sources.is_empty() => {
-                return self.find(&self.sources, shown).map_or(Verdict::Unknown, Verdict::Known);
+                return self.find(&self.sources, shown).map_or(Admission::Unknown, Admission::Known);
             }
-            Area::Of(_) if !self.guards_people() => return Verdict::Anyone,
+            Area::Of(_) if !self.guards_people() => return Admission::Anyone,
             Area::Ingest => Role::Admin,
             Area::Of(role) => role,
         };
         match self.user(shown).await {
-            Ok(Some(caller)) if caller.role >= role => Verdict::Known(caller),
-            Ok(Some(caller)) => Verdict::NotAllowed(caller),
-            Ok(None) => Verdict::Unknown,
-            Err(TooManyLogins) => Verdict::Busy,
+            Ok(Some(caller)) if caller.role >= role => Admission::Known(caller),
+            Ok(Some(caller)) => Admission::NotAllowed(caller),
+            Ok(None) => Admission::Unknown,
+            Err(TooManyLogins) => Admission::Busy,
         }
     }
 

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use subtle::ConstantTimeEq;
 
 use super::app::App;
-use super::body::Arrived;
+use super::body::ArrivedBody;
 use super::gate::Acknowledgement;
 use super::problem::Problem;
 use crate::config::{Integration, Secret};
@@ -91,7 +91,8 @@ async fn taken(
     is_genuine: &Genuine,
     read: &Read,
 ) -> Result<(), Problem> {
-    let Arrived { bytes, share } = app.read_small(headers, body).await.map_err(|refused| refused.problem)?;
+    let ArrivedBody { bytes, share } =
+        app.read_small(headers, body).await.map_err(|refused| refused.problem)?;
     let receivers = receivers(app, tool, headers, &bytes, is_genuine).await?;
     let said = read(&bytes).map_err(|e| Problem::bad(format!("the body is not a webhook of {tool}: {e}")))?;
     drop(share);

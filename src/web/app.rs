@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use moka::sync::Cache;
 
 use super::access::Caller;
-use super::body::{Arrived, Refused, Room};
+use super::body::{ArrivedBody, BodyRoom, RefusedBody};
 use super::changes::Changes;
 use super::forward::Forwarder;
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, Limits, v2};
+use super::{Gate, ServerLimits, v2};
 use crate::decision_log::Baseline;
 use crate::model::Timestamp;
 
@@ -71,9 +71,9 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) gate: Arc<dyn Gate>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<ServerLimits>,
     pub(super) prefix: Arc<str>,
-    pub(super) room: Room,
+    pub(super) room: BodyRoom,
     pub(super) refusals: Refusals,
     pub(super) outgoing: Outgoing,
     pub(super) changes: Changes,
@@ -85,12 +85,12 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(gate: Arc<dyn Gate>, limits: Limits) -> Self {
+    pub(super) fn new(gate: Arc<dyn Gate>, limits: ServerLimits) -> Self {
         App {
             started: gate.wall(),
             gate,
             prefix: normalised(&limits.route_prefix).into(),
-            room: Room::new(&limits),
+            room: BodyRoom::new(&limits),
             outgoing: Outgoing::new(&limits),
             limits: Arc::new(limits),
             refusals: Refusals::new(),
@@ -116,16 +116,25 @@ impl App {
     }
 
     /// Reads a body within size, time and memory.
-    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Arrived, Refused> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<ArrivedBody, RefusedBody> {
         self.read_at_most(headers, body, self.limits.body_bytes).await
     }
 
     /// Reads a body that is a small one, or is refused.
-    pub(super) async fn read_small(&self, headers: &HeaderMap, body: Body) -> Result<Arrived, Refused> {
+    pub(super) async fn read_small(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<ArrivedBody, RefusedBody> {
         self.read_at_most(headers, body, SMALL_BODY).await
     }
 
-    async fn read_at_most(&self, headers: &HeaderMap, body: Body, most: usize) -> Result<Arrived, Refused> {
+    async fn read_at_most(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<ArrivedBody, RefusedBody> {
         self.room.read(headers, body, most, self.limits.body_timeout, &*self.gate).await
     }
 }

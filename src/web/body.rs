@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::gate::{Bounded, Gate};
-use super::limits::{Limits, SMALL_BODY};
+use super::limits::{SMALL_BODY, ServerLimits};
 use super::problem::Problem;
 use crate::ingest::InvalidReason;
 
@@ -23,20 +23,20 @@ const UNIT: usize = 1 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A body that arrived, and the share of memory that it holds until it is dropped.
-pub(super) struct Arrived {
+pub(super) struct ArrivedBody {
     pub(super) bytes: Bytes,
-    pub(super) share: Share,
+    pub(super) share: BodyShare,
 }
 
 /// A share of the memory for bodies. A drop gives it back.
-pub(super) struct Share {
+pub(super) struct BodyShare {
     #[expect(dead_code, reason = "it is held, and no more")]
     permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The memory for bodies: a part for small ones, which large ones cannot take, and one for large ones.
 #[derive(Clone)]
-pub(super) struct Room {
+pub(super) struct BodyRoom {
     small: Pool,
     large: Pool,
 }
@@ -57,7 +57,7 @@ struct Late {
 
 /// A body on its way. Bodies that began earlier have a smaller number.
 struct Incoming<'r> {
-    room: &'r Room,
+    room: &'r BodyRoom,
     pool: &'r Pool,
     number: u64,
     out: Arc<Notify>,
@@ -65,19 +65,22 @@ struct Incoming<'r> {
 }
 
 /// Why a body did not arrive, with the class if the sender is to blame.
-pub(super) struct Refused {
+pub(super) struct RefusedBody {
     pub(super) reason: Option<InvalidReason>,
     pub(super) problem: Problem,
 }
 
-impl Room {
-    pub(super) fn new(limits: &Limits) -> Self {
+impl BodyRoom {
+    pub(super) fn new(limits: &ServerLimits) -> Self {
         let pool = |bytes: usize| Pool {
             shares: Arc::new(Semaphore::new((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS))),
             bytes,
             arriving: Arc::default(),
         };
-        Room { small: pool(limits.small_bodies_in_flight_bytes), large: pool(limits.bodies_in_flight_bytes) }
+        BodyRoom {
+            small: pool(limits.small_bodies_in_flight_bytes),
+            large: pool(limits.bodies_in_flight_bytes),
+        }
     }
 
     /// A body that announces so many bytes, if it announces any.
@@ -157,7 +160,7 @@ impl Incoming<'_> {
     }
 
     /// [`Self::grow`], or why there is no room.
-    async fn need(&mut self, bytes: usize, gate: &dyn Gate) -> Result<(), Refused> {
+    async fn need(&mut self, bytes: usize, gate: &dyn Gate) -> Result<(), RefusedBody> {
         let late = |gone: u64| (0..gone).for_each(|_| gate.bounded(Bounded::LateBody));
         if self.grow(bytes, &late).await {
             return Ok(());
@@ -166,7 +169,7 @@ impl Incoming<'_> {
         let limit = self.pool.bytes;
         let detail =
             format!("requests in flight hold {limit} bytes of bodies, which is the limit: try again");
-        Err(Refused { reason: None, problem: Problem::unavailable(detail) })
+        Err(RefusedBody { reason: None, problem: Problem::unavailable(detail) })
     }
 
     fn leave(&self) {
@@ -180,7 +183,7 @@ impl Drop for Incoming<'_> {
     }
 }
 
-impl Room {
+impl BodyRoom {
     /// Reads a body of at most `most` bytes within this time.
     pub(super) async fn read(
         &self,
@@ -189,7 +192,7 @@ impl Room {
         most: usize,
         timeout: Duration,
         gate: &dyn Gate,
-    ) -> Result<Arrived, Refused> {
+    ) -> Result<ArrivedBody, RefusedBody> {
         let encoding = headers.get(header::CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
         let is = |name: &str| encoding.is_some_and(|e| e.eq_ignore_ascii_case(name.as_bytes()));
         let packed = is("gzip") || is("x-gzip");
@@ -215,7 +218,7 @@ impl Room {
         if packed {
             bytes = inflated(&bytes, most, &mut incoming, gate).await?;
         }
-        Ok(Arrived { bytes: bytes.into(), share: Share { permit: incoming.permit.take() } })
+        Ok(ArrivedBody { bytes: bytes.into(), share: BodyShare { permit: incoming.permit.take() } })
     }
 }
 
@@ -224,10 +227,10 @@ async fn collect(
     most: usize,
     incoming: &mut Incoming<'_>,
     gate: &dyn Gate,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, RefusedBody> {
     let mut body = Limited::new(body, most);
     let mut bytes = Vec::new();
-    let unavailable = |detail| Refused { reason: None, problem: Problem::unavailable(detail) };
+    let unavailable = |detail| RefusedBody { reason: None, problem: Problem::unavailable(detail) };
     loop {
         let out = Arc::clone(&incoming.out);
         let frame = tokio::select! {
@@ -263,7 +266,7 @@ async fn inflated(
     most: usize,
     incoming: &mut Incoming<'_>,
     gate: &dyn Gate,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<Vec<u8>, RefusedBody> {
     let (mut reader, mut bytes) = (MultiGzDecoder::new(packed), Vec::new());
     loop {
         let before = bytes.len();
@@ -282,25 +285,25 @@ async fn inflated(
     }
 }
 
-fn too_large(most: usize, found: &str) -> Refused {
+fn too_large(most: usize, found: &str) -> RefusedBody {
     let hint = if most == SMALL_BODY { "" } else { ". Send fewer alerts at a time (max_alerts)" };
     let detail = format!("the body is larger than the limit of {most} bytes: found {found}{hint}");
     blamed(InvalidReason::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-pub(super) fn blamed(reason: InvalidReason, status: StatusCode, detail: String) -> Refused {
-    Refused { reason: Some(reason), problem: Problem::new(status, detail) }
+pub(super) fn blamed(reason: InvalidReason, status: StatusCode, detail: String) -> RefusedBody {
+    RefusedBody { reason: Some(reason), problem: Problem::new(status, detail) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn room(small: usize, large: usize) -> Room {
-        Room::new(&Limits {
+    fn room(small: usize, large: usize) -> BodyRoom {
+        BodyRoom::new(&ServerLimits {
             small_bodies_in_flight_bytes: small * UNIT,
             bodies_in_flight_bytes: large * UNIT,
-            ..Limits::default()
+            ..ServerLimits::default()
         })
     }
 

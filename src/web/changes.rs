@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::ingest::events::pagerduty::Change;
+use crate::ingest::events::pagerduty::ChangeEvent;
 use crate::model::{Duration, Timestamp};
 
 /// So many are kept.
@@ -14,11 +14,11 @@ const BEFORE: Duration = Duration::from_hours(1);
 
 /// The changes, the newest last.
 #[derive(Clone, Default)]
-pub(super) struct Changes(Arc<Mutex<VecDeque<Change>>>);
+pub(super) struct Changes(Arc<Mutex<VecDeque<ChangeEvent>>>);
 
 impl Changes {
     /// Keeps a change, and forgets the oldest one if there are too many.
-    pub(super) fn keep(&self, change: Change) {
+    pub(super) fn keep(&self, change: ChangeEvent) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST {
             all.pop_front();
@@ -27,9 +27,9 @@ impl Changes {
     }
 
     /// The changes of the time of an incident that paged at this time, the newest first.
-    pub(super) fn since(&self, paged: Timestamp) -> Vec<Change> {
+    pub(super) fn since(&self, paged: Timestamp) -> Vec<ChangeEvent> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<Change> = all.iter().filter(|c| c.at >= paged - BEFORE).cloned().collect();
+        let mut found: Vec<ChangeEvent> = all.iter().filter(|c| c.at >= paged - BEFORE).cloned().collect();
         found.sort_by_key(|change| std::cmp::Reverse(change.at));
         found
     }
@@ -44,7 +44,12 @@ mod tests {
         let changes = Changes::default();
         let hour = |n: u64| Timestamp::ZERO + Duration::from_hours(n);
         for n in 0..=100 {
-            changes.keep(Change { at: hour(n), summary: n.to_string(), source: "".into(), links: vec![] });
+            changes.keep(ChangeEvent {
+                at: hour(n),
+                summary: n.to_string(),
+                source: "".into(),
+                links: vec![],
+            });
         }
         let found = |at| changes.since(at).into_iter().map(|change| change.summary).collect::<Vec<_>>();
         assert_eq!(found(hour(99)), ["100", "99", "98"]);

@@ -16,10 +16,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
-use super::access::{Area, Caller, Shown, Verdict};
+use super::access::{Admission, Area, Caller, Shown};
 use super::acknowledged::person;
 use super::app::{App, Peer};
-use super::body::{self, Arrived, Share};
+use super::body::{self, ArrivedBody, BodyShare};
 use super::crowd::Seat;
 use super::gate::Acknowledgement;
 use super::guard::Certificate;
@@ -28,7 +28,7 @@ use super::receive::{Sender, read, unusable};
 use crate::ingest::InvalidReason;
 use crate::ingest::events::{Action, Wrong, integration, object, opsgenie as genie, pagerduty as pager};
 use crate::model::{Batch, LabelSet, Source};
-use crate::spans::Context;
+use crate::spans::TraceContext;
 
 /// The longest part of a path that an answer repeats, in characters.
 const SHOWN_CHARS: usize = 100;
@@ -151,10 +151,10 @@ async fn object_of(
     peer: IpAddr,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Value, Share), No> {
+) -> Result<(Value, BodyShare), No> {
     let from = Sender { source, peer, caller: None, trace: None };
     let arrived = app.read(headers, body).await;
-    let Arrived { bytes, share } = arrived.map_err(|refused| app.refuse(&from, refused, &[]))?;
+    let ArrivedBody { bytes, share } = arrived.map_err(|refused| app.refuse(&from, refused, &[]))?;
     if source == Source::Opsgenie && bytes.trim_ascii().is_empty() {
         return Ok((json!({}), share));
     }
@@ -170,7 +170,7 @@ async fn of_pagerduty(
     headers: &HeaderMap,
     shows: (Option<&Certificate>, Option<&Seat>),
     body: Body,
-) -> Result<(Value, Share, SmolStr), No> {
+) -> Result<(Value, BodyShare, SmolStr), No> {
     let (event, share) = object_of(app, Source::Pagerduty, peer, headers, body).await?;
     let integration = known(app, peer, headers, shows, pager::routing_key(&event)).await?;
     Ok((event, share, integration))
@@ -188,7 +188,7 @@ async fn known(
     let access = app.gate.access();
     let certificate = certificate.map(|certificate| &*certificate.0);
     let mut verdict = access.judge(Area::Ingest, &Shown { headers, certificate, peer, seat }).await;
-    if verdict == Verdict::Unknown
+    if verdict == Admission::Unknown
         && let Ok(bearer) = HeaderValue::try_from(format!("Bearer {routing_key}"))
     {
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
@@ -196,11 +196,11 @@ async fn known(
             access.judge(Area::Ingest, &Shown { headers: &headers, certificate: None, peer, seat }).await;
     }
     let problem = match verdict {
-        Verdict::Anyone if routing_key.is_empty() => return Ok("pagerduty".into()),
-        Verdict::Anyone => return Ok(integration(routing_key)),
-        Verdict::Known(Caller { name, .. }) => return Ok(name),
-        Verdict::Busy => Problem::unavailable("too many logins wait to be checked: try again"),
-        Verdict::Unknown | Verdict::NotAllowed(_) => {
+        Admission::Anyone if routing_key.is_empty() => return Ok("pagerduty".into()),
+        Admission::Anyone => return Ok(integration(routing_key)),
+        Admission::Known(Caller { name, .. }) => return Ok(name),
+        Admission::Busy => Problem::unavailable("too many logins wait to be checked: try again"),
+        Admission::Unknown | Admission::NotAllowed(_) => {
             app.gate.refused(Area::Ingest);
             app.refusals.log_unknown(peer, Area::Ingest.as_str(), "/pagerduty/v2");
             let detail = "'routing_key' is not in the credentials of any entry in sources";
@@ -221,7 +221,7 @@ fn of_opsgenie(caller: Option<&Caller>, headers: &HeaderMap) -> SmolStr {
 }
 
 /// The trace of a request, if it has one.
-type Trace = Option<Extension<Context>>;
+type Trace = Option<Extension<TraceContext>>;
 
 /// Carries out an event's action, and waits until that is durable.
 async fn done(
@@ -229,7 +229,7 @@ async fn done(
     (source, integration): (Source, SmolStr),
     action: Action,
     trace: Trace,
-    share: Share,
+    share: BodyShare,
 ) -> Result<(), No> {
     match action {
         Action::Observe(observation) => {

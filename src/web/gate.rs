@@ -12,8 +12,8 @@ use super::acknowledged::Callback;
 use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{
-    Baseline, DecisionLogError, NamedIncident, NamedReview, OnCallEntry, Page, PastIncidentPage,
-    PastIncidentQuery, Query, SentPage, Tally, WhichIncident,
+    Baseline, DecisionLogError, DecisionPage, DecisionQuery, NamedIncident, NamedReview, OnCallEntry,
+    PastIncidentPage, PastIncidentQuery, SentPage, Tally, WhichIncident,
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
@@ -23,7 +23,7 @@ use crate::journal::{DeadLetters, LetterQuery, Ownership};
 use crate::model::{
     Batch, Duration, LabelSet, Matcher, NotificationId, SilenceError, SilenceRequest, Source, Timestamp,
 };
-use crate::spans::{Context, Tracer};
+use crate::spans::{TraceContext, Tracer};
 use crate::templates::Library;
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
@@ -66,7 +66,7 @@ pub trait Gate: Send + Sync + 'static {
     ///
     /// # Errors
     /// It could not be made durable: the sender must keep it and try again.
-    fn accept(&self, batch: Batch, trace: Option<Context>) -> BoxFuture<'_, Result<(), Unavailable>>;
+    fn accept(&self, batch: Batch, trace: Option<TraceContext>) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// Whether alerts can be taken, else why not.
     fn ready(&self) -> Result<(), String>;
@@ -96,7 +96,7 @@ pub trait Gate: Send + Sync + 'static {
     fn metrics(&self) -> String;
 
     /// Searches the decision log. It never waits for the engine.
-    fn decisions(&self, query: Query) -> BoxFuture<'_, Result<Page, SearchError>>;
+    fn decisions(&self, query: DecisionQuery) -> BoxFuture<'_, Result<DecisionPage, SearchError>>;
 
     /// Lists incidents, open or closed, and never waits for the engine.
     fn history(&self, _query: PastIncidentQuery) -> BoxFuture<'_, Result<PastIncidentPage, SearchError>> {
@@ -173,8 +173,8 @@ pub trait Gate: Send + Sync + 'static {
     fn stats(&self) -> Arc<Stats>;
 
     /// The bounds in force.
-    fn limits(&self) -> Standing {
-        Standing::default()
+    fn limits(&self) -> BoundsInForce {
+        BoundsInForce::default()
     }
 
     /// How delivery goes, by receiver.
@@ -275,7 +275,7 @@ impl Bounded {
 
 /// The bounds in force, and whether memory is short.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct BoundsInForce {
     /// Alerts that may be known at once.
     pub alerts: u64,
     /// The memory budget in bytes, if there is one.

@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rustls::pki_types::CertificateDer;
 
-use super::Limits;
-use super::access::{Area, Caller, Shown, Verdict};
+use super::ServerLimits;
+use super::access::{Admission, Area, Caller, Shown};
 use super::app::{App, Peer};
 use super::crowd::Seat;
 use super::forward::{forward, passed_on};
@@ -81,17 +81,17 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             };
             let logs_in = request.headers().contains_key(header::AUTHORIZATION);
             let verdict = match passed_on {
-                Some(Some(caller)) => Verdict::Known(caller),
-                Some(None) => Verdict::Anyone,
+                Some(Some(caller)) => Admission::Known(caller),
+                Some(None) => Admission::Anyone,
                 None => access.judge(area, &shown).await,
             };
             match verdict {
-                Verdict::Anyone => admitted(&app, (area, matched), (peer, seat), None, request, next).await,
-                Verdict::Known(caller) => {
+                Admission::Anyone => admitted(&app, (area, matched), (peer, seat), None, request, next).await,
+                Admission::Known(caller) => {
                     request.extensions_mut().insert(caller.clone());
                     admitted(&app, (area, matched), (peer, seat), Some(caller), request, next).await
                 }
-                Verdict::Busy => {
+                Admission::Busy => {
                     app.gate.bounded(Bounded::Logins);
                     app.refusals.log_busy(peer);
                     let detail = "too many logins wait to be checked: try again";
@@ -102,7 +102,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 verdict => {
                     app.gate.refused(area);
                     let mut problem = match &verdict {
-                        Verdict::NotAllowed(Caller { name, role }) => {
+                        Admission::NotAllowed(Caller { name, role }) => {
                             let (role, needed) = (role.as_str(), area.as_str());
                             let detail = format!("{name} has the role {role}, and this needs {needed}");
                             Problem::new(StatusCode::FORBIDDEN, detail).into_response()
@@ -114,7 +114,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                         misdirected(&app, peer, request).await;
                     } else {
                         app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
-                        if logs_in && verdict == Verdict::Unknown {
+                        if logs_in && verdict == Admission::Unknown {
                             if let Some(seat) = &seat {
                                 seat.is_suspect();
                             }
@@ -211,7 +211,7 @@ fn changes(method: &Method) -> bool {
 /// loopback the requested host name counts too. If an attacker lets a name point here, his page has the
 /// same origin (DNS rebinding). A name without a dot cannot be registered. Requests for alerts, health and
 /// metrics may use any name, unless a browser sends them.
-fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &Limits) -> Option<Problem> {
+fn foreign(request: &Request, (area, path): (Area, Option<&str>), limits: &ServerLimits) -> Option<Problem> {
     let external_url = &limits.external_url;
     let headers = request.headers();
     let refused = |detail: String| Some(Problem::new(StatusCode::FORBIDDEN, detail));
@@ -255,7 +255,7 @@ fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> &'r str {
     uri.authority().map_or(named, |authority| authority.as_str())
 }
 
-fn is_ours(host: &str, limits: &Limits) -> bool {
+fn is_ours(host: &str, limits: &ServerLimits) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -352,10 +352,10 @@ mod tests {
         }
         let mut request = request.body(axum::body::Body::empty()).unwrap();
         request.extensions_mut().insert(OnLoopback(true));
-        let limits = Limits {
+        let limits = ServerLimits {
             external_url: "https://ops.example/squelch".into(),
             own_names: vec!["db1.example".into()],
-            ..Limits::default()
+            ..ServerLimits::default()
         };
         foreign(&request, (area, Some(path)), &limits).is_none()
     }

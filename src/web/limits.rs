@@ -9,7 +9,7 @@ pub(super) const HEAD_BYTES: usize = 32 << 10;
 
 /// Bounds of the HTTP surface, and where it hangs.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Path under which everything is served, such as `/squelch`. Empty for the root.
     pub route_prefix: String,
     /// `--web.external-url`: the name by which browsers may call this server. It may be empty.
@@ -44,9 +44,9 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
-        Limits {
+        ServerLimits {
             route_prefix: String::new(),
             external_url: String::new(),
             own_names: Vec::new(),

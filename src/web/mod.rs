@@ -34,10 +34,10 @@ pub use access::{Access, AccessError, Area};
 pub use acknowledged::Callback;
 pub use forward::Replicated;
 pub use gate::{
-    Acknowledgement, Bounded, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError, SearchError,
-    SilenceFailure, Standing, Unavailable,
+    Acknowledgement, Bounded, BoundsInForce, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError,
+    SearchError, SilenceFailure, Unavailable,
 };
-pub use limits::Limits;
+pub use limits::ServerLimits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub(crate) use ui::{

@@ -16,7 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
-use super::Limits;
+use super::ServerLimits;
 use super::crowd::Seat;
 use super::gate::{Bounded, Gate};
 use super::problem::Problem;
@@ -74,7 +74,7 @@ impl Turns {
 }
 
 impl Outgoing {
-    pub(super) fn new(limits: &Limits) -> Outgoing {
+    pub(super) fn new(limits: &ServerLimits) -> Outgoing {
         let all = u32::try_from(limits.unread_answers_bytes / UNIT).unwrap_or(u32::MAX >> 4).max(1);
         Outgoing {
             scrapes: Turns::new(),

@@ -16,12 +16,12 @@ use smol_str::SmolStr;
 
 use super::access::Caller;
 use super::app::{App, Peer};
-use super::body::{self, Arrived, Refused, Share};
+use super::body::{self, ArrivedBody, BodyShare, RefusedBody};
 use super::problem::{Problem, json as json_response};
 use super::v2::refusal::Refusal;
 use crate::ingest::{IngestError, InvalidReason, NamedLabels, Parsed, Reject, api_v2, webhook};
 use crate::model::{Batch, Source, Timestamp};
-use crate::spans::{Context, Role};
+use crate::spans::{SpanRole, TraceContext};
 
 /// Bodies larger than this are parsed off the threads that serve connections.
 const PARSE_INLINE_BYTES: usize = 256 << 10;
@@ -31,7 +31,7 @@ pub(super) async fn webhook(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     caller: Option<Extension<Caller>>,
-    trace: Option<Extension<Context>>,
+    trace: Option<Extension<TraceContext>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -61,7 +61,7 @@ pub(super) async fn api_v2(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
     caller: Option<Extension<Caller>>,
-    trace: Option<Extension<Context>>,
+    trace: Option<Extension<TraceContext>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -92,7 +92,7 @@ pub(super) struct Sender {
     /// The name that its credentials have.
     pub(super) caller: Option<SmolStr>,
     /// The trace of the request.
-    pub(super) trace: Option<Context>,
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// The part of a body that was taken, and the part that was not.
@@ -125,7 +125,7 @@ pub(super) async fn read<T: Send + 'static>(
     done.map_err(|_| Problem::unavailable("the body could not be read: try again"))
 }
 
-pub(super) fn unusable(error: &IngestError) -> Refused {
+pub(super) fn unusable(error: &IngestError) -> RefusedBody {
     body::blamed(error.reason(), StatusCode::BAD_REQUEST, error.to_string())
 }
 
@@ -156,7 +156,7 @@ impl App {
     where
         P: FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
     {
-        let mut span = self.gate.tracer().part(from.trace, "ingest", Role::Internal);
+        let mut span = self.gate.tracer().part(from.trace, "ingest", SpanRole::Internal);
         span.set("squelch.source", from.source.as_str());
         let taken = self.take(Sender { trace: span.context(), ..from }, headers, body, parse).await;
         match &taken {
@@ -171,7 +171,7 @@ impl App {
     where
         P: FnOnce(&[u8], &str, Timestamp, &NamedLabels) -> Result<Parsed, IngestError> + Send + 'static,
     {
-        let Arrived { bytes, share } =
+        let ArrivedBody { bytes, share } =
             self.read(headers, body).await.map_err(|refused| self.refuse(&from, refused, &[]))?;
         let (received_at, named, sent) = (self.gate.wall(), self.gate.named_labels(), bytes.clone());
         let (peer, caller) = (from.peer.to_string(), from.caller.clone());
@@ -190,7 +190,7 @@ impl App {
     }
 
     /// Counts and logs a body that was refused as a whole.
-    pub(super) fn refuse(&self, from: &Sender, refused: Refused, body: &[u8]) -> Problem {
+    pub(super) fn refuse(&self, from: &Sender, refused: RefusedBody, body: &[u8]) -> Problem {
         if let Some(reason) = refused.reason {
             self.gate.rejected(from.source, reason);
             self.refusals.log(from.peer, reason, &refused.problem.detail, body);
@@ -230,8 +230,8 @@ impl App {
     pub(super) async fn hand_over(
         &self,
         batch: Batch,
-        trace: Option<Context>,
-        share: Share,
+        trace: Option<TraceContext>,
+        share: BodyShare,
     ) -> Result<(), Problem> {
         if batch.observations.is_empty() {
             return Ok(());

@@ -26,7 +26,7 @@ use super::guard::{Certificate, OnLoopback};
 use super::limits::HEAD_BYTES;
 use super::router::{router, tidied};
 use super::unread::Impatient;
-use super::{Gate, Limits};
+use super::{Gate, ServerLimits};
 
 /// How soon the server looks again for a connection that may go, when all were being served.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -47,7 +47,7 @@ pub struct Server {
 pub async fn serve(
     listener: TcpListener,
     gate: Arc<dyn Gate>,
-    limits: Limits,
+    limits: ServerLimits,
     shutdown: impl Future<Output = ()>,
 ) {
     Server::new(gate, limits).serve(listener, shutdown).await;
@@ -55,7 +55,7 @@ pub async fn serve(
 
 impl Server {
     /// A server of `gate` that listens nowhere yet.
-    pub fn new(gate: Arc<dyn Gate>, limits: Limits) -> Server {
+    pub fn new(gate: Arc<dyn Gate>, limits: ServerLimits) -> Server {
         Server {
             gate: Arc::clone(&gate),
             slots: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// Serves on `listener` until `shutdown` resolves. Then it takes no new connection, gives open requests
-    /// [`Limits::shutdown_timeout`] to end, and returns.
+    /// [`ServerLimits::shutdown_timeout`] to end, and returns.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();

@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::response::Response;
 
 use super::app::App;
-use super::body::Arrived;
+use super::body::ArrivedBody;
 use super::receive;
 use crate::ingest::{InvalidReason, states_alerts};
 use crate::model::Source;
@@ -31,7 +31,7 @@ pub(super) async fn misdirected(app: &App, peer: IpAddr, request: Request) {
     if matches!(*method, Method::POST | Method::PUT) {
         let arrived = app.read(&parts.headers, body).await;
         let now = app.gate.wall();
-        if let Ok(Arrived { bytes, share }) = arrived {
+        if let Ok(ArrivedBody { bytes, share }) = arrived {
             let sent = bytes.clone();
             let states = move || {
                 let states = states_alerts(&sent, now);

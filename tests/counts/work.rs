@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use squelch::config::{self, Config};
-use squelch::deliver::{Meter, Options, Transport};
+use squelch::deliver::{DeliveryMeter, DeliveryOptions, Transport};
 use squelch::engine::{Effects, Engine, Event};
 use squelch::ingest::{api_v2, webhook};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
@@ -143,8 +143,8 @@ fn commit(rounds: u64) {
 
 /// The first page of a group of [`ALERTS`] alerts, for each kind of integration.
 fn render(rounds: u64) {
-    let (config, options) = (configuration(), Options::default());
-    let meter = Arc::new(Meter::new(&options.registry).unwrap());
+    let (config, options) = (configuration(), DeliveryOptions::default());
+    let meter = Arc::new(DeliveryMeter::new(&options.registry).unwrap());
     let make = |integration| Transport::new("pager", integration, &options, meter.clone()).unwrap();
     let transports: Vec<Transport> = config.receivers["pager"].iter().map(make).collect();
     let secrets: [Arc<str>; 1] = ["secret".into()];

@@ -16,8 +16,8 @@ use squelch::ingest::InvalidReason;
 use squelch::journal::{DeadLetters, LetterQuery};
 use squelch::model::{Batch, Duration, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
-    Access, Area, Bounded, BoxFuture, Gate, Limits, ReleaseError, ReplayError, Replicated, SilenceFailure,
-    Unavailable, serve,
+    Access, Area, Bounded, BoxFuture, Gate, ReleaseError, ReplayError, Replicated, ServerLimits,
+    SilenceFailure, Unavailable, serve,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,7 +61,7 @@ impl Gate for Fake {
     fn accept(
         &self,
         batch: Batch,
-        _: Option<squelch::spans::Context>,
+        _: Option<squelch::spans::TraceContext>,
     ) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.peers.lock().unwrap().push(batch.peer.to_string());
         Box::pin(async { Ok(()) })
@@ -77,8 +77,8 @@ impl Gate for Fake {
     }
     fn decisions(
         &self,
-        _: squelch::decision_log::Query,
-    ) -> BoxFuture<'_, Result<squelch::decision_log::Page, squelch::web::SearchError>> {
+        _: squelch::decision_log::DecisionQuery,
+    ) -> BoxFuture<'_, Result<squelch::decision_log::DecisionPage, squelch::web::SearchError>> {
         Box::pin(async { Err(squelch::web::SearchError::Busy) })
     }
     fn noise(
@@ -143,7 +143,7 @@ async fn start(access: Access) -> (Arc<Fake>, SocketAddr) {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, fake.clone(), Limits::default(), std::future::pending()));
+    tokio::spawn(serve(listener, fake.clone(), ServerLimits::default(), std::future::pending()));
     (fake, address)
 }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use prometheus::Registry;
 use squelch::config::Storage;
-use squelch::decision_log::{DecisionLogError, Entry, Follower, Meter, Query, Reader};
+use squelch::decision_log::{
+    DecisionEntry, DecisionLogError, DecisionLogMeter, DecisionQuery, Follower, Reader,
+};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp,
@@ -73,7 +75,7 @@ impl Store {
     }
 
     fn follow(&self) -> Follower {
-        Follower::open(self.path(), Meter::new(&Registry::new()).unwrap()).unwrap()
+        Follower::open(self.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap()
     }
 
     fn index(&self) {
@@ -81,13 +83,13 @@ impl Store {
         while follower.step().unwrap() {}
     }
 
-    fn found(&self, query: &Query) -> Vec<Entry> {
+    fn found(&self, query: &DecisionQuery) -> Vec<DecisionEntry> {
         Reader::new(self.path()).search(query).unwrap().decisions
     }
 }
 
-fn all() -> Query {
-    Query { limit: 1000, ..Query::default() }
+fn all() -> DecisionQuery {
+    DecisionQuery { limit: 1000, ..DecisionQuery::default() }
 }
 
 const FLAPPING: Disposition = Disposition::Suppressed(Reason::Flapping);
@@ -104,10 +106,10 @@ fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
     let everything = store.found(&all());
     assert_eq!(everything.len(), 600);
     assert!(everything.windows(2).all(|w| w[0].id > w[1].id && w[0].at >= w[1].at), "newest first");
-    let matchers = |text: &str| Query { matchers: parse_matchers(text).unwrap(), ..all() };
+    let matchers = |text: &str| DecisionQuery { matchers: parse_matchers(text).unwrap(), ..all() };
     let fingerprint = squelch::model::Fingerprint::of(&labels(7));
-    type Says = Box<dyn Fn(&Entry) -> bool>;
-    let cases: Vec<(&str, Query, Says)> = vec![
+    type Says = Box<dyn Fn(&DecisionEntry) -> bool>;
+    let cases: Vec<(&str, DecisionQuery, Says)> = vec![
         ("equal", matchers("host=host-7"), Box::new(|e| e.labels["host"] == "host-7")),
         (
             "two",
@@ -119,30 +121,38 @@ fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
         ("nobody", matchers("team=db"), Box::new(|_| false)),
         (
             "fingerprint",
-            Query { fingerprint: Some(fingerprint), ..all() },
+            DecisionQuery { fingerprint: Some(fingerprint), ..all() },
             Box::new(|e| e.labels["host"] == "host-7"),
         ),
-        ("alert", Query { alert: Some(AlertId(9)), ..all() }, Box::new(|e| e.labels["host"] == "host-9")),
+        (
+            "alert",
+            DecisionQuery { alert: Some(AlertId(9)), ..all() },
+            Box::new(|e| e.labels["host"] == "host-9"),
+        ),
         (
             "incident",
-            Query { incident: Some("incident-3".into()), ..all() },
+            DecisionQuery { incident: Some("incident-3".into()), ..all() },
             Box::new(|e| e.incident.as_deref() == Some("incident-3")),
         ),
-        ("receiver", Query { receiver: Some("slack".into()), ..all() }, Box::new(|e| e.receiver == "slack")),
-        ("only observed", Query { observed: Some(true), ..all() }, Box::new(|e| e.observed)),
+        (
+            "receiver",
+            DecisionQuery { receiver: Some("slack".into()), ..all() },
+            Box::new(|e| e.receiver == "slack"),
+        ),
+        ("only observed", DecisionQuery { observed: Some(true), ..all() }, Box::new(|e| e.observed)),
         (
             "pages that were sent",
-            Query { observed: Some(false), dispositions: vec![Disposition::Page], ..all() },
+            DecisionQuery { observed: Some(false), dispositions: vec![Disposition::Page], ..all() },
             Box::new(|e| !e.observed && e.disposition == "page"),
         ),
         (
             "reason",
-            Query { dispositions: vec![FLAPPING], ..all() },
+            DecisionQuery { dispositions: vec![FLAPPING], ..all() },
             Box::new(|e| e.reason.as_deref() == Some("flapping")),
         ),
         (
             "time, receiver and reason",
-            Query {
+            DecisionQuery {
                 since: Some(at(100)),
                 until: Some(at(200)),
                 receiver: Some("pager".into()),
@@ -158,12 +168,12 @@ fn each_way_to_search_finds_what_a_look_at_every_row_finds() {
         ),
         (
             "incident and labels",
-            Query { incident: Some("incident-2".into()), ..matchers("alertname=Even") },
+            DecisionQuery { incident: Some("incident-2".into()), ..matchers("alertname=Even") },
             Box::new(|e| e.incident.as_deref() == Some("incident-2") && e.labels["alertname"] == "Even"),
         ),
     ];
     for (what, query, says) in cases {
-        let expected: Vec<&Entry> = everything.iter().filter(|e| says(e)).collect();
+        let expected: Vec<&DecisionEntry> = everything.iter().filter(|e| says(e)).collect();
         let found = store.found(&query);
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{what}");
     }
@@ -180,14 +190,17 @@ fn pages_stay_as_they_are_while_more_is_written() {
     }
     store.index();
     let reader = Reader::new(store.path());
-    for filter in [Query::default(), Query { matchers: parse_matchers("alertname=Odd").unwrap(), ..all() }] {
+    for filter in [
+        DecisionQuery::default(),
+        DecisionQuery { matchers: parse_matchers("alertname=Odd").unwrap(), ..all() },
+    ] {
         let whole: Vec<u64> = {
-            let query = Query { limit: 1000, ..filter.clone() };
+            let query = DecisionQuery { limit: 1000, ..filter.clone() };
             reader.search(&query).unwrap().decisions.iter().map(|e| e.id).collect()
         };
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
-            let page = reader.search(&Query { limit: 10, before, ..filter.clone() }).unwrap();
+            let page = reader.search(&DecisionQuery { limit: 10, before, ..filter.clone() }).unwrap();
             assert!(page.decisions.len() <= 10);
             seen.extend(page.decisions.iter().map(|e| e.id));
             let now = at(1000 + store.seq);
@@ -292,7 +305,7 @@ fn what_is_too_old_or_too_much_leaves() {
         left.iter().all(|e| e.at >= at(30 * day) && e.rule.starts_with("released by person ")),
         "{left:?}"
     );
-    let gone = Query { matchers: parse_matchers("host=host-3").unwrap(), ..all() };
+    let gone = DecisionQuery { matchers: parse_matchers("host=host-3").unwrap(), ..all() };
     assert!(store.found(&gone).is_empty());
     while follower.prune(at(40 * day), Storage { max_size: 1, ..Storage::default() }).unwrap() {}
     assert!(store.found(&all()).is_empty());

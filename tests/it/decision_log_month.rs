@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use prometheus::Registry;
-use squelch::decision_log::{Follower, Meter, Query, Reader};
+use squelch::decision_log::{DecisionLogMeter, DecisionQuery, Follower, Reader};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Decision, Disposition, Duration, LabelSet, Reason, Timestamp, parse_matchers,
@@ -94,7 +94,7 @@ fn a_month_of_ten_million_observations() {
         journal.commit(&Commit { records: &records, decisions: &decisions, ..Commit::default() }).unwrap();
     }
     let written = Instant::now();
-    let mut follower = Follower::open(dir.path(), Meter::new(&Registry::new()).unwrap()).unwrap();
+    let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     println!("{observations} observations, indexed in {:?}", written.elapsed());
     drop((follower, journal));
@@ -107,9 +107,12 @@ fn a_month_of_ten_million_observations() {
     }
     assert!(total < 2_000_000_000, "{total} bytes");
     let reader = Reader::new(dir.path());
-    let matchers =
-        |text: &str| Query { matchers: parse_matchers(text).unwrap(), limit: 100, ..Query::default() };
-    let all = || Query { limit: 100, ..Query::default() };
+    let matchers = |text: &str| DecisionQuery {
+        matchers: parse_matchers(text).unwrap(),
+        limit: 100,
+        ..DecisionQuery::default()
+    };
+    let all = || DecisionQuery { limit: 100, ..DecisionQuery::default() };
     let incident = squelch::model::hex(&squelch::model::sha256(&77u64.to_be_bytes()));
     let queries = [
         ("newest 100", all()),
@@ -118,17 +121,20 @@ fn a_month_of_ten_million_observations() {
         ("a third of all", matchers("severity=critical")),
         ("a pattern and a not", matchers("instance=~host-1.*,alertname!=Alert7")),
         ("nothing has it", matchers("alertname=Nothing")),
-        ("one incident", Query { incident: Some(incident), ..all() }),
-        ("one receiver", Query { receiver: Some("team-3".into()), ..all() }),
-        ("pages", Query { dispositions: vec![Disposition::Page], ..all() }),
+        ("one incident", DecisionQuery { incident: Some(incident), ..all() }),
+        ("one receiver", DecisionQuery { receiver: Some("team-3".into()), ..all() }),
+        ("pages", DecisionQuery { dispositions: vec![Disposition::Page], ..all() }),
         (
             "a reason at a receiver",
-            Query { dispositions: vec![kinds[3]], receiver: Some("team-3".into()), ..all() },
+            DecisionQuery { dispositions: vec![kinds[3]], receiver: Some("team-3".into()), ..all() },
         ),
-        ("never given", Query { dispositions: vec![Disposition::Suppressed(Reason::Storm)], ..all() }),
+        (
+            "never given",
+            DecisionQuery { dispositions: vec![Disposition::Suppressed(Reason::Storm)], ..all() },
+        ),
         (
             "an hour weeks ago",
-            Query {
+            DecisionQuery {
                 since: Some(start + Duration::from_hours(100)),
                 until: Some(start + Duration::from_hours(101)),
                 ..all()
@@ -136,10 +142,10 @@ fn a_month_of_ten_million_observations() {
         ),
         (
             "pages an hour weeks ago",
-            Query {
+            DecisionQuery {
                 since: Some(start + Duration::from_hours(100)),
                 until: Some(start + Duration::from_hours(101)),
-                ..Query { dispositions: vec![Disposition::Page], ..all() }
+                ..DecisionQuery { dispositions: vec![Disposition::Page], ..all() }
             },
         ),
     ];

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use smol_str::SmolStr;
 use squelch::commands::fake_pager::{FakePager, Fault};
 use squelch::config::{Integration, Secret, SecretUrl, Url};
-use squelch::deliver::{Backoff, Deliverer, Options};
+use squelch::deliver::{Backoff, Deliverer, DeliveryOptions};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Rejection, Report, Status,
     Timestamp,
@@ -131,9 +131,9 @@ pub fn receivers<const N: usize>(list: [(&str, Integration); N]) -> Receivers {
 }
 
 /// Waits of milliseconds: the schedule itself is tested in virtual time, where it is written.
-fn options() -> Options {
+fn options() -> DeliveryOptions {
     let backoff = Backoff { initial: Duration::from_millis(10), max: Duration::from_millis(40) };
-    Options { backoff, ..Options::default() }
+    DeliveryOptions { backoff, ..DeliveryOptions::default() }
 }
 
 pub struct World {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::TextEncoder;
-use squelch::decision_log::{Follower, Meter, Reader};
-use squelch::deliver::{Backoff, Deliverer, Options};
+use squelch::decision_log::{DecisionLogMeter, Follower, Reader};
+use squelch::deliver::{Backoff, Deliverer, DeliveryOptions};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, AlertView, Basis, Cause, Decision, Disposition, Kind, LabelSet, Notification, Report, Timestamp,
@@ -50,7 +50,7 @@ impl World {
         let config = squelch::config::parse(&config, "squelch.yml", Path::new("")).unwrap();
         let (sender, reports) = mpsc::unbounded_channel();
         let backoff = Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(2) };
-        let options = Options { backoff, wall, history, ..Options::default() };
+        let options = DeliveryOptions { backoff, wall, history, ..DeliveryOptions::default() };
         let registry = options.registry.clone();
         let deliverer = Deliverer::new(&BTreeMap::new(), sender, options).unwrap();
         deliverer.adopt(&deliverer.prepare_all(&config).unwrap());
@@ -256,7 +256,8 @@ fn fired(folder: &Path, at: &[&str]) -> Arc<Reader> {
     let decisions: Vec<Decision> = decisions.collect();
     let records = [Record { seq: 1, now: Timestamp::ZERO, event: b"\"tick\"".to_vec() }];
     journal.commit(&Commit { records: &records, decisions: &decisions, ..Commit::default() }).unwrap();
-    let mut follower = Follower::open(folder, Meter::new(&prometheus::Registry::new()).unwrap()).unwrap();
+    let mut follower =
+        Follower::open(folder, DecisionLogMeter::new(&prometheus::Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     Arc::new(Reader::new(folder))
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use prometheus::Registry;
 use squelch::engine::Stats;
-use squelch::node::{Node, Options, metrics};
+use squelch::node::{Node, NodeOptions, metrics};
 use squelch::web::Gate as _;
 
 /// A family, as its comments and samples say it.
@@ -119,7 +119,7 @@ pub fn fresh() -> &'static str {
         let folder = tempfile::tempdir().unwrap();
         let config_file = folder.path().join("squelch.yml");
         std::fs::write(&config_file, CONFIGURATION).unwrap();
-        let options = Options {
+        let options = NodeOptions {
             web_config_file: None,
             advertise: None,
             config_file,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use squelch::config::{Integration, Secret, SecretUrl};
-use squelch::deliver::{Console, ConsoleSink, Deliverer, Options};
+use squelch::deliver::{Console, ConsoleSink, Deliverer, DeliveryOptions};
 use squelch::model::{
     AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Status, Timestamp,
 };
@@ -56,7 +56,8 @@ async fn sent(
     });
     let integration = Integration { name: n.integration.clone(), ..integration("", kind(url)) };
     let (reports, mut ends) = mpsc::unbounded_channel();
-    let options = Options { external_url: "https://squelch.example/".into(), ..Options::default() };
+    let options =
+        DeliveryOptions { external_url: "https://squelch.example/".into(), ..DeliveryOptions::default() };
     let receivers = BTreeMap::from([(n.receiver.clone(), vec![integration])]);
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
     deliverer.send(n, repeat);
@@ -360,7 +361,7 @@ impl ConsoleSink for Lines {
 async fn console_lines() {
     let lines = Arc::new(Lines::default());
     let (reports, mut ends) = mpsc::unbounded_channel();
-    let options = Options { console: Console::new(lines.clone()), ..Options::default() };
+    let options = DeliveryOptions { console: Console::new(lines.clone()), ..DeliveryOptions::default() };
     let console = integration("console[0]", Arc::new(ConsoleConfig {}));
     let receivers = BTreeMap::from([("team.checkout".into(), vec![console])]);
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use prometheus::Registry;
 use squelch::config::{OnCall, Storage};
 use squelch::decision_log::{
-    By, Follower, Meter, NamedIncident, NoiseEntry, PastIncidentQuery, Reader, WhichIncident,
+    By, DecisionLogMeter, Follower, NamedIncident, NoiseEntry, PastIncidentQuery, Reader, WhichIncident,
 };
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
@@ -99,7 +99,7 @@ fn filled(dir: &Path) -> Follower {
     let history = [record(900, 3, IncidentChange::Remarked(note))];
     let records = [Record { seq: 6, now: at(900), event: b"\"tick\"".to_vec() }];
     journal.commit(&Commit { records: &records, history: &history, ..Commit::default() }).unwrap();
-    let mut follower = Follower::open(dir, Meter::new(&Registry::new()).unwrap()).unwrap();
+    let mut follower = Follower::open(dir, DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     follower
 }
@@ -313,7 +313,7 @@ fn the_example_review_is_what_squelch_writes() {
     evening.pass(at(90, 0));
     let useful = Remark { by: "ada".into(), said: Said::Useful(true) };
     evening.handle(at(95, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: useful }));
-    let mut follower = Follower::open(dir.path(), Meter::new(&Registry::new()).unwrap()).unwrap();
+    let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     let wanted = WhichIncident { key: key.to_string(), number: None, observed: None };
     let NamedReview::One(review) = Reader::new(dir.path()).review(&wanted).unwrap() else {
@@ -361,7 +361,7 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
     let records = [Record { seq: 1, now: at(400), event: b"\"tick\"".to_vec() }];
     let commit = Commit { records: &records, decisions: &decisions, history: &history, ..Commit::default() };
     journal.commit(&commit).unwrap();
-    let mut follower = Follower::open(dir.path(), Meter::new(&Registry::new()).unwrap()).unwrap();
+    let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     let reader = Reader::new(dir.path());
 

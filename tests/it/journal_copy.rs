@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use rusqlite::Connection;
-use squelch::decision_log::{Follower, Meter, Query, Reader};
+use squelch::decision_log::{DecisionLogMeter, DecisionQuery, Follower, Reader};
 use squelch::journal::{
-    Advertised, Commit, Copied, DataDir, DeadLetter, Decisions, Journal, JournalError, LetterQuery, Place,
-    Postgres, Recovered, SqliteDecisions, SqliteJournal, Step, copy,
+    Advertised, Commit, Copied, CopyStep, DataDir, DeadLetter, Decisions, Journal, JournalError,
+    JournalPlace, LetterQuery, Postgres, Recovered, SqliteDecisions, SqliteJournal, copy,
 };
 use squelch::model::{Decision, NotificationId};
 
@@ -20,16 +20,16 @@ fn process(database: &Database) -> Arc<Postgres> {
     Postgres::new(database.url(), Advertised::default(), || {})
 }
 
-fn quietly(from: &Place, to: &Place) -> Result<Copied, JournalError> {
+fn quietly(from: &JournalPlace, to: &JournalPlace) -> Result<Copied, JournalError> {
     copy(from, to, |_, _, _| {})
 }
 
-fn file(dir: &Path) -> Place {
-    Place::Sqlite(dir.to_owned())
+fn file(dir: &Path) -> JournalPlace {
+    JournalPlace::Sqlite(dir.to_owned())
 }
 
-fn shared_by(database: &Database) -> Place {
-    Place::Postgres(database.url())
+fn shared_by(database: &Database) -> JournalPlace {
+    JournalPlace::Postgres(database.url())
 }
 
 /// Pages of which some wait, some were accepted, some are dead letters, some of these were sent again, and
@@ -118,8 +118,8 @@ fn a_journal_goes_to_the_other_kind_and_back_as_it_was() {
     let there = copy(&file(&first), &shared_by(&database), |step, done, all| heard.push((step, done, all)));
     let there = there.unwrap();
     let all = there.snapshots + there.events + there.decisions + there.notifications;
-    assert_eq!(heard.last(), Some(&(Step::Verifying, all, all)));
-    assert!(heard.contains(&(Step::Copying, all, all)));
+    assert_eq!(heard.last(), Some(&(CopyStep::Verifying, all, all)));
+    assert!(heard.contains(&(CopyStep::Copying, all, all)));
     assert_eq!((there.snapshots, there.notifications, there.head), (2, 700, 700));
     assert_eq!((there.queued, there.dead), (before.outbox.len() as u64, before.dead.len() as u64));
     assert_eq!(in_database(&database), before);
@@ -148,11 +148,11 @@ fn the_decision_log_goes_on_after_a_copy_and_indexes_each_decision_once() {
     let mut journal = SqliteJournal::open(&dir).unwrap();
     storm(&mut journal, 1, 30);
     drop(journal);
-    let meter = || Meter::new(&Registry::new()).unwrap();
+    let meter = || DecisionLogMeter::new(&Registry::new()).unwrap();
     let index = |mut follower: Follower| while follower.step().unwrap() {};
     index(Follower::open(&dir, meter()).unwrap());
     let count = |dir: &Path| {
-        let all = Query { limit: 100_000, ..Query::default() };
+        let all = DecisionQuery { limit: 100_000, ..DecisionQuery::default() };
         Reader::new(dir).search(&all).unwrap().decisions.len()
     };
     let before = count(&dir);
@@ -182,7 +182,7 @@ fn the_decision_log_goes_on_after_a_copy_and_indexes_each_decision_once() {
 }
 
 /// Why a copy is refused. Nothing is at the destination then.
-fn refused(from: &Place, to: &Place) -> String {
+fn refused(from: &JournalPlace, to: &JournalPlace) -> String {
     quietly(from, to).unwrap_err().to_string()
 }
 

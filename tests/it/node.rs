@@ -29,7 +29,7 @@ use squelch::model::{
 };
 use squelch::node::clock::Reading;
 use squelch::node::metrics::NodeMeter;
-use squelch::node::{Bounds, Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue};
+use squelch::node::{Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue, QueueBounds};
 use squelch::web::{ReplayError, Unavailable};
 use tokio::sync::oneshot;
 
@@ -106,17 +106,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Self::with(MemoryJournal::new(true), policy(), Bounds::default(), T0)
+        Self::with(MemoryJournal::new(true), policy(), QueueBounds::default(), T0)
     }
 
-    fn with(journal: MemoryJournal, policy: Policy, bounds: Bounds, millis: i64) -> Bench {
+    fn with(journal: MemoryJournal, policy: Policy, bounds: QueueBounds, millis: i64) -> Bench {
         Self::start(journal, policy, bounds, millis, None)
     }
 
     fn start(
         journal: MemoryJournal,
         policy: Policy,
-        bounds: Bounds,
+        bounds: QueueBounds,
         millis: i64,
         inbox: Option<Inbox>,
     ) -> Bench {
@@ -158,7 +158,7 @@ impl Bench {
         let journal = self.journal.lock().unwrap().clone();
         let millis = self.millis.load(Ordering::Relaxed);
         drop(self.core);
-        Self::with(journal, policy, Bounds::default(), millis)
+        Self::with(journal, policy, QueueBounds::default(), millis)
     }
 
     fn step(&mut self) -> Flow {
@@ -323,7 +323,7 @@ fn what_waits_becomes_durable_in_one_commit() {
 
 #[test]
 fn a_full_queue_is_answered_at_once() {
-    let bounds = Bounds { commands: 1, ..Bounds::default() };
+    let bounds = QueueBounds { commands: 1, ..QueueBounds::default() };
     let bench = Bench::with(MemoryJournal::new(true), policy(), bounds, T0);
     let (done, _answer) = oneshot::channel();
     bench.queue.push(Command::Observe(firing("A"), None, done)).unwrap();
@@ -411,7 +411,7 @@ fn a_failed_commit_is_refused_until_the_journal_is_read_again() {
     for applied in [false, true] {
         let failopen = FailOpen { after: Duration::ZERO, ..FailOpen::default() };
         let policy = Policy { failopen, ..policy() };
-        let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+        let mut bench = Bench::with(MemoryJournal::new(true), policy, QueueBounds::default(), T0);
         bench.observe(firing("A")).unwrap();
         let (page, ..) = bench.sent()[0];
         let before = bench.alerts();

@@ -140,7 +140,7 @@ fn a_silence_that_was_durable_holds_without_storage_and_what_resolved_is_not_pag
 #[test]
 fn zero_is_off() {
     let policy = Policy { failopen: FailOpen { after: Duration::ZERO, ..FailOpen::default() }, ..policy() };
-    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, QueueBounds::default(), T0);
     bench.journal.lock().unwrap().fail_next(false);
     *bench.broken.lock().unwrap() = Some("no space left".into());
     bench.observe(firing("A")).unwrap_err();

@@ -9,7 +9,7 @@ use squelch::ingest::api_v2;
 #[test]
 fn input_that_is_refused_for_five_minutes_pages() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
-    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, QueueBounds::default(), T0);
     for minute in 0..5 {
         assert_eq!(bench.told(), [], "after {minute} minutes");
         bench.published.meter.lost_input();
@@ -62,7 +62,7 @@ fn the_same_statement_is_news_once_the_alert_resolved() {
 #[test]
 fn alerts_not_known_yet_are_refused_while_memory_is_short() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
-    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, QueueBounds::default(), T0);
     bench.observe(firing("Known")).unwrap();
     let page = bench.told().remove(0);
     bench.report(page.id, Outcome::Accepted);
@@ -105,7 +105,7 @@ fn alerts_not_known_yet_are_refused_while_memory_is_short() {
 #[test]
 fn an_alarm_waits_for_the_storage() {
     let policy = Policy { self_check: SelfCheckSettings::default(), ..policy() };
-    let mut bench = Bench::with(MemoryJournal::new(true), policy, Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), policy, QueueBounds::default(), T0);
     *bench.broken.lock().unwrap() = Some("gone".into());
     bench.journal.lock().unwrap().fail_next(false);
     bench.observe(firing("A")).unwrap_err();

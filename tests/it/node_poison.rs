@@ -25,7 +25,7 @@ fn watched(policy: Policy) -> Policy {
 /// never had.
 /// It finds the way of the alert, and breaks when it is to decide about it.
 fn nonsense_about(name: &str) -> Bench {
-    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), QueueBounds::default(), T0);
     for status in [Status::Firing, Status::Resolved] {
         bench.observe(batch(name, status)).unwrap();
         bench.advance(Duration::from_mins(5));
@@ -48,7 +48,7 @@ fn nonsense_about(name: &str) -> Bench {
 /// A bench whose engine has counted the repeats of the firing alert `name` to the limit. The next repeat
 /// makes it fail, and nothing else does.
 fn repeated_beyond_counting(name: &str) -> Bench {
-    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), QueueBounds::default(), T0);
     for _ in 0..2 {
         bench.observe(firing(name)).unwrap();
         for n in bench.told() {
@@ -83,7 +83,7 @@ fn spoiled(mut bench: Bench, spoil: impl FnOnce(&mut rmpv::Value)) -> Bench {
     journal.snapshot(seq, &zstd::encode_all(&*spoiled, 1).unwrap()).unwrap();
     let millis = bench.millis.load(Ordering::Relaxed);
     drop(bench.core);
-    let bench = Bench::with(journal, watched(policy()), Bounds::default(), millis);
+    let bench = Bench::with(journal, watched(policy()), QueueBounds::default(), millis);
     assert_eq!(bench.told(), []);
     bench
 }
@@ -195,7 +195,7 @@ fn an_alert_whose_repeats_break_the_engine_is_told_as_it_stands_and_the_rest_goe
 /// Not even its route can be found. Squelch raises an alarm, and nothing else is lost.
 #[test]
 fn an_alert_that_cannot_even_be_told_is_left_out_and_a_person_hears_of_it() {
-    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), QueueBounds::default(), T0);
     bench.observe(firing("Poison")).unwrap_err();
     let told = bench.told();
     assert_eq!(names(&told), [(Kind::Page, "SquelchEngineBroke")]);
@@ -208,7 +208,7 @@ fn an_alert_that_cannot_even_be_told_is_left_out_and_a_person_hears_of_it() {
 /// If it goes on, it is not read anew each time at once: nothing is taken for a while.
 #[test]
 fn an_engine_that_breaks_again_and_again_is_left_alone_for_a_while() {
-    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), no_way_for_poison(), QueueBounds::default(), T0);
     let mut breaks = 0;
     for _ in 0..60 {
         let answer = bench.observe(firing("Poison"));
@@ -229,7 +229,7 @@ fn an_engine_that_breaks_again_and_again_is_left_alone_for_a_while() {
 /// the same. When the engine can be read again, no incident stays open.
 #[test]
 fn an_engine_that_cannot_be_read_fails_open() {
-    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), QueueBounds::default(), T0);
     bench.observe(firing("Poison")).unwrap();
     let page = bench.told().remove(0);
     bench.report(page.id, Outcome::Accepted);
@@ -258,7 +258,7 @@ fn an_engine_that_cannot_be_read_fails_open() {
 /// An event that makes the engine fail each time that it is read would end the program at each start.
 #[test]
 fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
-    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), Bounds::default(), T0);
+    let mut bench = Bench::with(MemoryJournal::new(true), watched(policy()), QueueBounds::default(), T0);
     bench.observe(firing("Before")).unwrap();
     bench.ask(Command::Stop);
     // As a version would leave it that took the configuration and the alert, where this one breaks.
@@ -276,7 +276,7 @@ fn a_stored_event_that_breaks_the_engine_does_not_keep_it_from_starting() {
     drop(bench.core);
 
     // Under today's configuration there is a way for it, and it pages.
-    let mut bench = Bench::with(journal, watched(policy()), Bounds::default(), T0);
+    let mut bench = Bench::with(journal, watched(policy()), QueueBounds::default(), T0);
     let told = bench.told();
     assert_eq!(
         names(&told),
@@ -311,7 +311,7 @@ fn stored_repeats_that_break_the_engine_do_not_keep_it_from_starting() {
     drop(bench.core);
 
     let millis = now.as_millis();
-    let mut bench = Bench::with(journal, watched(policy()), Bounds::default(), millis);
+    let mut bench = Bench::with(journal, watched(policy()), QueueBounds::default(), millis);
     assert_eq!(names(&bench.told()), [(Kind::Page, "Poison"), (Kind::Page, "SquelchEngineBroke")]);
     bench.step();
     let recovered = bench.journal.lock().unwrap().clone().recover().unwrap();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use squelch::deliver::{Deliverer, Options};
+use squelch::deliver::{Deliverer, DeliveryOptions};
 use squelch::model::{AlertId, AlertView, Kind};
 use squelch::node::Node;
 use squelch::spans::Tracer;
@@ -160,7 +160,7 @@ async fn asked(stream: &mut TcpStream) -> Option<Asked> {
 pub async fn node(folder: &Path, config: &str) -> Node {
     let config_file = folder.join("squelch.yml");
     std::fs::write(&config_file, config).unwrap();
-    let options = squelch::node::Options {
+    let options = squelch::node::NodeOptions {
         config_file,
         storage: folder.join("data"),
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
@@ -309,7 +309,7 @@ async fn a_notification_links_to_every_request_that_told_of_its_alerts() {
         contexts.push(context);
     }
     let pager = pager().await;
-    let options = Options { tracer: tracer.clone(), ..Options::default() };
+    let options = DeliveryOptions { tracer: tracer.clone(), ..DeliveryOptions::default() };
     let (sender, mut reports) = mpsc::unbounded_channel();
     let receivers = receivers([("team", pagerduty(pager.url("/v2/enqueue")))]);
     // Receivers without a configuration of traces stop the tracer.

@@ -11,7 +11,7 @@ use squelch::commands::fake_pager::FakePager;
 use squelch::config::{
     AddressPolicy, HttpConfig, Integration, KnownBy, Secret, SecretFile, SecretForm, SecretUrl,
 };
-use squelch::deliver::{Deliverer, HttpClient, Options};
+use squelch::deliver::{Deliverer, DeliveryOptions, HttpClient};
 use squelch::model::{Kind, LabelSet, Notification, Outcome, Timestamp};
 use squelch::receivers::console::ConsoleConfig;
 use squelch::receivers::webhook::WebhookConfig;
@@ -37,7 +37,7 @@ async fn sent(
     let wall = || Timestamp::parse(NOW).unwrap();
     let backoff =
         squelch::deliver::Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(2) };
-    let options = Options { wall, backoff, ..Options::default() };
+    let options = DeliveryOptions { wall, backoff, ..DeliveryOptions::default() };
     let made = Integration { name: n.integration.clone(), ..integration("", kind(url)) };
     let receivers = BTreeMap::from([(n.receiver.clone(), vec![made])]);
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
@@ -361,9 +361,9 @@ async fn the_console_writes_one_line_whatever_the_labels_say() {
     let (reports, _ends) = mpsc::unbounded_channel();
     let made = integration("console[0]", Arc::new(ConsoleConfig {}));
     let receivers = BTreeMap::from([("a".into(), vec![made])]);
-    let options = Options {
+    let options = DeliveryOptions {
         console: squelch::deliver::Console::new(std::sync::Arc::new(Lines(lines))),
-        ..Options::default()
+        ..DeliveryOptions::default()
     };
     let deliverer = Deliverer::new(&receivers, reports, options).unwrap();
     for (i, (text, _)) in (1..).zip(HOSTILE) {
@@ -384,7 +384,7 @@ async fn after_a_takeover_a_resolve_waits_for_the_requests_of_the_owner_before()
     let mut team = crate::deliver::webhook(pager.url("/webhook/team"));
     team.timeout = squelch::model::Duration::from_secs(1);
     let began = std::time::Instant::now();
-    let options = Options { took_over: Arc::new(move || Some(began)), ..Options::default() };
+    let options = DeliveryOptions { took_over: Arc::new(move || Some(began)), ..DeliveryOptions::default() };
     let deliverer = Deliverer::new(&receivers([("team", team)]), sender, options).unwrap();
     deliverer.send(notification(1, "team", "webhook[0]", Kind::Resolve), false);
     deliverer.send(notification(2, "team", "webhook[0]", Kind::Page), false);

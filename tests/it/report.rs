@@ -6,7 +6,7 @@ use std::process::Command;
 use prometheus::Registry;
 use serde_json::Value;
 use squelch::config::Config;
-use squelch::decision_log::{Follower, Meter};
+use squelch::decision_log::{DecisionLogMeter, Follower};
 use squelch::engine::{Acknowledge, Event, IncidentRemark};
 use squelch::history::{Candidate, Effort, Past, Progress, Suggestion, backtest, changed, suggest};
 use squelch::model::{Batch, Duration, LabelSet, Observation, Remark, Said, Source, Status, Timestamp};
@@ -137,7 +137,7 @@ fn record(dir: &Path) -> Follower {
         }
     }
     recorder.pass(at(15 * 24 * 60));
-    let mut follower = Follower::open(dir, Meter::new(&Registry::new()).unwrap()).unwrap();
+    let mut follower = Follower::open(dir, DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     follower
 }

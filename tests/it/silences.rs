@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use squelch::node::{Node, Options};
+use squelch::node::{Node, NodeOptions};
 
 use crate::tools;
 
@@ -19,7 +19,7 @@ async fn start() -> Running {
     let files = tempfile::tempdir().unwrap();
     let config_file = files.path().join("squelch.yml");
     std::fs::write(&config_file, CONFIG).unwrap();
-    let options = Options {
+    let options = NodeOptions {
         config_file,
         storage: files.path().join("data"),
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],

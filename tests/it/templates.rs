@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use squelch::model::{Kind, LabelSet, Notification, Status, Timestamp};
 use squelch::receivers::View;
-use squelch::templates::{Compiled, Data, Facts, Library, Source, Text, as_it_is};
+use squelch::templates::{Compiled, Data, Facts, Library, TemplateFile, TemplateText, as_it_is};
 
 use crate::deliver::notification;
 use crate::tools::missing;
@@ -94,11 +94,11 @@ const TEXTS: &[&str] = &[
 
 fn library() -> Arc<Library> {
     let text = std::fs::read_to_string(FILE).unwrap();
-    Library::with_files(&[Source { file: FILE.into(), text: text.into() }]).unwrap()
+    Library::with_files(&[TemplateFile { file: FILE.into(), text: text.into() }]).unwrap()
 }
 
 fn rendered(library: &Library, source: &str, data: &Data) -> Result<String, String> {
-    let text = Text { key: "text".into(), source: source.into(), escape: as_it_is, html: false };
+    let text = TemplateText { key: "text".into(), source: source.into(), escape: as_it_is, html: false };
     Compiled::new(library, vec![text], as_it_is).render("text", data, NOW).unwrap()
 }
 
@@ -326,7 +326,7 @@ fn every_name_of_alertmanagers_default_templates_is_there() {
 #[test]
 fn a_definition_of_a_file_replaces_a_default_text() {
     let text = "{{ define \"__subject\" }}{{ .CommonLabels.alertname }}!{{ end }}";
-    let file = Source { file: "mine.tmpl".into(), text: text.into() };
+    let file = TemplateFile { file: "mine.tmpl".into(), text: text.into() };
     let library = Library::with_files(&[file]).unwrap();
     let title = rendered(&library, "{{ template \"pagerduty.default.description\" . }}", &data(&group(true)));
     assert_eq!(title.as_deref(), Ok("HighCPU!"));
@@ -401,7 +401,7 @@ fn the_labels_of_a_route_are_templates_that_may_name_each_other() {
     }
     assert_eq!(data.errors().count(), 0);
     // A message to people says the labels as it says other values.
-    let text = Text {
+    let text = TemplateText {
         key: "text".into(),
         source: r#"{{ .RouteLabels.owner }} {{ routeLabels "owner" }} <!here>"#.into(),
         escape: as_it_is,
@@ -502,7 +502,7 @@ fn a_template_cannot_hang_or_flood_a_worker() {
 
 #[test]
 fn a_failure_has_its_place() {
-    let file = Source {
+    let file = TemplateFile {
         file: "d/team.tmpl".into(),
         text: "{{ define \"t\" }}\n  {{ index .Alerts 9 }}{{ end }}".into(),
     };
@@ -520,7 +520,7 @@ fn html_may_encode_an_address_in_a_loop() {
     group.alerts[0].labels = LabelSet::from_pairs([("instance", "a b&c:1")]);
     group.alerts.truncate(1);
     let html = |source: &str| {
-        let text = Text { key: "html".into(), source: source.into(), escape: as_it_is, html: true };
+        let text = TemplateText { key: "html".into(), source: source.into(), escape: as_it_is, html: true };
         Compiled::new(&library, vec![text], as_it_is).render("html", &data(&group), NOW).unwrap()
     };
     let encoded = "a+b%26c%3A1";
@@ -551,7 +551,7 @@ fn html_may_encode_an_address_in_a_loop() {
 #[test]
 fn an_empty_definition_of_a_text_that_alertmanager_leaves_empty_leaves_it_empty() {
     let text = r#"{{ define "slack.default.text" }}{{ end }}{{ define "__subject" }}{{ end }}"#;
-    let file = Source { file: "default.tmpl".into(), text: text.into() };
+    let file = TemplateFile { file: "default.tmpl".into(), text: text.into() };
     let library = Library::with_files(&[file]).unwrap();
     let shown = |text: &str| rendered(&library, text, &data(&group(true))).unwrap();
     assert_eq!(shown(r#"{{ template "slack.default.text" . }}"#), "");
@@ -567,7 +567,7 @@ fn html_escapes_by_where_a_value_stands() {
         ("runbook_url", "javascript:alert(1)"),
     ]);
     let html = |source: &str| {
-        let text = Text { key: "html".into(), source: source.into(), escape: as_it_is, html: true };
+        let text = TemplateText { key: "html".into(), source: source.into(), escape: as_it_is, html: true };
         Compiled::new(&library, vec![text], as_it_is).render("html", &data(&group), NOW).unwrap()
     };
     let mail = html("{{ template \"email.default.html\" . }}").unwrap();

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use squelch::decision_log::{Page, Query, Tally};
+use squelch::decision_log::{DecisionPage, DecisionQuery, Tally};
 use squelch::ingest::InvalidReason;
 use squelch::journal::{DeadLetters, LetterQuery};
 use squelch::model::{Batch, Duration as Span, NotificationId, SilenceRequest, Source, Timestamp};
 use squelch::web::{
-    Bounded, BoxFuture, Gate, Limits, Look, ReleaseError, ReplayError, SearchError, SilenceFailure,
+    Bounded, BoxFuture, Gate, Look, ReleaseError, ReplayError, SearchError, ServerLimits, SilenceFailure,
     Unavailable, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,7 +68,7 @@ impl Gate for Fake {
     fn accept(
         &self,
         batch: Batch,
-        _: Option<squelch::spans::Context>,
+        _: Option<squelch::spans::TraceContext>,
     ) -> BoxFuture<'_, Result<(), Unavailable>> {
         let mut mood = self.mood.clone();
         Box::pin(async move {
@@ -91,8 +91,8 @@ impl Gate for Fake {
         let padding = "x".repeat(self.metrics.load(Ordering::Relaxed));
         format!("squelch_build_info 1\n{padding}")
     }
-    fn decisions(&self, _: Query) -> BoxFuture<'_, Result<Page, SearchError>> {
-        let page = Page { decisions: Vec::new(), next: None };
+    fn decisions(&self, _: DecisionQuery) -> BoxFuture<'_, Result<DecisionPage, SearchError>> {
+        let page = DecisionPage { decisions: Vec::new(), next: None };
         Box::pin(async { self.down().map(|()| page).map_err(|_| SearchError::Busy) })
     }
     fn noise(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>> {
@@ -174,11 +174,11 @@ impl Answer {
     }
 }
 
-async fn start(limits: Limits) -> Running {
+async fn start(limits: ServerLimits) -> Running {
     start_with(limits, squelch::engine::Engine::new(squelch::config::Config::default().policy)).await
 }
 
-async fn start_with(limits: Limits, engine: squelch::engine::Engine) -> Running {
+async fn start_with(limits: ServerLimits, engine: squelch::engine::Engine) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (mood, watched) = watch::channel(Mood::Well);
@@ -269,14 +269,19 @@ fn post(body: &str) -> String {
     format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-fn short() -> Limits {
+fn short() -> ServerLimits {
     let brief = Duration::from_millis(200);
-    Limits { header_timeout: brief, body_timeout: brief, answer_timeout: brief, ..Limits::default() }
+    ServerLimits {
+        header_timeout: brief,
+        body_timeout: brief,
+        answer_timeout: brief,
+        ..ServerLimits::default()
+    }
 }
 
 #[tokio::test]
 async fn takes_alertmanagers_body_and_answers_what_it_took() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     for _ in 0..2 {
         let answer = running.hook(AM_025).await;
         assert_eq!((answer.status, answer.json()), (200, json!({"accepted": 1, "rejected": []})));
@@ -290,7 +295,7 @@ async fn takes_alertmanagers_body_and_answers_what_it_took() {
 
 #[tokio::test]
 async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     let answer = running.hook(r#"{"alerts":[{"labels":{"a":"b"}},7,{"labels":{"a":"c"}}]}"#).await;
     assert_eq!(answer.status, 400, "few read more than the status");
     let said = answer.json();
@@ -305,7 +310,7 @@ async fn a_partly_invalid_webhook_body_is_taken_and_says_what_was_not() {
 
 #[tokio::test]
 async fn api_v2_answers_as_alertmanager_does() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     let whole = running.v2(r#"[{"labels":{"a":"b"}}]"#).await;
     assert_eq!((whole.status, whole.body.as_str()), (200, ""));
     assert_eq!(soon(running.accepted.recv()).await.unwrap().peer, "127.0.0.1");
@@ -330,7 +335,7 @@ async fn api_v2_answers_as_alertmanager_does() {
 
 #[tokio::test]
 async fn unusable_bodies_get_a_400_that_says_why() {
-    let running = start(Limits::default()).await;
+    let running = start(ServerLimits::default()).await;
     let deep = "[".repeat(10_000);
     let cases = [
         (&AM_025[..200], "at byte 200 of 200", InvalidReason::MalformedJson),
@@ -350,7 +355,7 @@ async fn unusable_bodies_get_a_400_that_says_why() {
 
 #[tokio::test]
 async fn what_can_be_mended_is_taken_and_counted() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     let long = "x".repeat(1 << 20);
     let body = format!(r#"{{"alerts":[{{"labels":{{"a":"{long}"}},"startsAt":"2026-11-23T00:00:00Z"}}]}}"#);
     assert_eq!(running.hook(body).await.json()["accepted"], 1);
@@ -363,7 +368,7 @@ async fn what_can_be_mended_is_taken_and_counted() {
 
 #[tokio::test]
 async fn unavailable_is_503_and_nothing_else() {
-    let running = start(Limits::default()).await;
+    let running = start(ServerLimits::default()).await;
     running.mood.send(Mood::Down).unwrap();
     for answer in [running.hook(AM_025).await, running.v2(API_V2).await] {
         assert_eq!(answer.status, 503);
@@ -387,7 +392,7 @@ async fn a_node_that_does_not_answer_is_503_in_time() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_loses_nothing() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     running.mood.send(Mood::Slow).unwrap();
     let stream = running.open(post(AM_025).as_bytes()).await;
     soon(running.begun.recv()).await.unwrap();
@@ -401,7 +406,7 @@ async fn a_client_that_goes_away_loses_nothing() {
 
 #[tokio::test]
 async fn wrong_paths_and_methods_say_which_is_right() {
-    let running = start(Limits::default()).await;
+    let running = start(ServerLimits::default()).await;
     for (method, path, status) in
         [("POST", "/", 405), ("POST", "/webhook", 404), ("GET", HOOK, 405), ("POST", "/api/v1/alerts", 405)]
     {
@@ -422,7 +427,7 @@ async fn wrong_paths_and_methods_say_which_is_right() {
 #[tokio::test]
 async fn alerts_at_a_wrong_path_count_as_refused() {
     const JSON: &str = "Content-Type: application/json\r\n";
-    let running = start(Limits { route_prefix: "/squelch".into(), ..Limits::default() }).await;
+    let running = start(ServerLimits { route_prefix: "/squelch".into(), ..ServerLimits::default() }).await;
     let list = r#"[{"labels":{"alertname":"DbDown"}}]"#;
     let cased = r#"{"Alerts":[{"LABELS":{"a":"b"}}]}"#;
     let lost = [
@@ -458,7 +463,8 @@ async fn slashes_too_many_do_no_harm() {
     const JSON: &str = "Content-Type: application/json\r\n";
     let list = br#"[{"labels":{"alertname":"DbDown"}}]"#;
     for prefix in ["", "/squelch"] {
-        let mut running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        let mut running =
+            start(ServerLimits { route_prefix: prefix.into(), ..ServerLimits::default() }).await;
         for path in ["//api/v2/alerts", "/api//v2/alerts/", "/api/v2/alerts//"] {
             let answer = running.send("POST", &format!("{prefix}{path}"), JSON, list).await;
             assert_eq!(answer.status, 200, "{path}");
@@ -475,7 +481,7 @@ async fn slashes_too_many_do_no_harm() {
 
 #[tokio::test]
 async fn health_readiness_metrics_and_the_api() {
-    let running = start(Limits::default()).await;
+    let running = start(ServerLimits::default()).await;
     for path in ["/-/healthy", "/-/ready"] {
         for method in ["GET", "HEAD"] {
             assert_eq!(running.send(method, path, "", b"").await.status, 200);
@@ -512,7 +518,7 @@ async fn health_readiness_metrics_and_the_api() {
 
 #[tokio::test]
 async fn everything_hangs_under_the_prefix() {
-    let running = start(Limits { route_prefix: "squelch/".into(), ..Limits::default() }).await;
+    let running = start(ServerLimits { route_prefix: "squelch/".into(), ..ServerLimits::default() }).await;
     assert_eq!(
         running.send("POST", "/squelch/alertmanager/webhook", "", AM_025.as_bytes()).await.status,
         200
@@ -530,7 +536,7 @@ async fn everything_hangs_under_the_prefix() {
 #[tokio::test]
 async fn the_api_v1_of_alertmanager_is_gone() {
     for prefix in ["", "/am"] {
-        let running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        let running = start(ServerLimits { route_prefix: prefix.into(), ..ServerLimits::default() }).await;
         for (method, path) in [("GET", "status"), ("GET", "alerts/groups"), ("DELETE", "silence/x")] {
             let answer = running.send(method, &format!("{prefix}/api/v1/{path}"), "", b"").await;
             assert!(answer.status == 410 && answer.body.contains("API v2"), "{path}: {}", answer.body);
@@ -542,7 +548,7 @@ async fn the_api_v1_of_alertmanager_is_gone() {
 #[tokio::test]
 async fn every_answer_is_counted_under_the_path_that_was_matched() {
     for (prefix, root) in [("", "/"), ("/a{b}", "/a{b}")] {
-        let running = start(Limits { route_prefix: prefix.into(), ..Limits::default() }).await;
+        let running = start(ServerLimits { route_prefix: prefix.into(), ..ServerLimits::default() }).await;
         let at = |path: &str| format!("{prefix}{path}");
         running.get(&at("/metrics")).await;
         running.get(root).await;
@@ -564,7 +570,7 @@ async fn every_answer_is_counted_under_the_path_that_was_matched() {
 async fn shutdown_lets_requests_end_and_closes_what_idles() {
     let long = Duration::from_secs(3600);
     let mut running =
-        start(Limits { shutdown_timeout: long, header_timeout: long, ..Limits::default() }).await;
+        start(ServerLimits { shutdown_timeout: long, header_timeout: long, ..ServerLimits::default() }).await;
     let mut idle = running.open(b"GET /-/healthy HTTP/1.1\r\nHost: s\r\n\r\n").await;
     idle.readable().await.unwrap();
     running.mood.send(Mood::Slow).unwrap();
@@ -580,7 +586,7 @@ async fn shutdown_lets_requests_end_and_closes_what_idles() {
 
 #[tokio::test]
 async fn shutdown_has_a_bound() {
-    let limits = Limits { shutdown_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { shutdown_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let mut running = start(limits).await;
     running.mood.send(Mood::Slow).unwrap();
     let mut stuck = running.open(post(AM_025).as_bytes()).await;

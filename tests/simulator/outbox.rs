@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use squelch::deliver::{
-    AttemptError, Backoff, FailureReason, Limits, Meter, Next, Options, Pacer, Retry, Schedule, Side,
-    Transport,
+    AttemptError, Backoff, DeliveryMeter, DeliveryOptions, FailureReason, Next, Pacer, Retry, Schedule,
+    ScheduleLimits, Side, Transport,
 };
 use squelch::model::{Notification, NotificationId, Outcome, Report};
 use squelch::receivers::Request;
@@ -45,7 +45,7 @@ pub struct Workers {
 
 impl Workers {
     pub fn new(bug: Option<Bug>) -> Workers {
-        let limits = Limits {
+        let limits = ScheduleLimits {
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,
@@ -176,8 +176,8 @@ fn no_answer() -> AttemptError {
 fn transports() -> &'static [Transport] {
     static ALL: OnceLock<Vec<Transport>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let options = Options::default();
-        let meter = Arc::new(Meter::new(&options.registry).unwrap_or_else(|e| panic!("{e}")));
+        let options = DeliveryOptions::default();
+        let meter = Arc::new(DeliveryMeter::new(&options.registry).unwrap_or_else(|e| panic!("{e}")));
         let make = |(receiver, name): (&str, &str)| {
             let integrations = &configuration(0, false, false).receivers[receiver];
             let integration =

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use squelch::outside::{Batch, Begin, Lines, UnderWay};
+use squelch::outside::{Begin, LineBatch, OutputLines, UnderWay};
 
 use crate::bugs::Bug;
 use crate::plan::Millis;
@@ -20,14 +20,14 @@ pub struct Log {
     pub ear: LogEar,
     /// The output has no reader.
     pub unread: bool,
-    under_way: Option<Batch>,
+    under_way: Option<LineBatch>,
     out: u64,
 }
 
 /// Where lines come from.
 #[derive(Clone)]
 pub struct LogEar {
-    lines: Arc<Lines>,
+    lines: Arc<OutputLines>,
     said: Arc<AtomicU64>,
 }
 
@@ -41,7 +41,7 @@ impl LogEar {
 impl Log {
     pub fn new(bug: Option<Bug>) -> Log {
         let bound = if bug == Some(Bug::LogWithoutBound) { usize::MAX } else { LOG_BYTES };
-        let ear = LogEar { lines: Arc::new(Lines::new(bound)), said: Arc::default() };
+        let ear = LogEar { lines: Arc::new(OutputLines::new(bound)), said: Arc::default() };
         Log { ear, unread: false, under_way: None, out: 0 }
     }
 

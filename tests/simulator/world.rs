@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use squelch::model::{Duration, Notification, NotificationId, Timestamp};
 use squelch::node::clock::Reading;
 use squelch::node::metrics::NodeMeter;
-use squelch::node::{Bounds, Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue};
+use squelch::node::{Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue, QueueBounds};
 use tokio::sync::oneshot;
 
 use crate::bugs::Bug;
@@ -339,7 +339,7 @@ impl World {
             Some(Bug::QueueWithoutBound) => usize::MAX,
             _ => self.setup.queue,
         };
-        let queue = Queue::new(Bounds { commands, ..Bounds::default() });
+        let queue = Queue::new(QueueBounds { commands, ..QueueBounds::default() });
         let meter = NodeMeter::register(&prometheus::Registry::new(), &[], &[]);
         let published = Arc::new(Published::new(meter.unwrap_or_else(|e| panic!("{e}"))));
         let (tray, disk) = (Tray::default(), self.disk.clone());

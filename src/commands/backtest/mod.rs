@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::asking::senseless;
 use super::{Stopped, wrote};
 use crate::config::{self, HttpConfig};
-use crate::history::{self, Candidate, HistoryError, Jsonl, Past, Report};
+use crate::history::{self, BacktestReport, Candidate, HistoryError, Jsonl, Past};
 use crate::journal::SqlitePast;
 use crate::model::Duration;
 use ask::Question;
@@ -115,7 +115,7 @@ pub async fn run(args: Args) -> ExitCode {
     wrote(report.and_then(|report| Ok(print(&report, output)?)))
 }
 
-async fn replayed(args: Args, shown: Arc<Shown>) -> Result<Report, Stopped> {
+async fn replayed(args: Args, shown: Arc<Shown>) -> Result<BacktestReport, Stopped> {
     let trial = candidate(&args.config_file, args.noise.as_deref())?;
     let against = args.against.as_deref().map(|file| candidate(file, None)).transpose()?;
     let question = args.prometheus.as_ref().map(|url| question(url, &args)).transpose()?;
@@ -217,7 +217,7 @@ fn replay(
     against: Option<&Candidate>,
     mut out: Option<Box<dyn Write + Send>>,
     shown: &Shown,
-) -> Result<Report, Stopped> {
+) -> Result<BacktestReport, Stopped> {
     let lines = |telling: &history::Telling<'_>| match &mut out {
         Some(out) => history::write_line(out, telling),
         None => Ok(()),
@@ -230,7 +230,7 @@ fn replay(
     Ok(report)
 }
 
-fn print(report: &Report, output: Output) -> io::Result<()> {
+fn print(report: &BacktestReport, output: Output) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match output {
         Output::Json => {

@@ -20,11 +20,11 @@ use tokio::time::Instant;
 
 use crate::model::{Kind, Timestamp};
 use crate::node::clock::wall;
-use crate::node::{Node, NodeError, Options};
+use crate::node::{Node, NodeError, NodeOptions};
 
 use super::fake_pager::{FakePager, Incident};
 use super::{failed, log, wrote};
-use storm::{SECONDS, Step, Without};
+use storm::{SECONDS, StormStep, Without};
 
 /// Options of `squelch demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,7 +67,7 @@ enum DemoError {
 
 /// Shows it: 0 if the one incident that matters reached a human, else 1.
 pub async fn run(args: Args) -> ExitCode {
-    log::init(log::Args { level: log::Level::Warn, format: log::Format::Logfmt });
+    log::init(log::Args { level: log::LogLevel::Warn, format: log::Format::Logfmt });
     let folder = std::env::temp_dir().join(format!("squelch-demo-{}", std::process::id()));
     let shown = show(&args, &folder).await;
     let _ = std::fs::remove_dir_all(&folder);
@@ -90,7 +90,7 @@ async fn show(args: &Args, folder: &Path) -> Result<bool, DemoError> {
     std::fs::create_dir(folder)
         .and_then(|()| std::fs::write(&file, &text))
         .map_err(|source| DemoError::Write { path: file.clone(), source })?;
-    let node = Node::start(Options {
+    let node = Node::start(NodeOptions {
         config_file: file,
         storage: folder.join("data"),
         listen: vec![any],
@@ -192,7 +192,7 @@ async fn blow(
 async fn tell(
     client: &Client<HttpConnector, Full<Bytes>>,
     to: SocketAddr,
-    step: &Step,
+    step: &StormStep,
     starts_at: Timestamp,
     now: Timestamp,
 ) {

@@ -17,7 +17,7 @@ pub const PLANTED: &str = "PaymentsDown";
 
 /// One change that an Alertmanager tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Step {
+pub struct StormStep {
     /// Milliseconds after the beginning, in a storm of [`SECONDS`].
     pub at: u64,
     /// Which alert.
@@ -40,9 +40,10 @@ pub struct StormAlert {
 }
 
 /// Every step, in order of time.
-pub fn steps() -> Vec<Step> {
+pub fn steps() -> Vec<StormStep> {
     let mut steps = Vec::new();
-    let mut say = |at: u64, alert: &StormAlert, firing| steps.push(Step { at, alert: alert.clone(), firing });
+    let mut say =
+        |at: u64, alert: &StormAlert, firing| steps.push(StormStep { at, alert: alert.clone(), firing });
     let alert = |name, service, instance: String, severity| StormAlert { name, service, instance, severity };
 
     let disk = alert("DiskFillsInADay", "archive", "archive-1".into(), "warning");
@@ -75,7 +76,7 @@ pub fn steps() -> Vec<Step> {
 pub const PEERS: [&str; 2] = ["http://alertmanager-0:9093", "http://alertmanager-1:9093"];
 
 /// Alertmanager's webhook body for one alert, from one member of the pair.
-pub fn body(step: &Step, peer: &str, starts_at: Timestamp, now: Timestamp) -> Value {
+pub fn body(step: &StormStep, peer: &str, starts_at: Timestamp, now: Timestamp) -> Value {
     let StormAlert { name, service, instance, severity } = &step.alert;
     let labels = json!({"alertname": name, "service": service, "instance": instance, "severity": severity});
     let group = json!({"alertname": name, "instance": instance});
@@ -120,7 +121,7 @@ pub struct Without {
 
 impl Without {
     /// Counts the pages that `step` would have caused at the pager.
-    pub fn tell(&mut self, step: &Step) {
+    pub fn tell(&mut self, step: &StormStep) {
         let key = group_key(&step.alert);
         if !step.firing {
             self.open.remove(&key);

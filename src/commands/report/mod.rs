@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use super::asking::{say, say_json, senseless};
 use super::screen::Screen;
-use super::server::{self, Server};
+use super::server::{self, ServerClient};
 use super::{complain, failed};
 use crate::config::{self, Policy};
 use crate::decision_log::{By, NoiseEntry, Reader};
@@ -149,5 +149,5 @@ async fn ask(args: &Args, since: Timestamp, until: Timestamp) -> Result<NoiseEnt
     let (since, until, limit) = (since.to_string(), until.to_string(), args.top.to_string());
     let parameters =
         [("since", since), ("until", until), ("limit", limit), ("by", args.by.as_str().to_owned())];
-    Server::new(&args.server)?.get("/api/v1/noise", &parameters).await
+    ServerClient::new(&args.server)?.get("/api/v1/noise", &parameters).await
 }

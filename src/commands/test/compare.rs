@@ -12,32 +12,32 @@ use crate::model::{Duration, Kind, Status, Timestamp};
 
 /// Expectations and observed decisions, side by side, by time.
 #[derive(Debug, Serialize)]
-pub struct Comparison {
+pub struct TestComparison {
     /// The pairs.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparedRow>,
     /// When the clock stopped.
     pub stopped: Duration,
     /// Notifications that receivers did not accept, for readers who miss one.
     #[serde(rename = "notAccepted")]
-    pub refused: Vec<Side>,
+    pub refused: Vec<RowSide>,
 }
 
 /// An expectation, the decision in its place, or both.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct ComparedRow {
     /// The line of the expectation. `None` if it is surplus.
     pub line: Option<u32>,
     /// The expected decision. `None` if it is surplus.
-    pub expected: Option<Side>,
+    pub expected: Option<RowSide>,
     /// The seen decision. `None` if it is missing.
-    pub got: Option<Side>,
+    pub got: Option<RowSide>,
     /// The difference: `missing`, `surplus`, `late by 3m`, …. `None` if they fit.
     pub mark: Option<String>,
 }
 
 /// One side of a row, in words.
 #[derive(Debug, Serialize)]
-pub struct Side {
+pub struct RowSide {
     /// How long after the start: `17m`, or from when to when, `17m–19m`. It is empty for a sum.
     pub at: String,
     /// `page`, `update`, `resolve`, `digest` or `suppressed`.
@@ -53,7 +53,7 @@ pub struct Side {
     pub incident: Option<SmolStr>,
 }
 
-impl Comparison {
+impl TestComparison {
     /// Whether all is as expected.
     pub fn passed(&self) -> bool {
         self.rows.iter().all(|row| row.mark.is_none())
@@ -61,7 +61,7 @@ impl Comparison {
 }
 
 /// Compares the result of a test with its expectations.
-pub fn compare(test: &Test, shown: &Shown) -> Comparison {
+pub fn compare(test: &Test, shown: &Shown) -> TestComparison {
     let seen: Vec<&Seen> = shown.seen.iter().filter(|s| in_scope(test, &s.receiver)).collect();
     let pairs = Pairing::new(&test.expect, &seen).run();
     let mut free: Vec<bool> = vec![true; seen.len()];
@@ -69,19 +69,19 @@ pub fn compare(test: &Test, shown: &Shown) -> Comparison {
         free[*index] = false;
     }
     let near = nearest(&test.expect, &pairs, &seen, &mut free);
-    let mut rows: Vec<(Timestamp, Row)> = Vec::new();
+    let mut rows: Vec<(Timestamp, ComparedRow)> = Vec::new();
     for ((expected, pair), near) in test.expect.iter().zip(&pairs).zip(near) {
         let (got, mark) = match (pair, near) {
             (Some(index), _) => (Some(seen[*index]), None),
             (None, Some((index, mark))) => (Some(seen[index]), Some(mark)),
             (None, None) => (None, Some("missing".to_owned())),
         };
-        let got = got.map(|got| Side::seen(got, test.start, mark.is_some()));
+        let got = got.map(|got| RowSide::seen(got, test.start, mark.is_some()));
         rows.push((
             expected.at,
-            Row {
+            ComparedRow {
                 line: Some(expected.line),
-                expected: Some(Side::expected(expected, test.start)),
+                expected: Some(RowSide::expected(expected, test.start)),
                 got,
                 mark,
             },
@@ -89,22 +89,22 @@ pub fn compare(test: &Test, shown: &Shown) -> Comparison {
     }
     for (got, _) in seen.iter().zip(&free).filter(|(got, free)| **free && test.exhaustive && told(test, got))
     {
-        let side = Side::seen(got, test.start, true);
+        let side = RowSide::seen(got, test.start, true);
         rows.push((
             got.at,
-            Row { line: None, expected: None, got: Some(side), mark: Some("surplus".into()) },
+            ComparedRow { line: None, expected: None, got: Some(side), mark: Some("surplus".into()) },
         ));
     }
     rows.sort_by_key(|(at, _)| *at);
-    let mut rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    let mut rows: Vec<ComparedRow> = rows.into_iter().map(|(_, row)| row).collect();
     rows.extend(test.tallies.iter().map(|tally| sum(tally, &seen)));
-    let not_accepted = |all: &[Seen], end: &str| -> Vec<Side> {
+    let not_accepted = |all: &[Seen], end: &str| -> Vec<RowSide> {
         let here = all.iter().filter(|s| in_scope(test, &s.receiver));
-        here.map(|s| Side::not_accepted(s, test.start, end)).collect()
+        here.map(|s| RowSide::not_accepted(s, test.start, end)).collect()
     };
     let mut refused = not_accepted(&shown.refused, "refused");
     refused.extend(not_accepted(&shown.unanswered, "no answer"));
-    Comparison { rows, stopped: test.until.since(test.start), refused }
+    TestComparison { rows, stopped: test.until.since(test.start), refused }
 }
 
 fn in_scope(test: &Test, receiver: &SmolStr) -> bool {
@@ -123,14 +123,14 @@ fn told(test: &Test, seen: &Seen) -> bool {
     }
 }
 
-fn sum(tally: &Tally, seen: &[&Seen]) -> Row {
+fn sum(tally: &Tally, seen: &[&Seen]) -> ComparedRow {
     let here = |s: &&&Seen| {
         s.kind == What::Suppressed
             && s.reason == Some(tally.reason)
             && tally.receiver.as_ref().is_none_or(|name| s.receiver == *name)
     };
     let got: u64 = seen.iter().filter(here).map(|s| s.count).sum();
-    let side = |count: u64| Side {
+    let side = |count: u64| RowSide {
         at: String::new(),
         kind: What::Suppressed.to_string(),
         receiver: tally.receiver.clone().unwrap_or_default().into(),
@@ -143,7 +143,7 @@ fn sum(tally: &Tally, seen: &[&Seen]) -> Row {
         std::cmp::Ordering::Less => Some(format!("{} too few", tally.count - got)),
         std::cmp::Ordering::Greater => Some(format!("{} too many", got - tally.count)),
     };
-    Row { line: Some(tally.line), expected: Some(side(tally.count)), got: Some(side(got)), mark }
+    ComparedRow { line: Some(tally.line), expected: Some(side(tally.count)), got: Some(side(got)), mark }
 }
 
 /// The difference between `seen` and the `expected` in its place, time apart. `None` if it fits.
@@ -343,7 +343,7 @@ impl<'a> Pairing<'a> {
     }
 }
 
-impl Side {
+impl RowSide {
     fn expected(expected: &Expectation, start: Timestamp) -> Self {
         let (from, to) = (expected.at.since(start), expected.latest.since(start));
         let number = |n: Option<u64>, what: &str| n.map(|n| format!("{n} {what}"));
@@ -359,7 +359,7 @@ impl Side {
             text(expected.why.as_deref(), "why: …"),
         ];
         let alerts = expected.alerts.iter().flatten();
-        Side {
+        RowSide {
             at: if from == to { from.to_string() } else { format!("{from}–{to}") },
             kind: expected.kind.to_string(),
             receiver: expected.receiver.to_string(),
@@ -370,7 +370,7 @@ impl Side {
     }
 
     fn not_accepted(seen: &Seen, start: Timestamp, end: &str) -> Self {
-        let mut side = Side::seen(seen, start, true);
+        let mut side = RowSide::seen(seen, start, true);
         let integration = seen.integrations.iter().map(|name| format!("{end} at {name}"));
         side.notes.splice(0..0, integration);
         side
@@ -390,7 +390,7 @@ impl Side {
             (Status::Resolved, What::Sent(Kind::Page | Kind::Update)) => format!("{labels} resolved"),
             _ => format!("{labels}"),
         };
-        Side {
+        RowSide {
             at: at.to_string(),
             kind: seen.kind.to_string(),
             receiver: seen.receiver.to_string(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use super::spec::Place;
+use super::spec::SpecPlace;
 use crate::model::{
     Disposition, Duration, Kind, LabelSet, Matcher, Reason, Status, Timestamp, parse_matchers,
 };
@@ -120,7 +120,7 @@ impl Pattern {
 /// Reads `expect`, sorted by the moment at which each is due at the latest.
 pub(super) fn expectations(
     keys: &mut Section<'_>,
-    place: &Place<'_>,
+    place: &SpecPlace<'_>,
     receivers: &BTreeSet<SmolStr>,
 ) -> Vec<Expectation> {
     let items = place.sections(keys.list("expect"), "expect");
@@ -131,7 +131,7 @@ pub(super) fn expectations(
 
 fn expectation(
     mut keys: Section<'_>,
-    place: &Place<'_>,
+    place: &SpecPlace<'_>,
     receivers: &BTreeSet<SmolStr>,
 ) -> Option<Expectation> {
     let (line, problems) = (keys.line, place.problems);
@@ -204,7 +204,7 @@ fn number(keys: &mut Section<'_>, key: &'static str) -> Option<u64> {
     keys.parsed(key, "a number such as 2", |text| text.parse().ok())
 }
 
-fn integration(keys: &mut Section<'_>, place: &Place<'_>, receiver: Option<&SmolStr>) -> Option<SmolStr> {
+fn integration(keys: &mut Section<'_>, place: &SpecPlace<'_>, receiver: Option<&SmolStr>) -> Option<SmolStr> {
     let name = keys.text("integration")?;
     let receiver = receiver?;
     let receivers = place.policies.iter().filter_map(|policy| policy.receivers.get(receiver));
@@ -219,7 +219,7 @@ fn integration(keys: &mut Section<'_>, place: &Place<'_>, receiver: Option<&Smol
     Some(name.text.into())
 }
 
-fn severity(keys: &mut Section<'_>, place: &Place<'_>) -> Option<SmolStr> {
+fn severity(keys: &mut Section<'_>, place: &SpecPlace<'_>) -> Option<SmolStr> {
     let name = keys.text("severity")?;
     let levels = || place.policies.iter().flat_map(|policy| &policy.severities.levels);
     if !place.policies.is_empty() && !levels().any(|level| level.name == name.text) {
@@ -238,7 +238,7 @@ fn severity(keys: &mut Section<'_>, place: &Place<'_>) -> Option<SmolStr> {
 /// Reads `expect_suppressed`: numbers by reason, or by receiver and reason.
 pub(super) fn tallies(
     keys: &mut Section<'_>,
-    place: &Place<'_>,
+    place: &SpecPlace<'_>,
     receivers: &BTreeSet<SmolStr>,
 ) -> Vec<Tally> {
     let mut all = Vec::new();
@@ -263,7 +263,7 @@ pub(super) fn tallies(
 }
 
 fn tally(
-    place: &Place<'_>,
+    place: &SpecPlace<'_>,
     receiver: Option<&SmolStr>,
     (line, name): (u32, &str),
     value: &Value,
@@ -280,7 +280,7 @@ fn tally(
     Some(Tally { line, receiver: receiver.cloned(), reason, count: count? })
 }
 
-fn reason(place: &Place<'_>, line: u32, name: &str) -> Option<Reason> {
+fn reason(place: &SpecPlace<'_>, line: u32, name: &str) -> Option<Reason> {
     let reasons = || {
         Disposition::ALL.into_iter().filter_map(|d| match d {
             Disposition::Suppressed(reason) => Some(reason),

@@ -74,7 +74,7 @@ pub struct TestOutcome {
     /// How long it lasted, on its own clock.
     pub lasted: Duration,
     /// The comparison of expected and seen decisions, or why the test did not end.
-    pub result: Result<compare::Comparison, run::Stopped>,
+    pub result: Result<compare::TestComparison, run::Stopped>,
 }
 
 impl FileOutcome {
@@ -87,7 +87,7 @@ impl FileOutcome {
 impl TestOutcome {
     /// Whether all was as expected.
     pub fn passed(&self) -> bool {
-        self.result.as_ref().is_ok_and(compare::Comparison::passed)
+        self.result.as_ref().is_ok_and(compare::TestComparison::passed)
     }
 }
 

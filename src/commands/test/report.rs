@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::compare::{Comparison, Row, Side};
+use super::compare::{ComparedRow, RowSide, TestComparison};
 use super::{FileOutcome, TestOutcome};
 
 /// The most columns of the output. Paths and names may be longer.
@@ -100,10 +100,10 @@ pub fn json(outcomes: &[FileOutcome]) -> Value {
 }
 
 /// Expected and got, side by side, with a mark where they differ.
-pub fn table(comparison: &Comparison) -> String {
+pub fn table(comparison: &TestComparison) -> String {
     // Rows that fit are context. If there are too many rows, they make room.
     let crowded = comparison.rows.len() > MOST_ROWS;
-    let rows: Vec<&Row> = comparison.rows.iter().filter(|r| !crowded || r.mark.is_some()).collect();
+    let rows: Vec<&ComparedRow> = comparison.rows.iter().filter(|r| !crowded || r.mark.is_some()).collect();
     let (shown, hidden) = rows.split_at(rows.len().min(MOST_ROWS));
     let marks = shown.iter().filter_map(|row| row.mark.as_ref()).map(|mark| mark.chars().count());
     let mark_width = marks.max().unwrap_or(0).min(24);
@@ -112,7 +112,7 @@ pub fn table(comparison: &Comparison) -> String {
     line(&mut out, width, ["expected", "got", ""]);
     line(&mut out, width, [&"-".repeat(width), &"-".repeat(width), &"-".repeat(mark_width)]);
     for row in shown {
-        let cell = |side: &Option<Side>| match side {
+        let cell = |side: &Option<RowSide>| match side {
             Some(side) => wrap(&words(side), width),
             None => vec!["-".to_owned()],
         };
@@ -145,7 +145,7 @@ fn line(out: &mut String, width: usize, [left, right, mark]: [&str; 3]) {
     out.push('\n');
 }
 
-fn words(side: &Side) -> String {
+fn words(side: &RowSide) -> String {
     let mut words: Vec<String> =
         [&side.at, &side.kind, &side.receiver].into_iter().filter(|word| !word.is_empty()).cloned().collect();
     words.extend(side.alerts.iter().take(MOST_ALERTS).cloned());

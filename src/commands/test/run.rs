@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use smol_str::SmolStr;
 
 use super::expect::{Seen, What};
-use super::spec::{Answer, Said, Statement, Test};
-use super::steps::{self, Does, Step};
+use super::spec::{ScriptedAnswer, StatedContent, Statement, Test};
+use super::steps::{self, Does, PersonStep};
 use crate::causes;
 use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event, RestoreError};
@@ -131,8 +131,8 @@ struct Scene {
     now: Timestamp,
     steps: usize,
     most_steps: usize,
-    answer: Answer,
-    answers: BTreeMap<SmolStr, Answer>,
+    answer: ScriptedAnswer,
+    answers: BTreeMap<SmolStr, ScriptedAnswer>,
     hanging: Vec<Notification>,
     /// The latest statement of each sender, by label set.
     told: BTreeMap<LabelSet, BTreeMap<(Source, SmolStr), Observation>>,
@@ -151,7 +151,7 @@ impl Scene {
             now: start,
             steps: 0,
             most_steps,
-            answer: Answer::Accept,
+            answer: ScriptedAnswer::Accept,
             answers: BTreeMap::new(),
             hanging: Vec::new(),
             told: BTreeMap::new(),
@@ -200,7 +200,7 @@ impl Scene {
     }
 
     /// Takes a person's action.
-    fn step(&mut self, step: &Step) -> Result<(), Stopped> {
+    fn step(&mut self, step: &PersonStep) -> Result<(), Stopped> {
         let (now, line) = (self.now, step.line);
         match &step.does {
             Does::Restart { downtime } => {
@@ -249,7 +249,7 @@ impl Scene {
             }
             for notification in effects.notifications {
                 match self.answer_of(&notification.receiver) {
-                    Answer::Hang => self.hanging.push(notification),
+                    ScriptedAnswer::Hang => self.hanging.push(notification),
                     answer => waiting.push_back(self.answered(notification, answer)),
                 }
             }
@@ -257,7 +257,7 @@ impl Scene {
     }
 
     /// A receiver, or every one, answers differently from now on. Hanging notifications get that answer.
-    fn change(&mut self, receiver: Option<&SmolStr>, answer: Answer) {
+    fn change(&mut self, receiver: Option<&SmolStr>, answer: ScriptedAnswer) {
         match receiver {
             Some(name) => {
                 self.answers.insert(name.clone(), answer);
@@ -282,7 +282,7 @@ impl Scene {
         let ended: Vec<Notification> = ended;
         for notification in ended {
             match self.answer_of(&notification.receiver) {
-                Answer::Hang => self.hanging.push(notification),
+                ScriptedAnswer::Hang => self.hanging.push(notification),
                 answer => {
                     let event = self.answered(notification, answer);
                     self.handle(event);
@@ -291,13 +291,13 @@ impl Scene {
         }
     }
 
-    fn answer_of(&self, receiver: &SmolStr) -> Answer {
+    fn answer_of(&self, receiver: &SmolStr) -> ScriptedAnswer {
         self.answers.get(receiver).copied().unwrap_or(self.answer)
     }
 
-    fn answered(&mut self, notification: Notification, answer: Answer) -> Event {
+    fn answered(&mut self, notification: Notification, answer: ScriptedAnswer) -> Event {
         let id = notification.id;
-        let outcome = if answer == Answer::Accept {
+        let outcome = if answer == ScriptedAnswer::Accept {
             self.accepted(notification);
             Outcome::Accepted
         } else {
@@ -367,8 +367,8 @@ impl Scene {
         let sender = (said.source, said.peer.clone());
         let before = told.get(&sender);
         let status = match said.said {
-            Said::Is(status) => status,
-            Said::Again => before?.status,
+            StatedContent::Is(status) => status,
+            StatedContent::Again => before?.status,
         };
         let open = before.filter(|o| o.status == Status::Firing || status == Status::Resolved);
         let starts_at = said.starts_at.or(open.map(|o| o.starts_at)).or(elsewhere);

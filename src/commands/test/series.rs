@@ -2,13 +2,17 @@
 
 use smol_str::SmolStr;
 
-use super::spec::{MAX_STATEMENTS, Place, Said, Statement};
+use super::spec::{MAX_STATEMENTS, SpecPlace, StatedContent, Statement};
 use crate::model::{Duration, LabelSet, Source, Status};
 use crate::settings::section::{Section, Text, shown};
 use crate::settings::yaml::Value;
 
 /// Reads `input`. Statements come back by time, those of the same moment in the order of the file.
-pub(super) fn statements(keys: &mut Section<'_>, place: &Place<'_>, interval: Duration) -> Vec<Statement> {
+pub(super) fn statements(
+    keys: &mut Section<'_>,
+    place: &SpecPlace<'_>,
+    interval: Duration,
+) -> Vec<Statement> {
     let mut all = Vec::new();
     let line = keys.line;
     for item in place.sections(keys.list("input"), "input") {
@@ -23,7 +27,7 @@ pub(super) fn statements(keys: &mut Section<'_>, place: &Place<'_>, interval: Du
     all
 }
 
-fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut Vec<Statement>) {
+fn one(mut keys: Section<'_>, place: &SpecPlace<'_>, interval: Duration, all: &mut Vec<Statement>) {
     let (line, problems) = (keys.line, place.problems);
     let labels = label_set(&mut keys, place, "labels");
     let given = keys.node("labels").map(|node| &node.value);
@@ -65,7 +69,7 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
     let Some(at) = at else { return };
     let said = match (series, status) {
         (Some(series), _) => expand(series, place, all.len()),
-        (None, Some(status)) => vec![Some(Said::Is(status))],
+        (None, Some(status)) => vec![Some(StatedContent::Is(status))],
         (None, None) => return,
     };
     let mut moment = at;
@@ -79,7 +83,7 @@ fn one(mut keys: Section<'_>, place: &Place<'_>, interval: Duration, all: &mut V
 }
 
 /// The characters of a series: `F`, `R`, `_`, `.`, each perhaps repeated, `Fx10`. Blanks may part them.
-fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said>> {
+fn expand(series: Text<'_>, place: &SpecPlace<'_>, before: usize) -> Vec<Option<StatedContent>> {
     let mut said = Vec::new();
     let mut rest = series.text.trim_start();
     let wrong = |what: &str| {
@@ -91,9 +95,9 @@ fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said
     }
     while let Some(character) = rest.chars().next() {
         let one = match character {
-            'F' => Some(Said::Is(Status::Firing)),
-            'R' => Some(Said::Is(Status::Resolved)),
-            '_' => Some(Said::Again),
+            'F' => Some(StatedContent::Is(Status::Firing)),
+            'R' => Some(StatedContent::Is(Status::Resolved)),
+            '_' => Some(StatedContent::Again),
             '.' => None,
             _ => {
                 wrong(rest.split_whitespace().next().unwrap_or(rest));
@@ -121,7 +125,7 @@ fn expand(series: Text<'_>, place: &Place<'_>, before: usize) -> Vec<Option<Said
     said
 }
 
-fn label_set(keys: &mut Section<'_>, place: &Place<'_>, key: &'static str) -> LabelSet {
+fn label_set(keys: &mut Section<'_>, place: &SpecPlace<'_>, key: &'static str) -> LabelSet {
     let pairs = keys.text_map(key);
     for (name, value) in pairs.iter().filter(|(name, value)| name.is_empty() || value.text.is_empty()) {
         let text = format!(

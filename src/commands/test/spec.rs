@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::expect::{self, Expectation, Tally};
 use super::series;
-use super::steps::{self, Does, Step};
+use super::steps::{self, Does, PersonStep};
 use crate::config::{self, ConfigErrors, Policy, Problem};
 use crate::model::{Duration, LabelSet, Source, Status, Timestamp};
 use crate::settings::section::{Problems, Section, nearest, shown};
@@ -38,7 +38,7 @@ pub struct Test {
     /// The statements of upstreams, by time.
     pub statements: Vec<Statement>,
     /// The actions of people, by time.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PersonStep>,
     /// The answers of receivers, each with its start, by time. Before the first one they accept.
     pub answers: Vec<Answering>,
     /// The expected decisions.
@@ -61,7 +61,7 @@ pub struct Statement {
     /// From which member of a pair.
     pub peer: SmolStr,
     /// Its content.
-    pub said: Said,
+    pub said: StatedContent,
     /// The full label set.
     pub labels: LabelSet,
     /// Free text for people.
@@ -74,7 +74,7 @@ pub struct Statement {
 
 /// The content of a statement about an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum StatedContent {
     /// That it fires or is resolved.
     Is(Status),
     /// The sender's previous statement about it, or none if there was none.
@@ -89,12 +89,12 @@ pub struct Answering {
     /// The receiver. `None` means every one.
     pub receiver: Option<SmolStr>,
     /// How.
-    pub answer: Answer,
+    pub answer: ScriptedAnswer,
 }
 
 /// How a receiver answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Answer {
+pub enum ScriptedAnswer {
     /// At once, and well.
     #[default]
     Accept,
@@ -209,7 +209,7 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     );
     let interval = keys.positive("interval").unwrap_or(defaults.interval);
     let start = start(&mut keys).unwrap_or(defaults.start);
-    let mut place = Place { problems, start, policies: defaults.policy.into_iter().collect() };
+    let mut place = SpecPlace { problems, start, policies: defaults.policy.into_iter().collect() };
     let steps = steps::steps(&mut keys, &place, defaults.base);
     // Without a valid policy, every name may be right.
     let reloaded = steps.iter().flatten().filter_map(|step| match &step.does {
@@ -237,7 +237,7 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     let exhaustive = keys.boolean("exhaustive").unwrap_or(true);
     let named = statements.iter().map(|s| s.at);
     let named = named.chain(answers.iter().map(|a| a.at)).chain(expect.iter().map(|e| e.latest));
-    let ends = |step: &Step| match step.does {
+    let ends = |step: &PersonStep| match step.does {
         Does::Restart { downtime } => step.at + downtime,
         _ => step.at,
     };
@@ -268,16 +268,16 @@ fn test(mut keys: Section<'_>, defaults: &Defaults<'_>) -> Test {
     Test { name, line, start, until, statements, steps, answers, expect, tallies, exhaustive, receivers }
 }
 
-fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
+fn answers(keys: &mut Section<'_>, place: &SpecPlace<'_>) -> Vec<Answering> {
     let mut answers = Vec::new();
     for node in keys.list("deliveries").unwrap_or_default() {
         let Some(mut keys) = Section::new(node, "deliveries", place.problems) else { continue };
         let at = place.at(&mut keys);
         let receiver = place.named_receiver(&mut keys);
         let answer = keys.parsed("answer", "accept, reject or hang", |text| match text {
-            "accept" => Some(Answer::Accept),
-            "reject" => Some(Answer::Reject),
-            "hang" => Some(Answer::Hang),
+            "accept" => Some(ScriptedAnswer::Accept),
+            "reject" => Some(ScriptedAnswer::Reject),
+            "hang" => Some(ScriptedAnswer::Hang),
             _ => None,
         });
         if keys.node("answer").is_none() {
@@ -293,14 +293,14 @@ fn answers(keys: &mut Section<'_>, place: &Place<'_>) -> Vec<Answering> {
 }
 
 /// Where in the file a test is being read, and the names that it may use.
-pub(super) struct Place<'a> {
+pub(super) struct SpecPlace<'a> {
     pub(super) problems: &'a Problems,
     pub(super) start: Timestamp,
     /// Each policy that comes into force in the test. Without any, every name may be right.
     pub(super) policies: Vec<&'a Policy>,
 }
 
-impl Place<'_> {
+impl SpecPlace<'_> {
     /// The moment `at`, which must be there.
     pub(super) fn at(&self, keys: &mut Section<'_>) -> Option<Timestamp> {
         if keys.node("at").is_none() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use smol_str::SmolStr;
 
-use super::spec::Place;
+use super::spec::SpecPlace;
 use crate::commands::asking;
 use crate::config::read_node;
 use crate::config::{self, ConfigErrors, Policy};
@@ -15,7 +15,7 @@ use crate::settings::yaml::Value;
 
 /// One thing that a person does.
 #[derive(Debug)]
-pub struct Step {
+pub struct PersonStep {
     /// When.
     pub at: Timestamp,
     /// The line where it stands, from 1.
@@ -69,7 +69,7 @@ pub(super) fn request(wanted: &Silence, now: Timestamp) -> SilenceRequest {
 
 /// Reads `restarts`, `reloads` and `silences`, by time. `base` is the folder to which `config_file` is
 /// relative. `None` in place of a policy stands for one that is not valid.
-pub(super) fn steps(keys: &mut Section<'_>, place: &Place<'_>, base: &Path) -> Option<Vec<Step>> {
+pub(super) fn steps(keys: &mut Section<'_>, place: &SpecPlace<'_>, base: &Path) -> Option<Vec<PersonStep>> {
     let mut all = Vec::new();
     let mut valid = true;
     for item in place.sections(keys.list("restarts"), "restarts") {
@@ -93,15 +93,15 @@ pub(super) fn steps(keys: &mut Section<'_>, place: &Place<'_>, base: &Path) -> O
     valid.then_some(all)
 }
 
-fn restart(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
+fn restart(mut keys: Section<'_>, place: &SpecPlace<'_>) -> Option<PersonStep> {
     let line = keys.line;
     let at = place.at(&mut keys);
     let downtime = keys.duration("downtime").unwrap_or(Duration::ZERO);
     keys.finish();
-    Some(Step { at: at?, line, does: Does::Restart { downtime } })
+    Some(PersonStep { at: at?, line, does: Does::Restart { downtime } })
 }
 
-fn reload(mut keys: Section<'_>, place: &Place<'_>, base: &Path) -> Option<Step> {
+fn reload(mut keys: Section<'_>, place: &SpecPlace<'_>, base: &Path) -> Option<PersonStep> {
     let (line, problems) = (keys.line, place.problems);
     let at = place.at(&mut keys);
     let file = keys.text("config_file");
@@ -129,7 +129,7 @@ fn reload(mut keys: Section<'_>, place: &Place<'_>, base: &Path) -> Option<Step>
         }
     };
     keys.finish();
-    Some(Step { at: at?, line, does: Does::Reload(Box::new(policy?.policy)) })
+    Some(PersonStep { at: at?, line, does: Does::Reload(Box::new(policy?.policy)) })
 }
 
 /// The error for a `config_file` that is not valid.
@@ -137,7 +137,7 @@ pub(super) fn invalid(key: &str, errors: &ConfigErrors) -> String {
     format!("{key} is not valid:\n{errors}")
 }
 
-fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
+fn silence(mut keys: Section<'_>, place: &SpecPlace<'_>) -> Option<PersonStep> {
     let (line, problems) = (keys.line, place.problems);
     let at = place.at(&mut keys);
     if let Some(node) = keys.node("expire") {
@@ -153,7 +153,7 @@ fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
         if name.is_none() {
             problems.add(node.line, "expire names no silence. Write the name of one, such as expire: deploy");
         }
-        return Some(Step { at: at?, line, does: Does::Expire(name?.text.into()) });
+        return Some(PersonStep { at: at?, line, does: Does::Expire(name?.text.into()) });
     }
     let words: Option<Vec<String>> = match keys.node("matchers") {
         None => {
@@ -185,7 +185,7 @@ fn silence(mut keys: Section<'_>, place: &Place<'_>) -> Option<Step> {
         problems.add(line_of_matchers, format!("{error}. {right}"));
         return None;
     }
-    Some(Step { at, line, does: Does::Silence { wanted, name } })
+    Some(PersonStep { at, line, does: Does::Silence { wanted, name } })
 }
 
 fn silence_of(matchers: Vec<Matcher>, at: Timestamp, lasts: Duration) -> Silence {
@@ -201,14 +201,14 @@ fn silence_of(matchers: Vec<Matcher>, at: Timestamp, lasts: Duration) -> Silence
 }
 
 /// Whether an engine that holds no other silence would refuse this one.
-fn refused(place: &Place<'_>, wanted: &Silence) -> Result<(), SilenceError> {
+fn refused(place: &SpecPlace<'_>, wanted: &Silence) -> Result<(), SilenceError> {
     let Some(policy) = place.policies.first() else { return Ok(()) };
     let engine = Engine::new((*policy).clone());
     engine.query().plan_silence(wanted.starts_at, &request(wanted, wanted.starts_at)).map(drop)
 }
 
 /// While Squelch is down, a test cannot make a silence or restart it.
-fn check_downtime(all: &[Step], place: &Place<'_>) {
+fn check_downtime(all: &[PersonStep], place: &SpecPlace<'_>) {
     let offset = |at: Timestamp| at.since(place.start);
     let mut down: Option<(Timestamp, Timestamp, u32)> = None;
     for step in all {
@@ -230,7 +230,7 @@ fn check_downtime(all: &[Step], place: &Place<'_>) {
 }
 
 /// A name stands for one silence. A silence that a step ends has begun and is not over.
-fn check_names(all: &[Step], place: &Place<'_>) {
+fn check_names(all: &[PersonStep], place: &SpecPlace<'_>) {
     let begun = || {
         all.iter().filter_map(|step| match &step.does {
             Does::Silence { wanted, name: Some(name) } => Some((name, wanted, step.line)),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::MAX_FILE;
 use crate::outside;
 use crate::settings::section::{Problems, Section, Text, shown};
-use crate::templates::{Library, Source};
+use crate::templates::{Library, TemplateFile};
 
 /// The most files.
 const MOST_FILES: usize = 1_000;
@@ -35,7 +35,7 @@ pub(super) fn read(top: &mut Section<'_>, base: &Path) {
     }
 }
 
-fn matching(pattern: Text<'_>, base: &Path, problems: &Problems) -> Vec<Source> {
+fn matching(pattern: Text<'_>, base: &Path, problems: &Problems) -> Vec<TemplateFile> {
     let files = match outside::glob(&base.join(pattern.text)) {
         Ok(files) => files,
         Err(why) => {
@@ -48,7 +48,7 @@ fn matching(pattern: Text<'_>, base: &Path, problems: &Problems) -> Vec<Source> 
         String::from_utf8(bytes.to_vec()).map_err(|_| "is not UTF-8. Save it as UTF-8".to_owned())
     };
     let source = |file: std::path::PathBuf| match read(&file) {
-        Ok(text) => Some(Source { file: file.display().to_string().into(), text: text.into() }),
+        Ok(text) => Some(TemplateFile { file: file.display().to_string().into(), text: text.into() }),
         Err(why) => {
             problems.add(pattern.line, format!("templates: {} {why}", file.display()));
             None

@@ -10,7 +10,7 @@ use super::{
     IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage,
     PastIncidentQuery, Times, WhichIncident,
 };
-use crate::decision_log::{DecisionLogError, MAX_LIMIT, Query, Reader, search};
+use crate::decision_log::{DecisionLogError, DecisionQuery, MAX_LIMIT, Reader, search};
 use crate::model::{AlertId, Duration, IncidentChange, IncidentOpened, Timestamp};
 
 /// The most events of one incident that are read: the first and the newest.
@@ -79,7 +79,7 @@ fn page(conn: &Connection, query: &PastIncidentQuery) -> Result<PastIncidentPage
     let alerts: Option<HashSet<i64>> = match query.matchers.is_empty() {
         true => None,
         false => {
-            let wanted = Query { matchers: query.matchers.clone(), ..Query::default() };
+            let wanted = DecisionQuery { matchers: query.matchers.clone(), ..DecisionQuery::default() };
             search::alerts(conn, &wanted)?.map(|ids| ids.into_iter().collect())
         }
     };

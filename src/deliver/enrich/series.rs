@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::form_urlencoded;
 
 use crate::model::{LabelSet, Timestamp};
-use crate::templates::Reading;
+use crate::templates::RuleReading;
 
 /// A graph has so many points, the last one now.
 const POINTS: usize = 24;
@@ -31,7 +31,7 @@ pub(super) fn query(expression: &str, end: Timestamp) -> String {
 }
 
 /// The series of an expression.
-pub(super) struct Answered(Vec<(BTreeMap<String, String>, Reading)>);
+pub(super) struct Answered(Vec<(BTreeMap<String, String>, RuleReading)>);
 
 #[derive(Deserialize)]
 struct Body {
@@ -76,7 +76,7 @@ impl Answered {
 
     /// The reading for the alert with these labels. An alert has all labels of its series, and those that
     /// its rule adds. If two series fit equally well, there is no reading.
-    pub(super) fn reading(&self, labels: &LabelSet) -> Option<Reading> {
+    pub(super) fn reading(&self, labels: &LabelSet) -> Option<RuleReading> {
         let fits = self.0.iter().filter(|(of, _)| of.iter().all(|(name, value)| labels.value(name) == value));
         let most = fits.clone().map(|(of, _)| of.len()).max()?;
         let mut best = fits.filter(|(of, _)| of.len() == most);
@@ -86,7 +86,7 @@ impl Answered {
 }
 
 /// The value at the end, and the graph up to there. Nothing without a value at the end.
-fn reading(values: &[(f64, String)], end: i64) -> Option<Reading> {
+fn reading(values: &[(f64, String)], end: i64) -> Option<RuleReading> {
     let mut points = [None; POINTS];
     for (at, text) in values {
         let back = end.saturating_sub(at.round() as i64) / STEP;
@@ -97,7 +97,7 @@ fn reading(values: &[(f64, String)], end: i64) -> Option<Reading> {
         }
     }
     let now = points.last().copied().flatten()?;
-    Some(Reading { value: number(now), graph: graph(&points) })
+    Some(RuleReading { value: number(now), graph: graph(&points) })
 }
 
 fn graph(points: &[Option<f64>]) -> String {

@@ -30,7 +30,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
 }
 
 fn schedule(concurrency: usize, now: Instant) -> Schedule {
-    let limits = Limits {
+    let limits = ScheduleLimits {
         concurrency,
         backoff: Backoff::default(),
         circuit_after: 5,
@@ -238,7 +238,7 @@ fn an_answer_that_does_not_decide_is_asked_for_once_more_after_a_restart() {
 fn over_the_pace_pages_leave_before_updates_before_resolves() {
     let mut now = Instant::now();
     let pace = crate::deliver::tests::pagerduty("k").pace();
-    let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
+    let limits = ScheduleLimits { concurrency: 1000, ..schedule(1, now).limits };
     let mut schedule = Schedule::new(limits, Arc::new(Pacer::new(pace, now)));
     let kinds = [Kind::Resolve, Kind::Update, Kind::Page];
     for id in 0..180 {
@@ -264,7 +264,7 @@ fn schedules_that_share_a_pacer_share_its_pace() {
     let now = Instant::now();
     let pace = crate::deliver::tests::pagerduty("k").pace();
     let pacer = Arc::new(Pacer::new(pace, now));
-    let limits = Limits { concurrency: 1000, ..schedule(1, now).limits };
+    let limits = ScheduleLimits { concurrency: 1000, ..schedule(1, now).limits };
     let mut two = [Schedule::new(limits, pacer.clone()), Schedule::new(limits, pacer)];
     let mut started = 0;
     for schedule in &mut two {

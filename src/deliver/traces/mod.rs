@@ -21,7 +21,7 @@ use super::{DeliverError, HttpClient};
 use crate::config::{Secret, Tracing};
 use crate::model::Timestamp;
 use crate::receivers::text::clean_line;
-use crate::spans::{Ended, Fate, Role, Tracer, Value};
+use crate::spans::{AttributeValue, Ended, Fate, SpanRole, Tracer};
 
 /// A request has at most so many spans.
 const BATCH: usize = 512;
@@ -182,7 +182,7 @@ fn request(spans: &[Ended], clock: &Clock) -> Json {
             "spanId": format!("{:016x}", span.context.span),
             "flags": 1,
             "name": span.name,
-            "kind": match span.role { Role::Internal => 1, Role::Server => 2, Role::Client => 3 },
+            "kind": match span.role { SpanRole::Internal => 1, SpanRole::Server => 2, SpanRole::Client => 3 },
             "startTimeUnixNano": clock.at(span.began).to_string(),
             "endTimeUnixNano": clock.at(span.ended).to_string(),
             "attributes": attributes(&span.attributes),
@@ -212,10 +212,10 @@ fn request(spans: &[Ended], clock: &Clock) -> Json {
     }]})
 }
 
-fn attributes(attributes: &[(&'static str, Value)]) -> Json {
-    let value = |value: &Value| match value {
-        Value::Text(text) => json!({"stringValue": text}),
-        Value::Whole(number) => json!({"intValue": number.to_string()}),
+fn attributes(attributes: &[(&'static str, AttributeValue)]) -> Json {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::Text(text) => json!({"stringValue": text}),
+        AttributeValue::Whole(number) => json!({"intValue": number.to_string()}),
     };
     attributes.iter().map(|(key, of)| json!({"key": key, "value": value(of)})).collect()
 }

@@ -5,7 +5,7 @@
 use prost::Message;
 
 use super::Clock;
-use crate::spans::{Context, Ended, Role, Value};
+use crate::spans::{AttributeValue, Ended, SpanRole, TraceContext};
 
 /// The flag of a context that is sampled.
 const SAMPLED: u32 = 1;
@@ -132,9 +132,9 @@ fn of(span: &Ended, clock: &Clock) -> Span {
         parent_span_id: span.parent.map(|parent| parent.to_be_bytes().to_vec()).unwrap_or_default(),
         name: span.name.clone(),
         kind: match span.role {
-            Role::Internal => 1,
-            Role::Server => 2,
-            Role::Client => 3,
+            SpanRole::Internal => 1,
+            SpanRole::Server => 2,
+            SpanRole::Client => 3,
         },
         start_time_unix_nano: nanos(span.began),
         end_time_unix_nano: nanos(span.ended),
@@ -145,16 +145,16 @@ fn of(span: &Ended, clock: &Clock) -> Span {
     }
 }
 
-fn ids(context: &Context) -> (Vec<u8>, Vec<u8>) {
+fn ids(context: &TraceContext) -> (Vec<u8>, Vec<u8>) {
     (context.trace.to_be_bytes().to_vec(), context.span.to_be_bytes().to_vec())
 }
 
-fn attributes(attributes: &[(&'static str, Value)]) -> Vec<KeyValue> {
-    let value = |value: &Value| match value {
-        Value::Text(text) => OneValue::Text(text.clone()),
-        Value::Whole(number) => OneValue::Whole(*number),
+fn attributes(attributes: &[(&'static str, AttributeValue)]) -> Vec<KeyValue> {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::Text(text) => OneValue::Text(text.clone()),
+        AttributeValue::Whole(number) => OneValue::Whole(*number),
     };
-    let pair = |(key, of): &(&'static str, Value)| KeyValue {
+    let pair = |(key, of): &(&'static str, AttributeValue)| KeyValue {
         key: (*key).to_owned(),
         value: Some(AnyValue { value: Some(value(of)) }),
     };

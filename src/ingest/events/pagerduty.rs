@@ -97,7 +97,7 @@ pub fn read(
 
 /// A change of some service, which pages no person. Its texts are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ChangeEvent {
     /// When it happened.
     pub at: Timestamp,
     /// The change.
@@ -112,7 +112,7 @@ pub struct Change {
 ///
 /// # Errors
 /// PagerDuty would refuse the event too.
-pub fn read_change(event: &Value, received_at: Timestamp) -> Result<Change, Vec<Wrong>> {
+pub fn read_change(event: &Value, received_at: Timestamp) -> Result<ChangeEvent, Vec<Wrong>> {
     let mut wrong = missing(event, &["routing_key", "payload"]);
     let payload = &event["payload"];
     if wrong.is_empty() {
@@ -128,7 +128,7 @@ pub fn read_change(event: &Value, received_at: Timestamp) -> Result<Change, Vec<
         let (name, href) = (short(link.get("text"), SHORT_CHARS), short(link.get("href"), SUMMARY_CHARS));
         (if name.is_empty() { href.clone() } else { name }, href)
     };
-    Ok(Change {
+    Ok(ChangeEvent {
         at: at.map_or(received_at, |at| at.min(received_at)),
         summary: short(payload.get("summary"), SUMMARY_CHARS),
         source: short(payload.get("source"), SHORT_CHARS),

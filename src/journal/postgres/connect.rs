@@ -31,7 +31,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Where the database is.
-pub(super) struct Place {
+pub(super) struct DatabasePlace {
     url: Secret,
 }
 
@@ -45,10 +45,10 @@ struct Target {
     roots: Option<String>,
 }
 
-impl Place {
+impl DatabasePlace {
     /// The database of this URL. The file is read at each connection, so that a new password counts.
     pub(super) fn new(url: Secret) -> Self {
-        Place { url }
+        DatabasePlace { url }
     }
 
     /// An error about this place. It never shows the URL, which has the password.

@@ -7,11 +7,11 @@ use tokio::runtime::Runtime;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as Found};
 
-use super::connect::Place;
+use super::connect::DatabasePlace;
 use super::write::text;
 use super::{LONG_PATIENCE, OPEN_PATIENCE, failed, number, read, run, runtime, schema};
 use crate::journal::batch::checksum;
-use crate::journal::copy::{self, Draft, End, PAGE, Row, Store, Table, damaged};
+use crate::journal::copy::{self, CopiedRow, CopyStore, Draft, End, PAGE, Table, damaged};
 use crate::journal::{JournalError, Recovered};
 use crate::model::Report;
 use crate::settings::Secret;
@@ -28,7 +28,7 @@ pub(in crate::journal) struct HeldDatabase {
     // Before the runtime, whose end closes the connection.
     client: Client,
     rt: Runtime,
-    place: Place,
+    place: DatabasePlace,
     /// The last event that was acknowledged here.
     head: i64,
 }
@@ -69,7 +69,7 @@ impl HeldDatabase {
 
     /// Takes hold of the tables. It creates them first if `make`.
     fn take(url: &Secret, make: bool) -> Result<Self, JournalError> {
-        let (rt, place) = (runtime()?, Place::new(url.clone()));
+        let (rt, place) = (runtime()?, DatabasePlace::new(url.clone()));
         let (client, head) = run(&rt, OPEN_PATIENCE, async {
             let client = place.connect().await?;
             if make {
@@ -108,12 +108,12 @@ impl HeldDatabase {
     }
 }
 
-impl Store for HeldDatabase {
+impl CopyStore for HeldDatabase {
     fn count(&mut self, table: Table) -> Result<u64, JournalError> {
         self.count_of(table.name().0)
     }
 
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError> {
+    fn page(&mut self, table: Table, after: i64) -> Result<Vec<CopiedRow>, JournalError> {
         let columns = match table {
             Table::Snapshots => "seq, at, sha256, body",
             Table::Events => "first_seq, last_seq, sha256, body",
@@ -136,7 +136,7 @@ impl Store for HeldDatabase {
 }
 
 /// A row, or why it is not whole.
-fn whole(table: Table, row: &Found) -> Result<Row, String> {
+fn whole(table: Table, row: &Found) -> Result<CopiedRow, String> {
     let (key, second): (i64, i64) = (row.get(0), row.get(1));
     let sha256: &[u8] = row.get(2);
     let at: Option<i64> = (table == Table::Decisions).then(|| row.get(4));
@@ -152,14 +152,14 @@ fn whole(table: Table, row: &Found) -> Result<Row, String> {
     if table == Table::Snapshots {
         let body: Vec<u8> = row.get(3);
         verified(&body)?;
-        return Ok(Row::Snapshot { seq: key, at: second, body });
+        return Ok(CopiedRow::Snapshot { seq: key, at: second, body });
     }
     let body: String = row.get(3);
     verified(body.as_bytes())?;
     Ok(match table {
-        Table::Notifications => Row::Notification { id: key, seq: second, body, end: end(row, key)? },
-        Table::Events => Row::Events { first: key, last: second, body },
-        _ => Row::Decisions { id: key, seq: second, at: at.unwrap_or_default(), body },
+        Table::Notifications => CopiedRow::Notification { id: key, seq: second, body, end: end(row, key)? },
+        Table::Events => CopiedRow::Events { first: key, last: second, body },
+        _ => CopiedRow::Decisions { id: key, seq: second, at: at.unwrap_or_default(), body },
     })
 }
 
@@ -194,20 +194,20 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(rows: Vec<Row>) -> Result<Columns, String> {
+    fn of(rows: Vec<CopiedRow>) -> Result<Columns, String> {
         let mut columns = Columns::default();
         for row in rows {
             let (key, second, at, covered, body) = match row {
-                Row::Snapshot { seq, at, body } => {
+                CopiedRow::Snapshot { seq, at, body } => {
                     columns.sha256.push(checksum(&[seq, at], &body).to_vec());
                     columns.blob.push(body);
                     columns.key.push(seq);
                     columns.second.push(at);
                     continue;
                 }
-                Row::Events { first, last, body } => (first, last, None, [first, last], body),
-                Row::Decisions { id, seq, at, body } => (id, seq, Some(at), [seq, at], body),
-                Row::Notification { id, seq, body, end } => {
+                CopiedRow::Events { first, last, body } => (first, last, None, [first, last], body),
+                CopiedRow::Decisions { id, seq, at, body } => (id, seq, Some(at), [seq, at], body),
+                CopiedRow::Notification { id, seq, body, end } => {
                     let n = copy::notification(id, &body)?;
                     columns.receiver.push(text(&n.receiver));
                     columns.kind.push(n.kind.as_str());
@@ -234,8 +234,8 @@ impl Columns {
 }
 
 impl Draft for HeldDatabase {
-    fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError> {
-        let Some(table) = rows.first().map(Row::table) else { return Ok(()) };
+    fn add(&mut self, rows: Vec<CopiedRow>) -> Result<(), JournalError> {
+        let Some(table) = rows.first().map(CopiedRow::table) else { return Ok(()) };
         let c = Columns::of(rows).map_err(JournalError::Failed)?;
         let (key, second, at) = ((&c.key as _, Type::INT8_ARRAY), (&c.second as _, Type::INT8_ARRAY), &c.at);
         let (at, sha256) = ((at as _, Type::INT8_ARRAY), (&c.sha256 as _, Type::BYTEA_ARRAY));

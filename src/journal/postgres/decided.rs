@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connect::Place;
+use super::connect::DatabasePlace;
 use super::{failed, int, run, runtime};
 use crate::journal::batch::checksum;
 use crate::journal::{Decided, Decisions, JournalError};
@@ -23,7 +23,7 @@ pub struct PostgresDecisions {
 }
 
 impl PostgresDecisions {
-    pub(super) fn open(place: &Place) -> Result<Self, JournalError> {
+    pub(super) fn open(place: &DatabasePlace) -> Result<Self, JournalError> {
         let rt = runtime()?;
         let client = run(&rt, PATIENCE, place.connect())?;
         Ok(PostgresDecisions { client, rt })

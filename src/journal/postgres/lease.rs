@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connect::Place;
+use super::connect::DatabasePlace;
 use super::replicas::{self, Advertised, Cluster};
 use super::{failed, run, runtime};
 use crate::journal::JournalError;
@@ -64,7 +64,7 @@ pub struct Ownership {
 
 /// The lease of this process.
 pub(super) struct Lease {
-    place: Arc<Place>,
+    place: Arc<DatabasePlace>,
     own: Mutex<Advertised>,
     state: Mutex<State>,
     lost: Box<dyn Fn() + Send + Sync>,
@@ -101,7 +101,11 @@ fn now() -> Duration {
 }
 
 impl Lease {
-    pub(super) fn new(place: Arc<Place>, own: Advertised, lost: Box<dyn Fn() + Send + Sync>) -> Arc<Lease> {
+    pub(super) fn new(
+        place: Arc<DatabasePlace>,
+        own: Advertised,
+        lost: Box<dyn Fn() + Send + Sync>,
+    ) -> Arc<Lease> {
         Arc::new(Lease {
             place,
             own: Mutex::new(own),
@@ -111,7 +115,7 @@ impl Lease {
         })
     }
 
-    pub(super) fn place(&self) -> Arc<Place> {
+    pub(super) fn place(&self) -> Arc<DatabasePlace> {
         self.place.clone()
     }
 

@@ -52,7 +52,7 @@ use super::batch::Tail;
 use super::{Commit, DeadLetter, Handed, Journal, JournalError, JournalSource, LetterQuery, Recovered, Seq};
 use crate::model::{self, Timestamp};
 use crate::settings::Secret;
-use connect::Place;
+use connect::DatabasePlace;
 use lease::Lease;
 
 /// How long a write may take.
@@ -66,7 +66,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A database, as this process reaches it. It outlives each journal in it.
 pub struct Postgres {
-    place: Arc<Place>,
+    place: Arc<DatabasePlace>,
     lease: Arc<Lease>,
     /// The connection on which a standby asks whether it may take over.
     waiting: Mutex<Option<(Runtime, Client)>>,
@@ -76,7 +76,7 @@ impl Postgres {
     /// The database whose URL `url` holds. It connects to nothing yet. `lost` is called, from any thread,
     /// when another process has taken ownership. `own` says where this process answers the others.
     pub fn new(url: Secret, own: Advertised, lost: impl Fn() + Send + Sync + 'static) -> Arc<Postgres> {
-        let place = Arc::new(Place::new(url));
+        let place = Arc::new(DatabasePlace::new(url));
         let lease = Lease::new(place.clone(), own, Box::new(lost));
         Arc::new(Postgres { place, lease, waiting: Mutex::default() })
     }

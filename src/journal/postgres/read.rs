@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::connect::Place;
+use super::connect::DatabasePlace;
 use super::{failed, int, number};
 use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{DeadLetter, JournalError, LetterQuery, Record, Recovered, Seq};
@@ -21,7 +21,7 @@ pub(super) struct Loaded {
 }
 
 /// Reads and verifies all that a start needs.
-pub(super) async fn load(place: &Place, client: &Client) -> Result<Loaded, JournalError> {
+pub(super) async fn load(place: &DatabasePlace, client: &Client) -> Result<Loaded, JournalError> {
     let damaged = |what: String| {
         place.unusable(format!("the database is damaged: {what}. Restore it from a backup, or name another"))
     };

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::connect::Place;
+use super::connect::DatabasePlace;
 use super::{failed, said};
 use crate::journal::JournalError;
 
@@ -76,7 +76,7 @@ CREATE TABLE squelch_snapshot (
 "];
 
 /// Creates the tables that are missing, one process at a time. It refuses those of a newer version.
-pub(super) async fn migrate(place: &Place, client: &Client) -> Result<(), JournalError> {
+pub(super) async fn migrate(place: &DatabasePlace, client: &Client) -> Result<(), JournalError> {
     match found(client).await? {
         Some(version) if version == STEPS.len() => Ok(()),
         Some(version) if version > STEPS.len() => Err(newer(place, version)),
@@ -85,7 +85,7 @@ pub(super) async fn migrate(place: &Place, client: &Client) -> Result<(), Journa
 }
 
 /// An error unless the tables are there and have this program's format.
-pub(super) async fn exact(place: &Place, client: &Client) -> Result<(), JournalError> {
+pub(super) async fn exact(place: &DatabasePlace, client: &Client) -> Result<(), JournalError> {
     match found(client).await? {
         Some(version) if version == STEPS.len() => Ok(()),
         Some(version) if version > STEPS.len() => Err(newer(place, version)),
@@ -109,19 +109,19 @@ async fn found(client: &Client) -> Result<Option<usize>, JournalError> {
 }
 
 /// An error if tables of this version are not this program's.
-pub(super) fn fits(place: &Place, version: i32) -> Result<(), JournalError> {
+pub(super) fn fits(place: &DatabasePlace, version: i32) -> Result<(), JournalError> {
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > STEPS.len() { Err(newer(place, version)) } else { Ok(()) }
 }
 
-fn newer(place: &Place, version: usize) -> JournalError {
+fn newer(place: &DatabasePlace, version: usize) -> JournalError {
     place.unusable(format!(
         "its tables have format {version}, and this program knows {} at most: run the newer program",
         STEPS.len()
     ))
 }
 
-async fn create(place: &Place, client: &Client) -> Result<(), JournalError> {
+async fn create(place: &DatabasePlace, client: &Client) -> Result<(), JournalError> {
     // Of several processes that start at once, one makes the tables, and the others wait for it.
     let begin = "BEGIN; SELECT pg_advisory_xact_lock(1397836867);
                  CREATE TABLE IF NOT EXISTS squelch_version (version integer NOT NULL)";
@@ -149,7 +149,7 @@ async fn create(place: &Place, client: &Client) -> Result<(), JournalError> {
     done
 }
 
-fn refused(place: &Place, error: &tokio_postgres::Error) -> JournalError {
+fn refused(place: &DatabasePlace, error: &tokio_postgres::Error) -> JournalError {
     match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE || *code == SqlState::INVALID_SCHEMA_NAME => {
             place.unusable(format!(

@@ -11,7 +11,7 @@ use super::place::{DataDir, with_suffix};
 use super::schema::{self, OpenError};
 use super::{failed, open, pack, read, wal};
 use crate::journal::batch::checksum;
-use crate::journal::copy::{self, Draft, End, PAGE, Row, Store, Table, damaged};
+use crate::journal::copy::{self, CopiedRow, CopyStore, Draft, End, PAGE, Table, damaged};
 use crate::journal::{JournalError, Recovered};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report};
 
@@ -51,12 +51,12 @@ fn explained(place: &DataDir, error: OpenError) -> JournalError {
     }
 }
 
-impl Store for CopySource {
+impl CopyStore for CopySource {
     fn count(&mut self, table: Table) -> Result<u64, JournalError> {
         count(&self.conn, table)
     }
 
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError> {
+    fn page(&mut self, table: Table, after: i64) -> Result<Vec<CopiedRow>, JournalError> {
         page(&self.conn, table, after)?.map_err(|reason| repair(&self.place, &reason))
     }
 
@@ -73,7 +73,7 @@ fn count(conn: &Connection, table: Table) -> Result<u64, JournalError> {
 }
 
 /// The next rows. The inner error says why one of them is not whole.
-fn page(conn: &Connection, table: Table, after: i64) -> Result<Result<Vec<Row>, String>, JournalError> {
+fn page(conn: &Connection, table: Table, after: i64) -> Result<Result<Vec<CopiedRow>, String>, JournalError> {
     let columns = match table {
         Table::Snapshots => "seq, at, sha256, body",
         Table::Events => "first_seq, last_seq, sha256, body",
@@ -97,7 +97,7 @@ fn page(conn: &Connection, table: Table, after: i64) -> Result<Result<Vec<Row>, 
     found().map_err(failed)
 }
 
-fn whole(table: Table, row: &rusqlite::Row<'_>) -> Result<Result<Row, String>, rusqlite::Error> {
+fn whole(table: Table, row: &rusqlite::Row<'_>) -> Result<Result<CopiedRow, String>, rusqlite::Error> {
     let (key, second): (i64, i64) = (row.get(0)?, row.get(1)?);
     let (sha256, stored) = (read::bytes(row, 2)?, read::bytes(row, 3)?);
     let at: Option<i64> = if table == Table::Decisions { row.get(4)? } else { None };
@@ -110,16 +110,16 @@ fn whole(table: Table, row: &rusqlite::Row<'_>) -> Result<Result<Row, String>, r
         return Ok(Err(damaged(table, key)));
     }
     if table == Table::Snapshots {
-        return Ok(Ok(Row::Snapshot { seq: key, at: second, body: stored.to_vec() }));
+        return Ok(Ok(CopiedRow::Snapshot { seq: key, at: second, body: stored.to_vec() }));
     }
     let body = match pack::text(row.get_ref(3)?) {
         Ok(text) => text.into_owned(),
         Err(reason) => return Ok(Err(format!("{}: {reason}", damaged(table, key)))),
     };
     Ok(Ok(match table {
-        Table::Notifications => Row::Notification { id: key, seq: second, body, end: end(row, key)? },
-        Table::Events => Row::Events { first: key, last: second, body },
-        _ => Row::Decisions { id: key, seq: second, at: at.unwrap_or_default(), body },
+        Table::Notifications => CopiedRow::Notification { id: key, seq: second, body, end: end(row, key)? },
+        Table::Events => CopiedRow::Events { first: key, last: second, body },
+        _ => CopiedRow::Decisions { id: key, seq: second, at: at.unwrap_or_default(), body },
     }))
 }
 
@@ -166,14 +166,14 @@ impl CopyDraft {
         self.conn.as_mut().ok_or_else(|| JournalError::Failed("an earlier call failed".into()))
     }
 
-    fn insert(&mut self, rows: &[Row]) -> Result<(), JournalError> {
+    fn insert(&mut self, rows: &[CopiedRow]) -> Result<(), JournalError> {
         let tx = self.conn()?.transaction().map_err(failed)?;
         for row in rows {
             match row {
-                Row::Snapshot { seq, at, body } => tx
+                CopiedRow::Snapshot { seq, at, body } => tx
                     .prepare_cached("INSERT INTO snapshot (seq, at, sha256, body) VALUES (?, ?, ?, ?)")
                     .and_then(|mut s| s.execute(params![seq, at, checksum(&[*seq, *at], body), body])),
-                Row::Events { first, last, body } => {
+                CopiedRow::Events { first, last, body } => {
                     let body = pack::Packed::new(body.clone());
                     tx.prepare_cached(
                         "INSERT INTO input (first_seq, last_seq, sha256, body) VALUES (?, ?, ?, ?)",
@@ -182,7 +182,7 @@ impl CopyDraft {
                         s.execute(params![first, last, checksum(&[*first, *last], body.bytes()), body])
                     })
                 }
-                Row::Decisions { id, seq, at, body } => {
+                CopiedRow::Decisions { id, seq, at, body } => {
                     let body = pack::Packed::new(body.clone());
                     tx.prepare_cached(
                         "INSERT INTO decision (id, seq, at, sha256, body) VALUES (?, ?, ?, ?, ?)",
@@ -191,7 +191,7 @@ impl CopyDraft {
                         s.execute(params![id, seq, at, checksum(&[*seq, *at], body.bytes()), body])
                     })
                 }
-                Row::Notification { id, seq, body, end } => {
+                CopiedRow::Notification { id, seq, body, end } => {
                     let notification = copy::notification(*id, body).map_err(JournalError::Failed)?;
                     insert_notification(&tx, *seq, &notification, body, end.as_ref())
                 }
@@ -244,12 +244,12 @@ fn insert_notification(
     ])
 }
 
-impl Store for CopyDraft {
+impl CopyStore for CopyDraft {
     fn count(&mut self, table: Table) -> Result<u64, JournalError> {
         count(self.conn()?, table)
     }
 
-    fn page(&mut self, table: Table, after: i64) -> Result<Vec<Row>, JournalError> {
+    fn page(&mut self, table: Table, after: i64) -> Result<Vec<CopiedRow>, JournalError> {
         page(self.conn()?, table, after)?.map_err(JournalError::Failed)
     }
 
@@ -260,7 +260,7 @@ impl Store for CopyDraft {
 }
 
 impl Draft for CopyDraft {
-    fn add(&mut self, rows: Vec<Row>) -> Result<(), JournalError> {
+    fn add(&mut self, rows: Vec<CopiedRow>) -> Result<(), JournalError> {
         self.insert(&rows)?;
         let large = self.place.room().wal();
         wal::checkpoint_if_large(self.conn()?, large).map(drop).map_err(failed)

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
 use super::page::{self, Frame};
-use super::silence::{self, Wrong};
+use super::silence::{self, WrongField};
 use crate::decision_log::{PastIncidentDetail, WhichIncident};
 use crate::engine::Release;
 use crate::model::{Duration, Said, Silence, SilenceRequest, Timestamp, parse_matchers_within};
@@ -96,7 +96,7 @@ pub(in crate::web) async fn silence(State(app): State<App>, posted: Posted) -> R
             page::led(&next, &format!("silenced.{id}"))
         }
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
-            let wrong = Wrong { field: "", why: problem.detail };
+            let wrong = WrongField { field: "", why: problem.detail };
             silence::again(&app, &frame, &form, Some(&wrong)).await
         }
         Err(problem) => frame.problem(&problem),
@@ -104,9 +104,9 @@ pub(in crate::web) async fn silence(State(app): State<App>, posted: Posted) -> R
 }
 
 /// The silence that a form asks for.
-fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence, Wrong> {
+fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence, WrongField> {
     let wrong =
-        |field, what: &str, why: &dyn std::fmt::Display| Wrong { field, why: format!("{what}: {why}") };
+        |field, what: &str, why: &dyn std::fmt::Display| WrongField { field, why: format!("{what}: {why}") };
     let mut allowance = MADE_COMPILED;
     let matchers = parse_matchers_within(&form.matchers, &mut allowance);
     let matchers = matchers.map_err(|e| wrong("matchers", "the alerts to silence", &e))?;

@@ -12,7 +12,7 @@ use super::incident::stand;
 use super::page::{self, Frame};
 use super::rules::links;
 use super::{alert_id, decisions, lanes, look, now, text};
-use crate::decision_log::Entry;
+use crate::decision_log::DecisionEntry;
 use crate::engine::AlertDetail;
 use crate::history::Priced;
 use crate::web::app::App;
@@ -53,7 +53,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 }
 
 /// The page of an alert that the engine does not know any more.
-fn past(frame: &Frame, story: &[Entry]) -> Markup {
+fn past(frame: &Frame, story: &[DecisionEntry]) -> Markup {
     html! { h1 { "An alert of the past" } (lanes::draw(story)) (decisions::table(frame, story)) }
 }
 
@@ -65,7 +65,7 @@ fn title(detail: &AlertDetail) -> String {
     text::tame(&format!("{} {place}", labels.value("alertname")), 100)
 }
 
-fn body(frame: &Frame, detail: &AlertDetail, story: &[Entry], priced: &Priced) -> Markup {
+fn body(frame: &Frame, detail: &AlertDetail, story: &[DecisionEntry], priced: &Priced) -> Markup {
     let alert = &detail.alert;
     let here = frame.to(&format!("alert{}", text::query(&[("id", &alert.id.to_string())])));
     let matchers = text::matchers_of(&alert.labels);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::page::{self, Frame};
 use super::{ROWS, lanes, text};
-use crate::decision_log::{Entry, Page, Query};
+use crate::decision_log::{DecisionEntry, DecisionPage, DecisionQuery};
 use crate::model::{AlertId, Disposition, LabelSet};
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -48,12 +48,12 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 }
 
 /// The newest decisions about one alert, newest first.
-pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<Page, Problem> {
-    search(app, Query { alert: Some(alert), limit: ROWS, ..Query::default() }).await
+pub(super) async fn of_alert(app: &App, alert: AlertId) -> Result<DecisionPage, Problem> {
+    search(app, DecisionQuery { alert: Some(alert), limit: ROWS, ..DecisionQuery::default() }).await
 }
 
 impl DecisionPageParams {
-    fn query(&self) -> Result<Query, Problem> {
+    fn query(&self) -> Result<DecisionQuery, Problem> {
         let is_disposition = Disposition::ALL.iter().any(|d| d.as_str() == self.what);
         let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let (disposition, reason) = match is_disposition {
@@ -89,7 +89,7 @@ impl DecisionPageParams {
     }
 }
 
-fn body(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
+fn body(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Markup {
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -121,7 +121,7 @@ fn body(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
     }
 }
 
-fn list(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
+fn list(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Markup {
     html! {
         @if found.decisions.is_empty() { p.empty { "Nothing was decided that matches." } }
         @else {
@@ -137,7 +137,7 @@ fn list(frame: &Frame, asked: &DecisionPageParams, found: &Page) -> Markup {
 }
 
 /// Decisions in words.
-pub(super) fn table(frame: &Frame, entries: &[Entry]) -> Markup {
+pub(super) fn table(frame: &Frame, entries: &[DecisionEntry]) -> Markup {
     html! {
         table.rows.few.decision-log {
             caption.unseen { "Decisions, the newest first" }
@@ -147,7 +147,7 @@ pub(super) fn table(frame: &Frame, entries: &[Entry]) -> Markup {
     }
 }
 
-fn row(frame: &Frame, entry: &Entry) -> Markup {
+fn row(frame: &Frame, entry: &DecisionEntry) -> Markup {
     let labels = LabelSet::from_pairs(entry.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let word = entry.reason.as_deref().unwrap_or(&entry.disposition).replace('_', " ");
     let class = match entry.disposition.as_str() {

@@ -17,7 +17,7 @@ use crate::decision_log::{
     Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
 };
 use crate::engine::{KnownAlert, MERGED, NextStep, OpenIncident, Origin, Row, RowState, RuleCount};
-use crate::ingest::events::pagerduty::Change;
+use crate::ingest::events::pagerduty::ChangeEvent;
 use crate::model::{Cause, MatchOp, Matcher, Timestamp};
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -61,7 +61,7 @@ pub(super) struct Seen {
     /// Similar incidents.
     similar: Vec<PastIncident>,
     /// Changes at the time of the incident.
-    changes: Vec<Change>,
+    changes: Vec<ChangeEvent>,
     /// How often its rules fire, by their names.
     baselines: Vec<(String, Arc<Baseline>)>,
 }
@@ -450,7 +450,7 @@ pub(in crate::web) async fn review(State(app): State<App>, uri: Uri, frame: Fram
 }
 
 /// The changes at the time of the incident.
-fn changes(frame: &Frame, changes: &[Change]) -> Markup {
+fn changes(frame: &Frame, changes: &[ChangeEvent]) -> Markup {
     let now = frame.now();
     html! {
         @if !changes.is_empty() {

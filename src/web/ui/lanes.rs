@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::text;
-use crate::decision_log::Entry;
+use crate::decision_log::DecisionEntry;
 use crate::model::Timestamp;
 
 /// The most lanes of one drawing.
@@ -15,10 +15,11 @@ const HEIGHT: usize = 34;
 const MIDDLE: usize = 24;
 
 /// Draws `entries`, which stand newest first, with the newest lane on top.
-pub(super) fn draw(entries: &[Entry]) -> Markup {
-    let mut lanes: Vec<(&Entry, Vec<&Entry>)> = Vec::new();
+pub(super) fn draw(entries: &[DecisionEntry]) -> Markup {
+    let mut lanes: Vec<(&DecisionEntry, Vec<&DecisionEntry>)> = Vec::new();
     for entry in entries {
-        let same = |(first, _): &(&Entry, _)| first.alert == entry.alert && first.receiver == entry.receiver;
+        let same =
+            |(first, _): &(&DecisionEntry, _)| first.alert == entry.alert && first.receiver == entry.receiver;
         match lanes.iter().position(same) {
             Some(index) => lanes[index].1.push(entry),
             None if lanes.len() < MOST => lanes.push((entry, vec![entry])),
@@ -61,20 +62,20 @@ pub(super) fn draw(entries: &[Entry]) -> Markup {
     }
 }
 
-fn name(entry: &Entry) -> String {
+fn name(entry: &DecisionEntry) -> String {
     let name = entry.labels.get("alertname").map_or("", String::as_str);
     let other = entry.labels.iter().find(|(label, _)| matches!(label.as_str(), "instance" | "host" | "pod"));
     let other = other.map_or(String::new(), |(_, value)| format!(" {value}"));
     text::tame(&format!("{name}{other}"), 50)
 }
 
-fn said(entry: &Entry) -> String {
+fn said(entry: &DecisionEntry) -> String {
     let would = if entry.observed { "only observed: " } else { "" };
     format!("{would}{}: {}", entry.reason.as_ref().unwrap_or(&entry.disposition), entry.rule)
 }
 
 /// Each occurrence, from its start to the last entry about it.
-fn occurrences(lane: &[&Entry]) -> BTreeMap<Timestamp, Timestamp> {
+fn occurrences(lane: &[&DecisionEntry]) -> BTreeMap<Timestamp, Timestamp> {
     let mut spans = BTreeMap::new();
     for entry in lane {
         if let Some(start) = entry.starts_at {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::standing::Standing;
+use super::standing::Notices;
 use super::{assets, text};
 use crate::config::Role;
 use crate::engine::Engine;
@@ -59,7 +59,7 @@ pub(super) struct Frame {
     said: Option<Markup>,
     /// When the page is made.
     now: Timestamp,
-    standing: Standing,
+    standing: Notices,
     /// The caller, if the configuration has users.
     caller: Option<Caller>,
 }
@@ -78,7 +78,7 @@ impl Frame {
     pub(super) async fn new(app: &App, uri: &Uri, headers: &HeaderMap, caller: Option<Caller>) -> Frame {
         let root = root(uri.path(), &app.prefix);
         let now = app.gate.now();
-        let (said, standing) = (said(app, headers).await, Standing::of(app, now).await);
+        let (said, standing) = (said(app, headers).await, Notices::of(app, now).await);
         Frame { root, gzip: assets::takes_gzip(headers), said, now, standing, caller }
     }
 

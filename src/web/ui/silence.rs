@@ -53,7 +53,7 @@ pub(super) struct Form {
 }
 
 /// Which field of the form is wrong, and how.
-pub(super) struct Wrong {
+pub(super) struct WrongField {
     pub(super) field: &'static str,
     pub(super) why: String,
 }
@@ -77,11 +77,17 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 }
 
 /// The same page with a form that was sent and not granted.
-pub(super) async fn again(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>) -> Response {
+pub(super) async fn again(app: &App, frame: &Frame, form: &Form, wrong: Option<&WrongField>) -> Response {
     page(app, frame, form, wrong, None).await
 }
 
-async fn page(app: &App, frame: &Frame, form: &Form, wrong: Option<&Wrong>, page: Option<usize>) -> Response {
+async fn page(
+    app: &App,
+    frame: &Frame,
+    form: &Form,
+    wrong: Option<&WrongField>,
+    page: Option<usize>,
+) -> Response {
     let from = offset(page);
     let seen = look(app, move |engine| {
         let mut all = engine.query().silences();
@@ -244,7 +250,7 @@ fn kinds(rules: &BTreeMap<(usize, SmolStr, SmolStr), usize>) -> Markup {
 }
 
 /// The form for a new silence.
-fn fields(frame: &Frame, form: &Form, wrong: Option<&Wrong>, counted: &Counted) -> Markup {
+fn fields(frame: &Frame, form: &Form, wrong: Option<&WrongField>, counted: &Counted) -> Markup {
     let error =
         |field: &str| wrong.filter(|wrong| wrong.field == field).map(|wrong| text::tame(&wrong.why, 400));
     let bad = |field: &str| error(field).map(|_| "true");

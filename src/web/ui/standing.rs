@@ -23,7 +23,7 @@ const MOST: usize = 5;
 
 /// The notices at the top of a page.
 #[derive(Default)]
-pub(super) struct Standing {
+pub(super) struct Notices {
     /// Why alerts are not accepted.
     trouble: Option<String>,
     undelivered: Vec<Undelivered>,
@@ -51,9 +51,9 @@ struct Undelivered {
     error: Option<(SmolStr, String)>,
 }
 
-impl Standing {
+impl Notices {
     /// How things stand at `now`.
-    pub(super) async fn of(app: &App, now: Timestamp) -> Standing {
+    pub(super) async fn of(app: &App, now: Timestamp) -> Notices {
         let trouble = app.gate.ready().err();
         let health = app.gate.health();
         // While the storage is down, delivery still reports its state.
@@ -67,7 +67,7 @@ impl Standing {
         for one in undelivered.iter_mut().take(MOST).filter(|one| one.error.is_none()) {
             one.error = refusal(app, one).await;
         }
-        Standing { trouble, undelivered, observing, open, levels }
+        Notices { trouble, undelivered, observing, open, levels }
     }
 
     /// Whether a person must act.
@@ -254,10 +254,10 @@ async fn refusal(app: &App, one: &Undelivered) -> Option<(SmolStr, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::Failure;
+    use crate::deliver::FailedAttempt;
 
     fn failing(waiting: usize) -> Health {
-        let last = Failure {
+        let last = FailedAttempt {
             ago: std::time::Duration::ZERO,
             integration: "webhook[0]".into(),
             reason: FailureReason::ServerError,
@@ -297,7 +297,7 @@ mod tests {
             again: Some(now + Duration::from_mins(5)),
         };
         let undelivered = undelivered(now, &[("night".into(), failing(0))].into(), vec![refused]);
-        let shown = Standing { undelivered, ..Standing::default() }.show(now, "routing").into_string();
+        let shown = Notices { undelivered, ..Notices::default() }.show(now, "routing").into_string();
         for said in ["night", "webhook[0]", "serverError", "503", "Correct its settings", "in 5m"] {
             assert!(shown.contains(said), "{said}: {shown}");
         }
@@ -310,7 +310,7 @@ mod tests {
             let refused =
                 Refused { receiver, integration, incidents: 0, pages: 0, digest, report, again: None };
             let undelivered = undelivered(Timestamp::EPOCH, &[].into(), vec![refused]);
-            let shown = Standing { undelivered, ..Standing::default() }.show(Timestamp::EPOCH, "routing");
+            let shown = Notices { undelivered, ..Notices::default() }.show(Timestamp::EPOCH, "routing");
             shown.into_string().split(" refused ").nth(1).unwrap().split('.').next().unwrap().to_owned()
         };
         let all = [said(true, false), said(false, true), said(true, true)];

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use super::asked::{PageLimit, asked, cursor, hex, matchers, read, time};
 use super::document::Refusal;
 use super::{reply, search};
-use crate::decision_log::{Page, Query};
+use crate::decision_log::{DecisionPage, DecisionQuery};
 use crate::model::{AlertId, Disposition, Fingerprint};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem};
@@ -50,7 +50,7 @@ pub(in crate::web) struct DecisionParams {
 #[utoipa::path(
     get, path = "/api/v1/decisions", operation_id = "listDecisions", tag = "history", params(DecisionParams),
     responses(
-        (status = 200, description = "One page.", body = Page),
+        (status = 200, description = "One page.", body = DecisionPage),
         (status = 422, description = "The search is too broad.", body = Details,
             content_type = "application/problem+json"),
         Refusal,
@@ -63,8 +63,8 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 
 impl DecisionParams {
     /// The query.
-    pub(in crate::web) fn query(&self) -> Result<Query, Problem> {
-        Ok(Query {
+    pub(in crate::web) fn query(&self) -> Result<DecisionQuery, Problem> {
+        Ok(DecisionQuery {
             matchers: matchers(&self.filter)?,
             fingerprint: read("fingerprint", self.fingerprint.as_ref(), "16 hex digits", |text| {
                 hex(text, 16).and_then(|n| u64::try_from(n).ok()).map(Fingerprint)
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::web::ui::query_of;
 
-    fn ask(pairs: &[(&str, &str)]) -> Result<Query, String> {
+    fn ask(pairs: &[(&str, &str)]) -> Result<DecisionQuery, String> {
         let uri = format!("/{}", query_of(pairs)).parse().unwrap();
         asked::<DecisionParams>(&uri).and_then(|asked| asked.query()).map_err(|problem| problem.detail)
     }

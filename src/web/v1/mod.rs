@@ -27,7 +27,7 @@ use serde::Serialize;
 use super::app::App;
 use super::gate::SearchError;
 use super::problem::{Problem, json};
-use crate::decision_log::{DecisionLogError, Page, Query, WhichIncident};
+use crate::decision_log::{DecisionLogError, DecisionPage, DecisionQuery, WhichIncident};
 
 pub use alerts::{AlertEntry, AlertPage, StandingEntry};
 pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
@@ -67,7 +67,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
 }
 
 /// Asks the decision log.
-pub(super) async fn search(app: &App, mut query: Query) -> Result<Page, Problem> {
+pub(super) async fn search(app: &App, mut query: DecisionQuery) -> Result<DecisionPage, Problem> {
     if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
         let wanted = WhichIncident { key: key.to_ascii_lowercase(), number: None, observed: None };
         query.incident = Some(history::incident(app, wanted).await?.incident.dedup_key.clone());

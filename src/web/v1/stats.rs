@@ -15,7 +15,7 @@ use crate::config::Limit;
 use crate::decision_log::{FateEntry, removed};
 use crate::engine::ReceiverStats;
 use crate::model::{Disposition, Status, Timestamp};
-use crate::web::Standing;
+use crate::web::BoundsInForce;
 use crate::web::app::App;
 use crate::web::budget;
 use crate::web::problem::Problem;
@@ -150,7 +150,7 @@ async fn read(app: &App, uri: &Uri) -> Result<StatsEntry, Problem> {
     let routed = stats.receivers.values().map(|r| r.routed).sum();
     let pages = disposed.get(&Disposition::Page).copied().unwrap_or(0);
     let nothing = BTreeMap::new();
-    let Standing { alerts, memory, short } = app.gate.limits();
+    let BoundsInForce { alerts, memory, short } = app.gate.limits();
     let limits = LimitsEntry { alerts, memory, refusing: short };
     Ok(StatsEntry {
         now,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use squelch::commands::fake_pager::{FakePager, Fault};
 use squelch::engine::Event;
-use squelch::journal::{Place, copy};
+use squelch::journal::{JournalPlace, copy};
 use squelch::model::{Batch, Duration, LabelSet, Observation, Source, Status};
 use squelch::node::clock::wall;
 
@@ -75,7 +75,7 @@ async fn a_standby_that_takes_over_sends_a_report_once() {
     let config = config(&pager, &storage);
     let (one, two) = (Home::new(&config), Home::new(&config));
     record(&one.path("recorded"), &config);
-    let (from, to) = (Place::Sqlite(one.path("recorded")), Place::Postgres(database.url()));
+    let (from, to) = (JournalPlace::Sqlite(one.path("recorded")), JournalPlace::Postgres(database.url()));
     tokio::task::block_in_place(|| copy(&from, &to, |_, _, _| ())).unwrap();
     pager.script(Fault { next: 1, hang_ms: 600_000, ..Fault::default() });
     let mut first = one.serve().await;

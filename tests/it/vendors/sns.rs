@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use squelch::config::{Secret, SecretFile, SecretForm, Url};
 use squelch::model::{Kind, Outcome};
 use squelch::receivers::Notifier;
-use squelch::receivers::sns::{Identity, Role, SigV4, SnsConfig};
+use squelch::receivers::sns::{AwsRole, Identity, SigV4, SnsConfig};
 
 use super::{Fake, of_incident, page, receiver, refused};
 use crate::conformance::sink::{Answered, Request, form};
@@ -158,7 +158,7 @@ async fn a_web_identity_gets_credentials_and_takes_on_a_role() {
     let fake = Fake::start(answer).await;
     let folder = tempfile::tempdir().unwrap();
     let role =
-        || Role { arn: "arn:web".into(), external_id: None, sts_url: Some(Url(fake.sink.url("/sts/"))) };
+        || AwsRole { arn: "arn:web".into(), external_id: None, sts_url: Some(Url(fake.sink.url("/sts/"))) };
     let mut all = receiver(&config(&fake, "target_arn: 'arn:x'", ""));
     let token = file(folder.path(), "t0ken\n", SecretForm::Password);
     with(&mut all, |sigv4| sigv4.identity = Some(Identity::Web { token, role: role() }));
@@ -173,7 +173,7 @@ async fn a_role_is_taken_on_before_the_message_leaves() {
     let fake = Fake::start(answer).await;
     let mut all = receiver(&config(&fake, "target_arn: 'arn:x'", ""));
     let sts_url = Some(Url(fake.sink.url("/sts/")));
-    let role = Some(Role { arn: "arn:role".into(), external_id: Some("ext".into()), sts_url });
+    let role = Some(AwsRole { arn: "arn:role".into(), external_id: Some("ext".into()), sts_url });
     with(&mut all, |sigv4| sigv4.role = role);
     let mut world = World::new(&all);
     assert_eq!(page(&mut world, "sns[0]", 1).await.outcome, Outcome::Accepted);

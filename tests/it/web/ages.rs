@@ -22,7 +22,7 @@ async fn ages_and_countdowns_go_on_while_the_engine_stands_still() {
     let (source, peer, observations) = (Source::Alertmanager, "a".into(), vec![observation]);
     let batch = Batch { source, peer, observations, upstream: None };
     engine.handle(then, &Event::Observe(batch), &mut Effects::default());
-    let running = start_with(Limits::default(), engine).await;
+    let running = start_with(ServerLimits::default(), engine).await;
     let page = running.get("/").await;
     let age = |page: &str| {
         let cell = page.split_once("data-label=\"Age\">").unwrap_or_else(|| panic!("{page}")).1;

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn large_bodies_are_413_and_name_limit_and_size() {
-    let running = start(Limits { body_bytes: 1000, ..Limits::default() }).await;
+    let running = start(ServerLimits { body_bytes: 1000, ..ServerLimits::default() }).await;
     let announced = running.hook(" ".repeat(1001)).await;
     assert_eq!(announced.status, 413);
     assert!(announced.body.contains("limit of 1000 bytes: found 1001 bytes"), "{}", announced.body);
@@ -20,7 +20,8 @@ async fn large_bodies_are_413_and_name_limit_and_size() {
 
 #[tokio::test]
 async fn memory_for_bodies_is_bounded_across_connections() {
-    let mut running = start(Limits { small_bodies_in_flight_bytes: 2048, ..Limits::default() }).await;
+    let mut running =
+        start(ServerLimits { small_bodies_in_flight_bytes: 2048, ..ServerLimits::default() }).await;
     let padded = format!("{AM_025:<1500}");
     assert_eq!(running.hook(&padded).await.status, 200);
     soon(running.begun.recv()).await.unwrap();
@@ -37,7 +38,7 @@ async fn memory_for_bodies_is_bounded_across_connections() {
 /// Large bodies of which a part has come fill the memory for such bodies, and nothing else.
 #[tokio::test]
 async fn unfinished_bodies_keep_no_small_one_out() {
-    let running = start(Limits { bodies_in_flight_bytes: 1 << 20, ..Limits::default() }).await;
+    let running = start(ServerLimits { bodies_in_flight_bytes: 1 << 20, ..ServerLimits::default() }).await;
     let large =
         |length: usize| format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n");
     let mut held = Vec::new();
@@ -68,7 +69,8 @@ async fn unfinished_bodies_keep_no_small_one_out() {
 async fn answers_that_nobody_reads_are_bounded() {
     const MIB: usize = 1 << 20;
     let patient = Duration::from_secs(3600);
-    let limits = Limits { unread_answers_bytes: 40 * MIB, unread_timeout: patient, ..Limits::default() };
+    let limits =
+        ServerLimits { unread_answers_bytes: 40 * MIB, unread_timeout: patient, ..ServerLimits::default() };
     let running = start(limits).await;
     running.fake.metrics.store(24 * MIB, Ordering::Relaxed);
     let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
@@ -96,7 +98,7 @@ async fn answers_that_nobody_reads_are_bounded() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go() {
-    let limits = Limits { unread_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { unread_timeout: Duration::from_millis(100), ..ServerLimits::default() };
     let running = start(limits).await;
     running.fake.metrics.store(32 << 20, Ordering::Relaxed);
     let mut unread = running.open(b"GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n").await;
@@ -114,7 +116,7 @@ async fn a_client_that_takes_nothing_is_let_go() {
 /// A head is read before its sender is known.
 #[tokio::test]
 async fn a_long_head_is_refused() {
-    let running = start(Limits::default()).await;
+    let running = start(ServerLimits::default()).await;
     let long = format!("Authorization: Basic {}\r\n", "x".repeat(64 << 10));
     let refused = running.send("GET", "/", &long, b"").await;
     assert_eq!(refused.status, 431);
@@ -141,7 +143,7 @@ async fn silent_and_half_silent_clients_are_let_go() {
 
 #[tokio::test]
 async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
-    let running = start(Limits { connections: 1, ..short() }).await;
+    let running = start(ServerLimits { connections: 1, ..short() }).await;
     let mut silent = running.open(b"").await;
     let answered = running.get("/-/healthy").await;
     assert_eq!(answered.status, 200);
@@ -151,7 +153,7 @@ async fn connections_are_bounded_and_waiting_ones_are_served_in_turn() {
 /// A client that sends a byte of a body now and then is as idle as one that sends nothing.
 #[tokio::test]
 async fn a_body_that_does_not_come_makes_room_too() {
-    let running = start(Limits { connections: 2, ..Limits::default() }).await;
+    let running = start(ServerLimits { connections: 2, ..ServerLimits::default() }).await;
     let half = format!("POST {HOOK} HTTP/1.1\r\nHost: s\r\nContent-Length: 100\r\n\r\n{{\"alerts\"");
     let (mut first, _second) = (running.open(half.as_bytes()).await, running.open(half.as_bytes()).await);
     // Well before the 30 s after which a body that does not come is given up.
@@ -162,7 +164,7 @@ async fn a_body_that_does_not_come_makes_room_too() {
 
 #[tokio::test]
 async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
-    let mut running = start(Limits { connections: 2, ..Limits::default() }).await;
+    let mut running = start(ServerLimits { connections: 2, ..ServerLimits::default() }).await;
     running.mood.send_replace(Mood::Slow);
     let mut busy = running.open(post(AM_025).as_bytes()).await;
     running.begun.recv().await.unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn gzip_bodies_are_taken_and_other_encodings_are_415() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     let json = "Content-Type: application/json\r\n";
     for encoding in ["gzip", "GZIP", "x-gzip"] {
         let encoding = format!("{json}Content-Encoding: {encoding}\r\n");
@@ -28,7 +28,7 @@ async fn gzip_bodies_are_taken_and_other_encodings_are_415() {
 
 #[tokio::test]
 async fn a_gzip_body_that_is_broken_or_too_large_is_refused() {
-    let running = start(Limits { body_bytes: 1 << 20, ..Limits::default() }).await;
+    let running = start(ServerLimits { body_bytes: 1 << 20, ..ServerLimits::default() }).await;
     let whole = gzip(AM_025.as_bytes());
     let bomb = gzip(&vec![b' '; 2 << 20]);
     assert!(bomb.len() < 64 << 10, "it looks like a small body");
@@ -52,7 +52,7 @@ async fn a_gzip_body_that_is_broken_or_too_large_is_refused() {
 /// Grafana sends Alertmanager's webhook, with fields of its own in the body and in each alert.
 #[tokio::test]
 async fn grafanas_webhook_is_taken_whole() {
-    let mut running = start(Limits::default()).await;
+    let mut running = start(ServerLimits::default()).await;
     let answer = running.hook(GRAFANA).await;
     assert_eq!((answer.status, answer.json()["accepted"].clone()), (200, json!(1)), "{}", answer.body);
     let batch = soon(running.accepted.recv()).await.unwrap();

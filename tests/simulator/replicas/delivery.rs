@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use squelch::deliver::{AttemptError, Backoff, FailureReason, Limits, Next, Pacer, Retry, Schedule, Side};
+use squelch::deliver::{
+    AttemptError, Backoff, FailureReason, Next, Pacer, Retry, Schedule, ScheduleLimits, Side,
+};
 use squelch::model::{Kind, Notification, NotificationId};
 use squelch::node::Command;
 
@@ -42,7 +44,7 @@ pub struct Attempt {
 
 impl Worker {
     pub fn new() -> Worker {
-        let limits = Limits {
+        let limits = ScheduleLimits {
             concurrency: 8,
             backoff: Backoff::default(),
             circuit_after: 5,

@@ -8,7 +8,7 @@ use squelch::config::{self, Config};
 use squelch::model::Notification;
 use squelch::node::clock::Reading;
 use squelch::node::metrics::NodeMeter;
-use squelch::node::{Bounds, Core, EngineClock, Outbox, Parts, Published, Queue};
+use squelch::node::{Core, EngineClock, Outbox, Parts, Published, Queue, QueueBounds};
 use squelch::web::Unavailable;
 use tokio::sync::oneshot;
 
@@ -76,7 +76,7 @@ impl Process {
             let nanos = |millis: i64| i128::from(millis) * 1_000_000;
             Reading { boot: nanos(boot), wall: nanos(EPOCH + boot + skew) }
         }));
-        let queue = Queue::new(Bounds::default());
+        let queue = Queue::new(QueueBounds::default());
         let meter = NodeMeter::register(&prometheus::Registry::new(), &[], &[]);
         let published = Arc::new(Published::new(meter.unwrap_or_else(|e| panic!("{e}"))));
         let tray = Tray::default();

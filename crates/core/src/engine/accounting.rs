@@ -56,8 +56,8 @@ impl RepeatCount {
         key: (AlertId, DestinationId),
         known: Option<&'a mut Alert>,
         destination: &'a Destination,
-    ) -> Verdict<'a> {
-        Verdict {
+    ) -> PendingDecision<'a> {
+        PendingDecision {
             alert: key.0,
             known,
             destination: (key.1, destination),
@@ -71,7 +71,7 @@ impl RepeatCount {
 }
 
 /// A decision about observations of one alert, before it is written down.
-pub(crate) struct Verdict<'a> {
+pub(crate) struct PendingDecision<'a> {
     pub(crate) alert: AlertId,
     pub(crate) known: Option<&'a mut Alert>,
     pub(crate) destination: (DestinationId, &'a Destination),
@@ -176,7 +176,7 @@ impl Accounting {
     }
 
     /// Disposes `count` pending observations, as the engine decided.
-    pub(crate) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: Verdict<'_>) {
+    pub(crate) fn dispose(&mut self, now: Timestamp, count: u64, mut verdict: PendingDecision<'_>) {
         if count == 0 {
             return;
         }
@@ -188,7 +188,7 @@ impl Accounting {
     }
 
     /// Disposes `count` pending observations, as a sender decided whose notifications are passed on.
-    pub(crate) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: Verdict<'_>) {
+    pub(crate) fn dispose_as_sent(&mut self, now: Timestamp, count: u64, verdict: PendingDecision<'_>) {
         self.count(verdict.destination.1, Whose::Sender, verdict.disposition, count);
         let decision = decision_of(now, count, Whose::Sender, verdict);
         self.decisions.push(decision);
@@ -294,7 +294,7 @@ fn counters<'a>(of: &'a mut BTreeMap<SmolStr, ReceiverStats>, name: &SmolStr) ->
     })
 }
 
-fn decision_of(now: Timestamp, count: u64, whose: Whose, verdict: Verdict<'_>) -> Decision {
+fn decision_of(now: Timestamp, count: u64, whose: Whose, verdict: PendingDecision<'_>) -> Decision {
     let mut basis = verdict.basis;
     if let Some(known) = verdict.known {
         basis.starts_at = Some(known.starts_at);

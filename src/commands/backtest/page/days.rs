@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::Series;
-use crate::history::{Day, Report, Tally, thousands};
+use crate::history::{BacktestReport, Day, PageTally, thousands};
 
 /// The most bars of one figure: beyond that each of them is several days.
 const BARS: i64 = 120;
 
-pub(super) fn figure(report: &Report, series: &[Series<'_>]) -> Markup {
+pub(super) fn figure(report: &BacktestReport, series: &[Series<'_>]) -> Markup {
     let (Some(from), Some(to)) = (report.history.from, report.history.to) else { return html! {} };
     let pages = series.iter().flat_map(|one| one.tally.by_day.keys());
     let (first, last) =
@@ -74,7 +74,7 @@ pub(super) fn figure(report: &Report, series: &[Series<'_>]) -> Markup {
     }
 }
 
-fn bars(tally: &Tally, first: Day, size: i64, count: usize) -> Vec<u64> {
+fn bars(tally: &PageTally, first: Day, size: i64, count: usize) -> Vec<u64> {
     let mut bars = vec![0; count];
     for (day, pages) in &tally.by_day {
         let bar = usize::try_from((day.0 - first.0) / size).unwrap_or(0);

@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use maud::{Markup, html};
 
 use crate::commands::document::document;
-use crate::history::{Against, Difference, Report, Side, Tally, length, swallowed, thousands};
+use crate::history::{
+    Against, BacktestReport, BacktestSide, Difference, PageTally, length, swallowed, thousands,
+};
 use crate::web::{pages_text as pages, tame};
 
 /// The longest name of a file or an alert, in characters.
@@ -20,7 +22,7 @@ const CUT: usize = 120;
 ///
 /// # Errors
 /// `out` failed.
-pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> io::Result<()> {
     out.write_all(page(report).into_string().as_bytes())?;
     out.flush()
 }
@@ -29,13 +31,13 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
 struct Series<'r> {
     name: String,
     class: &'static str,
-    tally: &'r Tally,
+    tally: &'r PageTally,
 }
 
 /// The compared series: Alertmanager first, the configuration on trial last.
-fn series(report: &Report) -> Vec<Series<'_>> {
+fn series(report: &BacktestReport) -> Vec<Series<'_>> {
     let trial = &report.trial;
-    let name = |side: &Side| match report.against {
+    let name = |side: &BacktestSide| match report.against {
         Some(_) => format!("Squelch, {}", file(side)),
         None => "Squelch".to_owned(),
     };
@@ -50,11 +52,11 @@ fn series(report: &Report) -> Vec<Series<'_>> {
     all
 }
 
-fn file(side: &Side) -> String {
+fn file(side: &BacktestSide) -> String {
     tame(&side.file, CUT)
 }
 
-fn page(report: &Report) -> Markup {
+fn page(report: &BacktestReport) -> Markup {
     let title = format!("Backtest of {}", file(&report.trial));
     document(
         &title,
@@ -73,7 +75,7 @@ fn page(report: &Report) -> Markup {
     )
 }
 
-fn verdicts(report: &Report) -> Markup {
+fn verdicts(report: &BacktestReport) -> Markup {
     let against = report.against.as_ref().map(|against| &against.side);
     html! {
         h1.verdict {
@@ -88,7 +90,7 @@ fn verdicts(report: &Report) -> Markup {
     }
 }
 
-fn body(report: &Report) -> Markup {
+fn body(report: &BacktestReport) -> Markup {
     let series = series(report);
     html! {
         div.tiles {
@@ -174,7 +176,7 @@ fn severities(series: &[Series<'_>]) -> Markup {
     }
 }
 
-fn difference(report: &Report, against: &Against) -> Markup {
+fn difference(report: &BacktestReport, against: &Against) -> Markup {
     let (new, old) = (file(&report.trial), file(&against.side));
     let found = &against.difference;
     let parts: [(&Difference, String, String); 4] = [

@@ -5,14 +5,14 @@ use std::cmp::Reverse;
 use maud::{Markup, html};
 
 use super::{CUT, Series, legend};
-use crate::history::{Tally, thousands};
+use crate::history::{PageTally, thousands};
 use crate::web::tame;
 
 /// Rules that the page shows.
 const RULES: usize = 40;
 
 pub(super) fn figure(series: &[Series<'_>]) -> Markup {
-    let names = Tally::alertnames(series.iter().map(|one| one.tally)).into_iter();
+    let names = PageTally::alertnames(series.iter().map(|one| one.tally)).into_iter();
     let mut rules: Vec<(&str, Vec<u64>)> =
         names.map(|name| (name, series.iter().map(|one| one.tally.of(name)).collect())).collect();
     rules.sort_by_key(|(_, counts)| Reverse((change(counts).unsigned_abs(), counts.iter().max().copied())));

@@ -1,6 +1,6 @@
 //! Brings each channel of an incident to the truth: the notifications that it still lacks.
 
-use crate::engine::accounting::Verdict;
+use crate::engine::accounting::PendingDecision;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::incidents::truth::spot_of;
@@ -115,8 +115,16 @@ impl Incidents {
         for (index, (alert, mut count)) in waiting.into_iter().enumerate() {
             let mut dispose = |disposition, count, cause| {
                 let (known, incident, basis) = (alerts.alert_mut(alert), key.clone(), destination.1.basis());
-                let verdict =
-                    Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
+                let verdict = PendingDecision {
+                    alert,
+                    known,
+                    destination,
+                    incident,
+                    disposition,
+                    cause,
+                    release: None,
+                    basis,
+                };
                 accounting.dispose(*now, count, verdict);
             };
             if let Some((disposition, _)) = sent.filter(|_| leader == Some(index)) {

@@ -6,7 +6,7 @@ use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
-use crate::engine::pages::groups::Place;
+use crate::engine::pages::groups::GroupPlace;
 use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::pages::{Pages, groups};
 use crate::engine::state::{AlertState, State};
@@ -188,7 +188,7 @@ impl Pages {
         alert: AlertId,
         destination: DestinationId,
     ) -> Option<Timestamp> {
-        let goes_on = || matches!(self.place_of(world, alert, destination), Some(Place::Rejoin(_)));
+        let goes_on = || matches!(self.place_of(world, alert, destination), Some(GroupPlace::Rejoin(_)));
         let until = world.held_by_level(alert)?;
         Some(if until > world.now && goes_on() { world.now } else { until })
     }
@@ -234,7 +234,7 @@ impl Pages {
         let (ended, was_due) = group.take_ended(alert);
         count += ended;
         match groups::place(world.now, alert, state.incident(), group, &self.incidents.all, noise, name) {
-            Place::Rejoin(id) | Place::Join(id) => {
+            GroupPlace::Rejoin(id) | GroupPlace::Join(id) => {
                 self.incidents.join(world, id, alert, destination, count, flaps);
                 // It was gone for a moment, and its incident still lacks a page.
                 if let Some(cause) = world.state(alert, destination).owed.take() {
@@ -246,7 +246,7 @@ impl Pages {
                 // Its incident may be one of merged pages.
                 self.forget_group_later(world, &key);
             }
-            Place::Next => {
+            GroupPlace::Next => {
                 let state = world.state(alert, destination);
                 state.owed = None;
                 if let Some(id) = updates {

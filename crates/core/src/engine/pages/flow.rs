@@ -20,7 +20,7 @@ const REMEMBERED: usize = 1000;
 
 /// The recent would-be pages of one receiver.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Flow {
+pub(crate) struct PageFlow {
     /// Would-be pages, oldest first.
     would_be: Vec<Timestamp>,
     storm: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Flow {
     sent: Vec<Timestamp>,
 }
 
-impl Flow {
+impl PageFlow {
     /// Counts a would-be page. Returns how many there were within the window if they are a storm.
     ///
     /// The storm begins with the page that makes more than `start`. It is over once fewer than
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn six_pages_in_ten_minutes_and_then_one_each_hundred_seconds() {
-        let (limit, mut flow) = (Limit { pages: 6, per: Duration::from_mins(10) }, Flow::default());
+        let (limit, mut flow) = (Limit { pages: 6, per: Duration::from_mins(10) }, PageFlow::default());
         assert!((0..6).all(|_| flow.limit(at(0), &limit).is_ok()));
         assert_eq!(flow.limit(at(0), &limit), Err(at(100)));
-        let kept: Flow = serde_json::from_slice(&serde_json::to_vec(&flow).unwrap()).unwrap();
+        let kept: PageFlow = serde_json::from_slice(&serde_json::to_vec(&flow).unwrap()).unwrap();
         flow = kept;
         assert_eq!(flow.limit(at(99), &limit), Err(at(100)));
         assert_eq!(flow.limit(at(100), &limit), Ok(()));
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_storm_begins_above_ten_and_ends_below_five() {
         let storm = Storm::default();
-        let mut flow = Flow::default();
+        let mut flow = PageFlow::default();
         assert!((0..10).all(|s| flow.storm(at(s), &storm).is_none()));
         assert_eq!(flow.storm(at(10), &storm), Some(11));
         assert_eq!(flow.storm(at(605), &storm), Some(6), "five others lie within ten minutes");
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_storm_is_over_when_its_time_is_whatever_comes_next() {
-        let (storm, mut flow) = (Storm { start: 2, ..Storm::default() }, Flow::default());
+        let (storm, mut flow) = (Storm { start: 2, ..Storm::default() }, PageFlow::default());
         assert_eq!([0, 1, 2].map(|s| flow.storm(at(s), &storm)), [None, None, Some(3)]);
         assert_eq!(flow.storm(at(18_000), &storm), None);
         assert_eq!(flow.storm_since, None);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_third_page_of_a_shift_is_over_budget() {
-        let (budget, mut flow) = (Limit { pages: 2, per: Duration::from_hours(12) }, Flow::default());
+        let (budget, mut flow) = (Limit { pages: 2, per: Duration::from_hours(12) }, PageFlow::default());
         assert_eq!([0, 1, 2].map(|s| flow.over_budget(at(s), &budget)), [false, false, true]);
         assert!(!flow.over_budget(at(50_000), &budget));
     }

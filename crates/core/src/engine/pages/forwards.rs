@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::accounting::Verdict;
+use crate::engine::accounting::PendingDecision;
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
@@ -351,7 +351,8 @@ pub(crate) fn passed_on(
     account.routed += count;
     account.pending += count;
     let (known, basis) = (alerts.alert_mut(alert), destination.1.basis());
-    let verdict = Verdict { alert, known, destination, incident, disposition, cause, release: None, basis };
+    let verdict =
+        PendingDecision { alert, known, destination, incident, disposition, cause, release: None, basis };
     accounting.dispose_as_sent(*now, count, verdict);
 }
 

@@ -110,7 +110,7 @@ impl Firing {
 
 /// Where an alert that starts to fire goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum GroupPlace {
     /// Back into the incident that it is in, or was in a moment ago.
     Rejoin(IncidentId),
     /// Into the incident whose page is recent.
@@ -129,11 +129,11 @@ pub(crate) fn place(
     incidents: &BTreeMap<IncidentId, Incident>,
     noise: &Noise,
     name: Option<&str>,
-) -> Place {
+) -> GroupPlace {
     let alive = |id: IncidentId| incidents.get(&id).filter(|i| i.takes_alerts());
     let own = last.and_then(|id| Some((id, alive(id)?.members.get(&alert)?)));
     if let Some((id, _)) = own.filter(|(_, member)| member.firing) {
-        return Place::Rejoin(id);
+        return GroupPlace::Rejoin(id);
     }
     // An alert that is gone for a moment goes on in its own incident. A new incident of its group may be
     // about something less severe. In a busy group there are always such alerts, and an outage may begin
@@ -142,20 +142,20 @@ pub(crate) fn place(
     let waits = name.is_some() && group.busy_since(now).is_some();
     let blips = !waits && left_at.is_some_and(|at| now <= at + noise.resolve_hold);
     if let Some((id, _)) = own.filter(|_| blips) {
-        return Place::Rejoin(id);
+        return GroupPlace::Rejoin(id);
     }
     let newest = group.newest(incidents);
     if let Some((id, _)) = newest.filter(|(_, incident)| incident.is_recent(now, noise)) {
-        return Place::Join(id);
+        return GroupPlace::Join(id);
     }
     // An alert that comes back is no rollout. A rollout goes from one alert to the next.
     let rolls_on = |i: &Incident| {
         !i.members.contains_key(&alert) && name.is_some_and(|name| i.rolls_on(now, name, noise.rolling))
     };
     if let Some((id, _)) = newest.filter(|(_, incident)| rolls_on(incident)) {
-        return Place::Join(id);
+        return GroupPlace::Join(id);
     }
-    Place::Next
+    GroupPlace::Next
 }
 
 impl Group {

@@ -28,7 +28,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Side};
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::pages::digest::Digests;
-use crate::engine::pages::flow::Flow;
+use crate::engine::pages::flow::PageFlow;
 use crate::engine::pages::forwards::Forwards;
 use crate::engine::pages::groups::{Group, GroupKey};
 use crate::engine::pages::report::PeriodReports;
@@ -51,7 +51,7 @@ pub(crate) struct Pages {
     pub(crate) series: BTreeMap<(DestinationId, AlertId), Series>,
     /// How many pages each receiver was about to be sent.
     #[serde(with = "crate::engine::pairs")]
-    pub(crate) flows: BTreeMap<SmolStr, Flow>,
+    pub(crate) flows: BTreeMap<SmolStr, PageFlow>,
     #[serde(default)]
     pub(crate) digests: Digests,
     /// The open internal incidents.
@@ -185,7 +185,7 @@ impl Pages {
         both.find(|(_, incident)| incident.is_recent(world.now, noise)).map(|(id, _)| id)
     }
 
-    pub(crate) fn flow(&mut self, world: &World, destination: DestinationId) -> &mut Flow {
+    pub(crate) fn flow(&mut self, world: &World, destination: DestinationId) -> &mut PageFlow {
         let key = world.flow_key(destination);
         self.flows.entry(key).or_default()
     }

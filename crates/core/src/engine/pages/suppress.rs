@@ -2,11 +2,11 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::accounting::Verdict;
+use crate::engine::accounting::PendingDecision;
 use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::incidents::incident::IncidentId;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::{Group, Place, place};
+use crate::engine::pages::groups::{Group, GroupPlace, place};
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
 use crate::policy::Flapping;
@@ -98,8 +98,10 @@ impl Pages {
     /// The open incident that an alert would join now.
     fn open_incident(&self, world: &World, alert: AlertId, destination: DestinationId) -> Option<SmolStr> {
         match self.place_of(world, alert, destination)? {
-            Place::Rejoin(id) | Place::Join(id) => self.incidents.all.get(&id).map(|i| i.dedup_key.clone()),
-            Place::Next => None,
+            GroupPlace::Rejoin(id) | GroupPlace::Join(id) => {
+                self.incidents.all.get(&id).map(|i| i.dedup_key.clone())
+            }
+            GroupPlace::Next => None,
         }
     }
 
@@ -109,7 +111,7 @@ impl Pages {
         world: &World,
         alert: AlertId,
         destination: DestinationId,
-    ) -> Option<Place> {
+    ) -> Option<GroupPlace> {
         let labels = &world.alerts.alert(alert)?.labels;
         let new = Group::default();
         let group = self.groups.get(&world.group_key(destination, labels)).unwrap_or(&new);
@@ -169,7 +171,8 @@ impl Pages {
             return accounting.dispose_repeats(*now, count, of, why, (alerts, destinations));
         }
         let (known, disposition) = (alerts.alert_mut(alert), Disposition::Suppressed(reason));
-        let verdict = Verdict { alert, known, destination, incident, disposition, cause, release, basis };
+        let verdict =
+            PendingDecision { alert, known, destination, incident, disposition, cause, release, basis };
         accounting.dispose(*now, count, verdict);
     }
 

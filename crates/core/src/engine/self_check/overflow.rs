@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::accounting::Verdict;
+use crate::engine::accounting::PendingDecision;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::renames::rename_key;
@@ -63,7 +63,7 @@ impl SelfCheck {
                 Reason::Storm => Basis { setting: "limits.alerts".into(), ..Basis::default() },
                 _ => settings.basis(),
             };
-            let verdict = Verdict {
+            let verdict = PendingDecision {
                 alert,
                 known: None,
                 destination: (destination, settings),

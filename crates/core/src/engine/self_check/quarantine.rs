@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::accounting::Verdict;
+use crate::engine::accounting::PendingDecision;
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
@@ -248,6 +248,7 @@ fn dispose_quarantined(
     let destination = (destination, destinations.get(destination));
     let (incident, cause, release) = (SmolStr::default(), Cause::Quarantined, None);
     let basis = destination.1.basis();
-    let verdict = Verdict { alert, known: None, destination, incident, disposition, cause, release, basis };
+    let verdict =
+        PendingDecision { alert, known: None, destination, incident, disposition, cause, release, basis };
     accounting.dispose(*now, 1, verdict);
 }
