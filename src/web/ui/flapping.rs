@@ -145,12 +145,11 @@ pub(super) fn suggestion(one: &SuggestionEntry) -> Markup {
 fn penalty(now: Timestamp, flapper: &Flapper) -> Markup {
     let (suppress, reuse) = (u64::from(flapper.suppress_at), u64::from(flapper.reuse_at));
     let Some(curve) = Curve::of(now, flapper) else { return html! {} };
-    let said = format!(
-        "penalty {}, suppress at {}, reuse at {}",
-        tenths(flapper.penalty),
-        tenths(suppress),
-        tenths(reuse)
-    );
+    let (until, from) = (tenths(reuse), tenths(suppress));
+    let said = match flapper.by_alone {
+        true => format!("penalty {}", tenths(flapper.penalty)),
+        false => format!("penalty {}, suppress at {from}, reuse at {until}", tenths(flapper.penalty)),
+    };
     html! {
         figure {
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(said) {

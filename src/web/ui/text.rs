@@ -26,7 +26,8 @@ pub(crate) fn tame(text: &str, most: usize) -> String {
     let mut before = ' ';
     let mut after = text.chars().skip(1);
     let mut shown = |c: char| {
-        let joined = joins(before) && after.next().is_some_and(joins);
+        let next = after.next();
+        let joined = joins(before) && next.is_some_and(joins);
         before = c;
         match c {
             '\u{200c}' | '\u{200d}' if joined => c,
