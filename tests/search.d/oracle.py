@@ -543,7 +543,11 @@ class Judge:
         if not within or not i.open(i.page.at + within + MIN):
             return
         t = i.page.at + within
+        # A second receiver that has the alert by another incident is not paged for it again.
+        there = [r for c in self.copies if c.open(t + 1) for r in c.rows if r.at <= t + 1]
         for m in members:
+            if any(truth.shows(r, m) for r in there):
+                continue
             told = [r.at for r in i.rows if r.at <= t and truth.shows(r, m) and m.surely(r.at, 0)]
             if m.surely(t, truth.slack + 1) and any(m.occurrence(at) == m.occurrence(t) for at in told):
                 if t + MIN < truth.horizon:
