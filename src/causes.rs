@@ -103,9 +103,9 @@ pub fn text(cause: &Cause) -> String {
         Cause::SeriesHold => {
             "its series fired before, so its profile holds the page, and withholds it if it resolves".into()
         }
-        Cause::MergeWait { others: 0 } => "the receiver has reached its limit, so the page waits".into(),
+        Cause::MergeWait { others: 0 } => "a limit or a storm merges pages, so this one waits".into(),
         Cause::MergeWait { others } => {
-            format!("the receiver has reached its limit, so the page waits, merged {}", with(*others))
+            format!("a limit or a storm merges pages, so this one waits, merged {}", with(*others))
         }
 
         Cause::FirstPage => "first page".into(),

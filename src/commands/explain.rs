@@ -12,6 +12,8 @@ use crate::decision_log::{
 };
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
+use crate::templates::clean_line;
+use crate::web::AlertPage;
 
 /// Options of `squelch explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,6 +60,9 @@ enum What {
     Matchers(Vec<Matcher>),
 }
 
+/// The most alerts of which the present state is shown.
+const MOST_NOW: usize = 20;
+
 /// Explains. The code is 0 then, 1 if nothing is known or no server answers, 2 if the question is invalid.
 pub async fn run(args: Args) -> ExitCode {
     let what = match read(&args.what) {
@@ -65,6 +70,11 @@ pub async fn run(args: Args) -> ExitCode {
         Err(why) => return senseless(&why),
     };
     let since = wall() - args.since;
+    // The files of a server do not say how an alert stands now.
+    let now = match (&args.storage, args.output) {
+        (None, Output::Simple) => standing(&what, &args).await,
+        _ => Ok(String::new()),
+    };
     let page = match &args.storage {
         Some(dir) => {
             let (reader, query) = (Reader::new(dir), query(what, since, &args));
@@ -73,9 +83,9 @@ pub async fn run(args: Args) -> ExitCode {
         }
         None => ask(what, since, &args).await,
     };
-    let page = match page {
-        Ok(page) => page,
-        Err(why) => return failed(&why),
+    let (page, now) = match (page, now) {
+        (Ok(page), Ok(now)) => (page, now),
+        (Err(why), _) | (_, Err(why)) => return failed(&why),
     };
     let told = match args.output {
         Output::Json => say_json(&page.decisions),
@@ -83,10 +93,11 @@ pub async fn run(args: Args) -> ExitCode {
             let left_out = format!("Older decisions are left out, because --limit is {}.\n", args.limit);
             let screen = Screen::new(true);
             say(&(timeline(&page.decisions, |at| screen.moment(at))
-                + if page.next.is_some() { &left_out } else { "" }))
+                + if page.next.is_some() { &left_out } else { "" }
+                + &now))
         }
     };
-    if page.decisions.is_empty() {
+    if page.decisions.is_empty() && now.is_empty() {
         return failed(&format!("nothing was decided about that in the last {}", args.since));
     }
     told
@@ -143,6 +154,33 @@ fn stored(reader: &Reader, mut query: DecisionQuery) -> Result<DecisionPage, Str
         };
     }
     reader.search(&query).map_err(|e| e.to_string())
+}
+
+/// How the alerts that fire stand at each receiver now: a line for each, of at most [`MOST_NOW`] alerts.
+async fn standing(what: &What, args: &Args) -> Result<String, String> {
+    let mut parameters = vec![("status", "firing".to_owned()), ("limit", MOST_NOW.to_string())];
+    parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
+    match what {
+        What::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
+        What::Incident(_) => return Ok(String::new()),
+        What::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
+    }
+    let page: AlertPage = ServerClient::new(&args.server)?.get("/api/v1/alerts", &parameters).await?;
+    let screen = Screen::new(true);
+    let mut lines = String::new();
+    for alert in &page.alerts {
+        for at in &alert.receivers {
+            let (labels, receiver, state, why) = (&alert.labels, &at.receiver, at.state, &at.why);
+            let state = state.as_str().replace('_', " ");
+            let next = at.next.as_ref();
+            let next = next.map(|next| format!(". Next: {} at {}", next.action, screen.moment(next.at)));
+            let next = next.unwrap_or_default();
+            let line = format!("Now {labels} is {state} at {receiver}: {why}{next}.");
+            lines.push_str(&clean_line(&line));
+            lines.push('\n');
+        }
+    }
+    Ok(lines)
 }
 
 async fn ask(what: What, since: Timestamp, args: &Args) -> Result<DecisionPage, String> {

@@ -20,6 +20,7 @@ async fn explains_a_page_and_what_was_inhibited() {
         "\
 route: {receiver: console, group_by: [alertname]}
 receivers: [{name: console, console_configs: [{}]}]
+severities: {levels: [{name: critical, never_hold: true}, {name: warning}, {name: info, hold: 1h}]}
 inhibit_rules:
   - {name: node, source_matchers: [alertname=NodeDown], target_matchers: [severity=warning]}
 storage: {retention: 7d, max_size: 50MB}
@@ -33,7 +34,7 @@ storage: {retention: 7d, max_size: 50MB}
             "labels": {"alertname": name, "severity": severity, "evil": "\u{1b}[31m\nx"},
         })
     };
-    let alerts = [alert("NodeDown", "critical"), alert("DiskSlow", "warning")];
+    let alerts = [alert("NodeDown", "critical"), alert("DiskSlow", "warning"), alert("Later", "info")];
     running.hook(&serde_json::json!({"version": "4", "alerts": alerts})).await;
     let decided = async || {
         let found = running.get("/api/v1/decisions?limit=10").await;
@@ -49,7 +50,7 @@ storage: {retention: 7d, max_size: 50MB}
     assert_eq!(code, Some(0), "{text}");
     for part in [
         "suppressed (inhibited): inhibited by",
-        "by inhibit_rules[0], line 4",
+        "by inhibit_rules[0], line 5",
         "Without this rule it would have paged at",
         "Squelch releases it when the alert that inhibits it resolves",
     ] {
@@ -66,6 +67,10 @@ storage: {retention: 7d, max_size: 50MB}
             .then_some(())
     };
     until("the page is accepted", accepted).await;
+    // Nothing is decided about an alert that waits, so its present state is the explanation.
+    let (code, text) = said(&squelch(asked(&["Later"])).await);
+    assert!(code == Some(0) && text.contains("is held at console: "), "{code:?} {text}");
+    assert!(text.contains("Next: pages at") && !text.contains('\u{1b}'), "{text:?}");
     assert_eq!(squelch(asked(&["Unheard"])).await.status.code(), Some(1));
     assert_eq!(squelch(asked(&["{}"])).await.status.code(), Some(2));
     let refused = running.get("/api/v1/decisions?reason=none").await;
