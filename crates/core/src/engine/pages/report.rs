@@ -1,4 +1,4 @@
-//! PeriodReports of a period: the program writes one when it is due, and it leaves as a digest.
+//! Reports of a period: the program writes one when it is due, and it leaves as a digest.
 
 use std::collections::BTreeMap;
 
