@@ -9,7 +9,7 @@ use squelch::model::Duration as Span;
 
 use super::child::Child;
 use super::sender::{Told, body, now};
-use super::squelch::{Home, PROGRAM, Squelch};
+use super::squelch::{Home, PROGRAM, Squelch, command as run, ended_well};
 use super::until;
 
 const CONFIG: &str = "\
@@ -19,17 +19,9 @@ noise: {default: {budget: {pages: 2, per: 12h}, limit: {pages: 0}, storm: {start
 self_check: {enabled: false}
 ";
 
-async fn run(args: Vec<String>) -> Output {
-    let run = move || Command::new(PROGRAM).args(args).env("USER", "ada").output().unwrap();
-    tokio::task::spawn_blocking(run).await.unwrap()
-}
-
 /// The output of a command about a server. It must end well.
 async fn says(squelch: &Squelch, args: &[&str]) -> String {
-    let output = asks(squelch, args).await;
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{args:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
-    said
+    ended_well(args, asks(squelch, args).await)
 }
 
 async fn asks(squelch: &Squelch, args: &[&str]) -> Output {

@@ -1,14 +1,9 @@
 //! `squelch explain` against a running server, and against the storage that it left.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use super::squelch::{Home, PROGRAM};
+use super::squelch::{Home, command as squelch};
 use super::until;
-
-async fn squelch(args: Vec<String>) -> Output {
-    let run = move || Command::new(PROGRAM).args(args).output().unwrap();
-    tokio::task::spawn_blocking(run).await.unwrap()
-}
 
 fn said(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap())

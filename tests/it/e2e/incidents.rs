@@ -1,12 +1,12 @@
 //! The commands about incidents: their order and marks, one incident with all that is known, and the words of
 //! the people who work on it.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
 use squelch::commands::fake_pager::Fault;
 
-use super::squelch::{Home, PROGRAM, Squelch};
+use super::squelch::{Home, Squelch, command, ended_well};
 use super::{pager, until};
 
 fn config(url: &str) -> String {
@@ -23,17 +23,12 @@ self_check: {{enabled: false}}
 
 async fn asks(squelch: &Squelch, args: &[&str]) -> Output {
     let url = format!("--url=http://ada:secret@{}", squelch.address);
-    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).chain([url]).collect();
-    let run = move || Command::new(PROGRAM).args(args).env("USER", "ada").output().unwrap();
-    tokio::task::spawn_blocking(run).await.unwrap()
+    command(args.iter().map(|arg| (*arg).to_owned()).chain([url]).collect()).await
 }
 
 /// The output of a command that ends well.
 async fn says(squelch: &Squelch, args: &[&str]) -> String {
-    let output = asks(squelch, args).await;
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{args:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
-    said
+    ended_well(args, asks(squelch, args).await)
 }
 
 /// An alert as Alertmanager states it.
@@ -94,8 +89,7 @@ async fn the_worst_incident_stands_first_and_a_list_says_what_it_leaves_out() {
     let address = squelch.address;
     assert_eq!(squelch.stop().await.code(), Some(0));
     let url = format!("--url=http://ada:secret@{address}/");
-    let run = move || Command::new(PROGRAM).args(["incidents", &url]).output().unwrap();
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let output = command(vec!["incidents".into(), url]).await;
     let why = String::from_utf8_lossy(&output.stderr).into_owned();
     let expected = format!("cannot reach http://{address} (Connection refused). Set --url or SQUELCH_URL");
     assert!(output.status.code() == Some(1) && why.contains(&expected), "{why}");

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Output};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,6 +14,19 @@ use super::until;
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_squelch");
+
+/// Runs a command of the program, as `ada`.
+pub async fn command(args: Vec<String>) -> Output {
+    let run = move || Command::new(PROGRAM).args(args).env("USER", "ada").output().unwrap();
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// The output of a command that must end well.
+pub fn ended_well(args: &[&str], output: Output) -> String {
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{args:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    said
+}
 
 /// A folder with a configuration and a storage, in which Squelch runs one time after the other.
 pub struct Home {
