@@ -84,6 +84,7 @@ pub fn text(cause: &Cause) -> String {
             format!("a notification of its incident lists it ({})", text(cause))
         }
         Cause::NoUpdates => "the receiver wants no updates".into(),
+        Cause::Rerouted => "the routes changed, and the alert pages at another receiver now".into(),
         Cause::OtherRoute => {
             "the alert is in its incident by another route too, which withholds the resolve".into()
         }

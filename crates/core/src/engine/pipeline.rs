@@ -101,7 +101,8 @@ impl Engine {
         let mut observed = Vec::new();
         for (alert, change, observation, turn) in heard {
             let mut forwarded = Vec::new();
-            for destination in self.pages.destinations_of(&self.world, alert, &observation.labels, change) {
+            let taken = self.pages.destinations_of(&mut self.world, alert, &observation.labels, change);
+            for destination in taken {
                 self.world.routed(destination, 1);
                 self.duplicate(alert, destination, change, observation.status);
                 if self.world.destinations.get(destination).observes() {

@@ -162,7 +162,7 @@ impl Engine {
         let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
         let firing: Vec<_> = firing.map(|(id, alert)| (*id, alert.labels.clone())).collect();
         for (alert, labels) in firing {
-            for destination in self.pages.destinations_of(&self.world, alert, &labels, Change::None) {
+            for destination in self.pages.destinations_of(&mut self.world, alert, &labels, Change::None) {
                 let live = self.world.alerts.state(alert, destination).is_some_and(AlertState::is_live);
                 if !live && !self.world.destinations.get(destination).integrations.is_empty() {
                     self.world.routed(destination, 1);
@@ -366,7 +366,7 @@ impl Engine {
         self.pages.incidents.turned(&mut self.world, alert);
         self.world.watch_alert(alert);
         let Some(labels) = self.world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
-        for destination in self.pages.destinations_of(&self.world, alert, &labels, change) {
+        for destination in self.pages.destinations_of(&mut self.world, alert, &labels, change) {
             self.world.routed(destination, 1);
             self.duplicate(alert, destination, change, Status::Firing);
             self.pages.forwards.forward_alone(&mut self.world, &mut self.pages.incidents, alert, destination);

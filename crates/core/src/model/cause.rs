@@ -163,6 +163,8 @@ pub enum Cause {
     NoUpdates,
     /// The alert is in one incident by two routes, and the other route withholds its resolve.
     OtherRoute,
+    /// The routes changed while the alert waited for its page. It pages by the routes of today.
+    Rerouted,
 
     // Why an alert waits.
     /// The severity of the alert holds its first page.
@@ -423,6 +425,7 @@ impl Cause {
             Cause::NotifiedWithOthers { .. }
             | Cause::NoUpdates
             | Cause::OtherRoute
+            | Cause::Rerouted
             | Cause::Quarantined
             | Cause::SeverityHold
             | Cause::GroupWait { .. }

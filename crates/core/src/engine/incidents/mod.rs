@@ -2,6 +2,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod delivery;
+pub(crate) mod former;
 pub(crate) mod history;
 pub(crate) mod incident;
 pub(crate) mod members;

@@ -1,18 +1,15 @@
 //! An alert that passed its mutes: its hold, its place in a group or an incident, and its end.
 
-use smol_str::SmolStr;
-
-use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
 use crate::engine::pages::groups::GroupPlace;
 use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::pages::{Pages, groups};
-use crate::engine::state::{AlertState, State};
+use crate::engine::state::State;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Basis, Cause, LabelSet, Timestamp};
+use crate::model::{AlertId, Basis, Cause, Timestamp};
 
 impl Pages {
     /// Mutes a firing alert. `count` observations say that it fires. It cancels the alert's wait for its
@@ -50,8 +47,8 @@ impl Pages {
         self.suppress_by(world, alert, destination, count, (cause, release), basis);
     }
 
-    /// An alert recovered while it waited, and is muted now that it fires again. No page lists it.
-    fn leave_ended(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+    /// An alert recovered while it waited, and fires again where this page may not name it. No page lists it.
+    pub(crate) fn leave_ended(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
         for key in [world.group_key(destination, &labels), world.merged_key(destination)] {
             let Some(group) = self.groups.get_mut(&key) else { continue };
@@ -130,53 +127,6 @@ impl Pages {
                 self.shorten_waits(world, &key);
             }
         }
-    }
-
-    /// The destinations that an observation takes: those that match, and those that left the configuration
-    /// while a receiver still knows the alert there. A new destination is left out while such an old one
-    /// notifies the same receiver.
-    pub(crate) fn destinations_of(
-        &self,
-        world: &World,
-        alert: AlertId,
-        labels: &LabelSet,
-        change: Change,
-    ) -> Vec<DestinationId> {
-        let mut destinations = world.destinations.matching(&world.policy, labels);
-        // An old destination on which only the incident lives goes first, if the alert goes on elsewhere.
-        let goes_on = |receiver: &SmolStr| {
-            let live = |destination: &DestinationId| {
-                world.alerts.state(alert, *destination).is_some_and(AlertState::is_live)
-            };
-            destinations.iter().any(|destination| {
-                world.destinations.get(*destination).receiver == *receiver && live(destination)
-            })
-        };
-        let old: Vec<DestinationId> = world
-            .alerts
-            .states_of(alert)
-            .filter(|(destination, _)| !destinations.contains(destination))
-            .filter(|(destination, state)| {
-                self.incidents.is_notified(state)
-                    || self.forwards.is_forwarded(world, &self.incidents, alert, *destination)
-            })
-            .filter(|(destination, state)| {
-                state.is_live() || !goes_on(&world.destinations.get(*destination).receiver)
-            })
-            .map(|(destination, _)| destination)
-            .collect();
-        if !old.is_empty() && change != Change::UnknownResolved {
-            let notified = |destination: &DestinationId| {
-                let receiver = &world.destinations.get(*destination).receiver;
-                old.iter().any(|o| world.destinations.get(*o).receiver == *receiver)
-            };
-            let taken = |destination: &DestinationId| {
-                world.alerts.state(alert, *destination).is_some_and(|t| self.incidents.is_notified(t))
-            };
-            destinations.retain(|destination| taken(destination) || !notified(destination));
-        }
-        destinations.extend(old);
-        destinations
     }
 
     /// The time until which the severity of an alert holds its first page at a destination. It is never

@@ -16,6 +16,7 @@ pub(crate) mod open;
 pub(crate) mod refusing;
 pub(crate) mod release;
 pub(crate) mod report;
+pub(crate) mod rerouted;
 pub(crate) mod series;
 pub(crate) mod suppress;
 

@@ -92,7 +92,9 @@ impl Pages {
         }
         let highest = incident.members.highest().map(usize::from).filter(|_| settings.noise.escalate);
         let higher = highest.filter(|level| *level < incident.level);
+        let higher = higher.filter(|level| self.incidents.pages_here(world, id, *level));
         let higher = higher.map(|level| &world.policy.severities.levels[level].name);
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
         if let Some(cause) = incident.worse(world.now, firing, higher, &settings.noise) {
             return self.supersede(world, id, cause);
         }
@@ -296,6 +298,8 @@ impl Pages {
         let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         // An alert that waits has its own page to come, and one that is withheld has none.
         let incident = world.state(alert, destination).notified_in();
+        // Another receiver has the page.
+        let incident = incident.filter(|_| !self.incidents.pages_elsewhere(world, alert, destination));
         let old = |id| {
             let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
             incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))

@@ -22,6 +22,7 @@ mod relations;
 mod reload;
 mod repeats;
 mod report;
+mod rerouted;
 mod scene;
 mod told;
 mod trust;
