@@ -243,6 +243,7 @@ mod tests {
             endpoint: 0,
             kind: Kind::Page,
             dedup_key: "k".into(),
+            incident_key: None,
             group_key: "g".into(),
             generation: 0,
             group_labels: group,

@@ -176,6 +176,7 @@ fn sample(
         endpoint: 0,
         kind: if firing { Kind::Page } else { Kind::Resolve },
         dedup_key: "key".into(),
+        incident_key: None,
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: labels.clone(),

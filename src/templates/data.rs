@@ -99,8 +99,13 @@ impl Data {
 pub fn incident_url(external_url: &str, n: &Notification) -> String {
     match external_url.is_empty() || n.kind == Kind::Digest {
         true => external_url.to_owned(),
-        false => format!("{}/incident?key={}", external_url.trim_end_matches('/'), n.dedup_key),
+        false => format!("{}/incident?key={}", external_url.trim_end_matches('/'), key_of(n)),
     }
+}
+
+/// The key by which Squelch knows the incident.
+fn key_of(n: &Notification) -> &str {
+    n.incident_key.as_ref().unwrap_or(&n.dedup_key)
 }
 
 fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reason: &str) -> Value {
@@ -129,7 +134,7 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
             ("Why", text(clean_line(&causes::text(&n.cause)))),
             ("Baseline", text(clean_line(&facts.readings.baseline))),
             ("DedupKey", text(&n.dedup_key)),
-            ("IncidentKey", text(n.dedup_key.get(..SHORT_KEY).unwrap_or(&n.dedup_key))),
+            ("IncidentKey", text(key_of(n).get(..SHORT_KEY).unwrap_or(key_of(n)))),
             ("IncidentURL", text(incident_url(facts.external_url, n))),
             ("PossibleRepeat", Value::Bool(facts.possible_repeat)),
         ],

@@ -44,7 +44,6 @@ pub fn pagerduty_config(url: String) -> PagerdutyConfig {
     }
 }
 
-/// With all defaults.
 pub fn slack_config(url: String) -> SlackConfig {
     slack_config_with(url, "")
 }
@@ -98,6 +97,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         endpoint: 0,
         kind,
         dedup_key: format!("key-{id}").into(),
+        incident_key: None,
         group_key: format!("{{}}:{{n=\"{id}\"}}").into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),

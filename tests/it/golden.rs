@@ -103,6 +103,7 @@ fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
     let firing = if kind == Kind::Resolve { Status::Resolved } else { Status::Firing };
     Notification {
         dedup_key: "46bf8266969596eea1b8cd9f96e1719cfc44f71611d698977094e4482ef6d984".into(),
+        incident_key: None,
         group_key: r#"{}/{severity="warning"}:{alertname="HighLatency", cluster="eu-west"}"#.into(),
         generation,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency"), ("cluster", "eu-west")]),

@@ -79,6 +79,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         endpoint: 0,
         kind: Kind::Page,
         dedup_key: format!("{id:064x}").into(),
+        incident_key: None,
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),

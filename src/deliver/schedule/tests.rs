@@ -13,6 +13,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         endpoint: 0,
         kind,
         dedup_key: "k".into(),
+        incident_key: None,
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: Default::default(),

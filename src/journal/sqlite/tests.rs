@@ -42,6 +42,7 @@ fn notification(seq: Seq) -> Notification {
         endpoint: 0,
         kind: Kind::Page,
         dedup_key: format!("{seq:064x}").into(),
+        incident_key: None,
         group_key: "{}:{}".into(),
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),

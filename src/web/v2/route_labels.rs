@@ -82,6 +82,7 @@ fn notification(route: &RouteStanding, alerts: Vec<AlertView>, now: crate::model
         endpoint: 0,
         kind: Kind::Update,
         dedup_key: "".into(),
+        incident_key: None,
         group_key: "".into(),
         generation: 0,
         group_labels: route.group.clone(),

@@ -46,7 +46,7 @@ impl Consumers {
 /// open incident. Forwarded statements of the sender are exempt.
 pub fn assert_true(engine: &Engine, replaced: Option<&Policy>, n: &Notification) {
     let mut notified = engine.pages.incidents.all.values().filter(|i| i.side != Side::Observed);
-    let incident = notified.find(|i| i.dedup_key == n.dedup_key);
+    let incident = notified.find(|i| i.dedup_key == *n.incident_key.as_ref().unwrap_or(&n.dedup_key));
     if n.kind == Kind::Digest || incident.is_none_or(|i| i.side == Side::Forwarded || i.internal.is_some()) {
         return;
     }

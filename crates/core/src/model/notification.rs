@@ -63,6 +63,9 @@ pub struct Notification {
     /// 64 hex digits, stable for the life of the incident, computed as Alertmanager computes it. Of a
     /// digest: the same for all digests of the receiver.
     pub dedup_key: SmolStr,
+    /// The key of the incident everywhere else, if the receiver has another incident under that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident_key: Option<SmolStr>,
     /// Alertmanager's group key, `<route key>:<group labels>`. For a digest it is `digest:<receiver>`.
     pub group_key: SmolStr,
     /// The n-th incident of the group, from 0.

@@ -118,10 +118,9 @@ impl Incidents {
     pub(crate) fn acknowledge(&mut self, world: &mut World, change: &Acknowledge) {
         let Incidents { all, history, .. } = self;
         let mut changed = Vec::new();
-        for (id, incident) in all.iter_mut().filter(|(_, incident)| incident.dedup_key == change.dedup_key) {
+        for (id, incident) in all.iter_mut() {
             let home = &world.destinations.get(incident.group.0).receiver;
-            let seconds = incident.channels.iter().map(|channel| channel.receiver(home));
-            let named = std::iter::once(home).chain(seconds).any(|name| change.receivers.contains(name));
+            let named = incident.is_named(home, &change.dedup_key, &change.receivers);
             let there = |channel: &Channel| {
                 let tool = channel.integration.split('[').next();
                 tool == change.via.as_deref() && change.receivers.contains(channel.receiver(home))

@@ -61,6 +61,6 @@ pub(crate) fn orphans_of<'a>(
         receiver: channel.receiver(home).clone(),
         integration: channel.integration.clone(),
         incident: incident.group_text.clone(),
-        dedup_key: incident.dedup_key.clone(),
+        dedup_key: incident.key_at(channel).clone(),
     })
 }

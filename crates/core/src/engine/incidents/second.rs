@@ -7,16 +7,17 @@
 //! apart, so the page opens an incident there.
 //!
 //! Routes with the same key give an alert's group the same keys at several receivers. Where two such
-//! incidents may meet at one receiver, the later one takes the key of a further generation.
+//! incidents may meet at one receiver, the later one takes the key of a further generation. A reload may
+//! let two open ones meet that could not meet before. The second to come then takes another key there.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::incident::{Incident, IncidentId, Side, dedup_key};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{Cause, Duration, IncidentChange, LabelSet, Timestamp};
@@ -28,6 +29,9 @@ pub(crate) struct Second {
     /// Since when it is notified.
     pub(crate) since: Timestamp,
     why: WhySecond,
+    /// The key of the incident there, if its own key was taken.
+    #[serde(default)]
+    key: Option<SmolStr>,
 }
 
 /// Why a second receiver is notified.
@@ -59,6 +63,22 @@ struct Escalation {
 }
 
 impl Incident {
+    /// The key of this incident at one of its channels.
+    pub(crate) fn key_at<'a>(&'a self, channel: &'a Channel) -> &'a SmolStr {
+        channel.second.as_ref().and_then(|second| second.key.as_ref()).unwrap_or(&self.dedup_key)
+    }
+
+    /// Whether a receiver knows this incident by this key.
+    fn has_key(&self, key: &SmolStr) -> bool {
+        self.dedup_key == *key || self.channels.iter().any(|channel| self.key_at(channel) == key)
+    }
+
+    /// Whether this incident has this key at one of these receivers.
+    pub(crate) fn is_named(&self, home: &SmolStr, key: &SmolStr, receivers: &[SmolStr]) -> bool {
+        let mut there = self.channels.iter().filter(|channel| receivers.contains(channel.receiver(home)));
+        self.dedup_key == *key && receivers.contains(home) || there.any(|channel| self.key_at(channel) == key)
+    }
+
     fn seconds(&self) -> impl Iterator<Item = &Second> {
         self.channels.iter().filter_map(|channel| channel.second.as_ref())
     }
@@ -126,7 +146,7 @@ impl Incidents {
         key: &SmolStr,
     ) -> bool {
         let ids = self.kin.get(labels).into_iter().flatten();
-        let mut holders = ids.filter_map(|id| self.all.get(id)).filter(|i| i.dedup_key == *key);
+        let mut holders = ids.filter_map(|id| self.all.get(id)).filter(|i| i.has_key(key));
         holders.any(|incident| incident.meets(world, Side::Ours, receiver))
     }
 
@@ -142,7 +162,12 @@ impl Incidents {
             let Some(fallback) = &settings.fallback else { continue };
             let late = channel.since(incident.paged_at) + settings.fallback_after <= now;
             if late || refused && channel.was_refused() {
-                found.push(Second { receiver: fallback.clone(), since: now, why: WhySecond::Fallback });
+                found.push(Second {
+                    receiver: fallback.clone(),
+                    since: now,
+                    why: WhySecond::Fallback,
+                    key: None,
+                });
             }
         }
         if self.bring_in(world, id, found) {
@@ -168,7 +193,7 @@ impl Incidents {
         let change = IncidentChange::Escalated { to: to.clone(), within };
         self.history.push(incident.record(world.now, id, change));
         let why = WhySecond::Escalation { within };
-        let second = Second { receiver: to.clone(), since: world.now, why };
+        let second = Second { receiver: to.clone(), since: world.now, why, key: None };
         self.bring_in(world, id, vec![second]);
         self.watch_page(world, id, &to);
         self.pump(world, id);
@@ -219,26 +244,47 @@ impl Incidents {
     /// The second receivers of an incident also get the incident that took its place.
     pub(crate) fn seconds_moved(&mut self, world: &World, old: IncidentId, new: IncidentId) {
         let Some(incident) = self.all.get(&old) else { return };
-        let seconds = incident.seconds().map(|second| Second { since: world.now, ..second.clone() });
+        let seconds =
+            incident.seconds().map(|second| Second { since: world.now, key: None, ..second.clone() });
         self.bring_in(world, new, seconds.collect());
     }
 
     /// Adds channels to receivers that are not notified of an incident yet. False if there is none.
     fn bring_in(&mut self, world: &World, id: IncidentId, seconds: Vec<Second>) -> bool {
-        let Some(incident) = self.all.get_mut(&id) else { return false };
+        let Some(incident) = self.all.get(&id) else { return false };
         let home = &world.destinations.get(incident.group.0).receiver;
         let known = incident.channels.iter().filter(|c| !c.is_gone()).map(|c| c.receiver(home).clone());
         let mut known: BTreeSet<SmolStr> = known.chain([home.clone()]).collect();
         let mut new = Vec::new();
-        for second in seconds {
+        for mut second in seconds {
             if known.insert(second.receiver.clone()) {
+                second.key = self.key_for(world, id, incident, &second.receiver);
                 let to = world.policy.receivers.get(&second.receiver);
                 let integrations = to.into_iter().flat_map(|receiver| &receiver.integrations);
                 new.extend(integrations.map(|i| Channel::second(i, second.clone())));
             }
         }
         let any = !new.is_empty();
-        incident.channels.extend(new);
+        if let Some(incident) = self.all.get_mut(&id) {
+            incident.channels.extend(new);
+        }
         any
+    }
+
+    /// The key that an incident takes at a second receiver, if another incident has its own key there. They
+    /// got the same key when they could not meet. The receiver of an incident and its generation tell it
+    /// from the others.
+    fn key_for(&self, world: &World, id: IncidentId, incident: &Incident, to: &SmolStr) -> Option<SmolStr> {
+        let integrations = world.policy.receivers.get(to).map_or(&[][..], |r| &r.integrations);
+        let others = self.kin.get(&incident.group.1).into_iter().flatten().filter(|other| **other != id);
+        let taken = others.filter_map(|other| self.all.get(other)).any(|other| {
+            let home = &world.destinations.get(other.group.0).receiver;
+            let there = |c: &&Channel| c.receiver(home) == to || integrations.iter().any(|i| c.leads_to(i));
+            let mut open = other.channels.iter().filter(there).filter(|channel| !channel.settled());
+            open.any(|channel| *other.key_at(channel) == incident.dedup_key)
+        });
+        let home = &world.destinations.get(incident.group.0).receiver;
+        let text = || format_smolstr!("{} {home}", incident.group_text);
+        taken.then(|| dedup_key(&text(), incident.generation))
     }
 }

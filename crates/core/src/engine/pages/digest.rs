@@ -407,6 +407,7 @@ fn digest_of(
         endpoint: 0,
         kind: Kind::Digest,
         dedup_key: dedup_key(&key, 0),
+        incident_key: None,
         group_key: key,
         generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),

@@ -66,6 +66,7 @@ impl Pages {
             endpoint: 0,
             kind: Kind::Digest,
             dedup_key: dedup_key(&key, 0),
+            incident_key: None,
             group_key: key,
             generation: 0,
             group_labels: LabelSet::from_pairs([

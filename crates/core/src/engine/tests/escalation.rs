@@ -307,6 +307,45 @@ fn incidents_of_one_group_at_two_receivers_have_keys_of_their_own_at_a_third() {
     assert_replays(&world);
 }
 
+/// Two open incidents have one key, since they could not meet. A reload lets both escalate to `lead`.
+#[test]
+fn incidents_that_a_reload_lets_meet_at_a_third_receiver_are_two_there() {
+    let after = at_two_receivers(None).events_policy();
+    let mut before = after.clone();
+    before.severities.levels[0].escalate_to = None;
+    let mut world = World::new(before.clone());
+    let both = ["1", "2"].map(|instance| firing(&set(instance, "critical"), START));
+    world.say(Source::Alertmanager, "a", both.to_vec());
+    let key = world.sent[0].dedup_key.clone();
+    assert!(world.sent.iter().all(|n| n.dedup_key == key), "{:?}", world.sent);
+    reload(&mut world, after);
+    world.advance(Duration::from_mins(30));
+    assert_eq!(open_at(&world, "pagerduty[1]"), [1, 1], "both escalated");
+    let second = at_lead(&world).find(|n| n.dedup_key != key).expect("they have one key").clone();
+    assert_eq!(second.incident_key, Some(key.clone()), "its page still leads to the incident");
+    assert!(at_lead(&world).all(|n| n.dedup_key != key || n.incident_key.is_none()));
+    // A person acknowledges the second one there.
+    let (dedup_key, receivers) = (second.dedup_key, vec!["lead".into()]);
+    let by = Some("ada".into());
+    world.handle(Event::Acknowledge(Acknowledge { dedup_key, receivers, by, via: None }));
+    for (receiver, acknowledged) in [("pd", false), ("other", true)] {
+        let query = IncidentQuery { receiver: Some(receiver.into()), limit: 5, ..IncidentQuery::default() };
+        let found = world.engine.query().open_incidents(&query).found;
+        let by: Vec<bool> = found.iter().map(|incident| incident.row.acknowledged.is_some()).collect();
+        assert_eq!(by, [acknowledged], "{receiver}");
+    }
+    for instance in ["1", "2"] {
+        let now = world.now;
+        world.say(Source::Alertmanager, "a", vec![resolved(&set(instance, "critical"), START, now)]);
+        world.advance(Duration::from_mins(30));
+        assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
+    }
+    world.advance(Duration::from_hours(1));
+    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    let (replayed, trace) = replay(before, &world.events);
+    assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
+}
+
 #[test]
 fn a_second_receiver_that_knows_all_alerts_of_an_incident_is_not_paged_for_it() {
     let mut world = at_two_receivers(None);
