@@ -2,7 +2,7 @@
 
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Source, Timestamp};
+use crate::model::{Duration, Kind, LabelSet, Outcome, Rejection, Report, Source, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, SelfCheckSettings};
 
 fn at(minutes: u64) -> Timestamp {
@@ -470,4 +470,32 @@ fn a_notification_that_waits_over_a_start_goes_where_its_incident_stands_now() {
     // The receiver has another name.
     reload(&mut world, leading("other", &[("pagerduty[0]", 9), ("pagerduty[1]", 8)]));
     assert_eq!(place(&world, 1), ("other".into(), "pagerduty[1]".into(), 8));
+}
+
+/// A page waits over a restart that replaces its integration. Nothing is left that could deliver it, or the
+/// end. If it may have arrived, the end is tried for a day, and a person is told.
+#[test]
+fn an_incident_whose_page_has_no_way_any_more_is_forgotten() {
+    for (ambiguous, forgotten) in [(false, 1), (true, 25)] {
+        let mut world = World::new(with(&["pagerduty[0]"]));
+        world.answers = Answers::Hang;
+        world.webhook("am", vec![firing(&down(), at(0))]);
+        let page = world.in_flight.remove(0).id;
+        let mut replaced = with(&[]);
+        let webhook = IntegrationRef::new("webhook[0]", KnownBy::Group);
+        replaced.receivers.get_mut("pd").unwrap().integrations.push(webhook);
+        world.answers = Answers::Accept;
+        world.unreachable = vec!["pagerduty[0]"];
+        reload(&mut world, replaced);
+        world.handle(Event::Started);
+        let rejection = Rejection { reason: "other".into(), detail: "gone".into(), ambiguous };
+        let outcome = Outcome::Rejected(rejection);
+        world.handle(Event::Delivered(Report { id: page, outcome, attempts: 0, message: None }));
+        world.advance(Duration::from_mins(1));
+        world.webhook("am", vec![resolved(&down(), at(0), at(1))]);
+        assert_eq!(world.engine.query().orphans().len(), usize::from(ambiguous));
+        world.advance(Duration::from_hours(forgotten));
+        let left = world.engine.pages.incidents.all.len();
+        assert_eq!(left, 0, "ambiguous: {ambiguous}");
+    }
 }
