@@ -183,12 +183,17 @@ pub fn problem(problem: &Problem) -> String {
             let others = if *alerts > names.len() { " and others" } else { "" };
             let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
             format!(
-                "{alerts} alerts fire, and no receiver was notified in time: {}{others}",
+                "{alerts} alerts fire, and no receiver was notified in time: {}{others}. Tell the people whom they \
+                 concern. `squelch explain` says why",
                 names.join(", ")
             )
         }
         Problem::PagesUndelivered { after, receivers } => {
-            format!("receivers did not accept these pages within {after}: {}", of_each(receivers).join(", "))
+            format!(
+                "receivers did not accept these pages within {after}: {}. Squelch keeps trying. Until then, tell the \
+                 people there in another way",
+                of_each(receivers).join(", ")
+            )
         }
         Problem::DeadLetters { incidents, digests, reports } => {
             let of = |what: &str, of: &NameCount| match of.count {
@@ -198,7 +203,11 @@ pub fn problem(problem: &Problem) -> String {
             let mut parts = of_each(incidents);
             parts.extend(digests.iter().map(|one| of("digest", one)));
             parts.extend(reports.iter().map(|one| of("report", one)));
-            format!("receivers refused these notifications for good (dead letters): {}", parts.join(", "))
+            format!(
+                "receivers refused these notifications for good (dead letters): {}. The page Now of Squelch has \
+                 their answers. Correct the settings of the receivers",
+                parts.join(", ")
+            )
         }
         Problem::IncidentsOrphaned { orphans, others } => {
             let mut named: Vec<String> = orphans.iter().map(orphan).collect();
@@ -223,16 +232,17 @@ pub fn problem(problem: &Problem) -> String {
         }
         Problem::TooManyAlerts { known, limit, beyond } => format!(
             "Squelch knows {known} alerts and remembers no more (limits.alerts {limit}). Senders stated {beyond} \
-             times that a further alert fires here"
+             times that a further alert fires here. Raise limits.alerts, or correct the rule that makes so many"
         ),
         Problem::HeartbeatNeverHeard { name, after } => {
             format!(
-                "heartbeat {name} did not come for {after} and never came before: alerts may not get here"
+                "heartbeat {name} did not come for {after} and never came before: alerts may not get here. Check \
+                 that its rule exists and that its sender reaches Squelch"
             )
         }
         Problem::HeartbeatSilent { name, source, after, labels } => format!(
-            "heartbeat {name} from {source} did not come for {after}: alerts may not get here. The sender sent \
-             {labels} last"
+            "heartbeat {name} from {source} did not come for {after}: alerts may not get here. Check that this \
+             sender runs and reaches Squelch. It sent {labels} last"
         ),
         Problem::Quarantined { summary } => {
             let note = text(&Cause::Quarantined);
@@ -240,7 +250,8 @@ pub fn problem(problem: &Problem) -> String {
         }
         Problem::QuarantineFull { limit, beyond, newest } => format!(
             "the engine failed at more than {limit} alerts. Senders stated {beyond} times that a further one \
-             fires here. Squelch passes these on together and undecided. The newest is {newest}"
+             fires here. Squelch passes these on together and undecided. The newest is {newest}. \
+             Report the bug, with the log"
         ),
         Problem::InputRefused { lasted } => format!(
             "for {lasted}, alerts or requests came that Squelch cannot read, or came to a path that takes none. \

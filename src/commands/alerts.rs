@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use super::asking::{filters, matchers, senseless};
 use super::screen::{ListView, Screen};
 use super::server::{self, Listed, ServerClient};
+use super::storage::place;
 use super::{Stopped, wrote};
 use crate::engine::{Event, Origin};
 use crate::history::{self, write_history};
-use crate::journal::SqlitePast;
+use crate::journal::JournalPast;
 use crate::model::{Duration, LabelSet, Matcher, Observation, Status, Timestamp};
 use crate::node::clock::wall;
 use crate::web::{AlertEntry, AlertPage, StandingEntry};
@@ -40,8 +41,9 @@ pub struct Args {
     /// occurrence of each remembered alert. With --storage.path it has all statements that are still there.
     #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output", "watch"])]
     pub export: bool,
-    /// With --export: read the storage directory of a server. The server may be running.
-    #[arg(long = "storage.path", value_name = "DIR", requires = "export")]
+    /// With --export: read the data directory of a server, or its PostgreSQL, whose URL stands in this file.
+    /// The server may be running.
+    #[arg(long = "storage.path", value_name = "DIR|URL_FILE", requires = "export")]
     pub storage: Option<PathBuf>,
     /// With --export: how far to look back. Without it, the whole history.
     #[arg(long, value_name = "DURATION", requires = "export")]
@@ -176,8 +178,8 @@ fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observati
     lines
 }
 
-fn export_journal(dir: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(), Stopped> {
-    let records = SqlitePast::open(dir).map_err(|e| e.to_string())?;
+fn export_journal(path: &Path, wanted: &[Matcher], from: Timestamp) -> Result<(), Stopped> {
+    let records = JournalPast::open(&place(path, "--storage.path")?).map_err(|e| e.to_string())?;
     let mut out = BufWriter::new(io::stdout().lock());
     let matches = |labels: &LabelSet| wanted.iter().all(|m| m.matches(labels));
     for past in history::journal::past(records.map(|r| r.map(|r| (r.now, r.event)))) {

@@ -113,7 +113,7 @@ fn described(level: &config::Level) -> String {
         text.push_str(&format!(" ({})", level.aliases.join(", ")));
     }
     match (level.never_hold, level.hold.is_zero()) {
-        (true, _) => text.push_str(": nothing delays its first page"),
+        (true, _) => text.push_str(": its first page is never held"),
         (false, true) => text.push_str(": its first page is not held"),
         (false, false) => text.push_str(&format!(": its first page is held for {}", level.hold)),
     }
@@ -154,7 +154,7 @@ mod tests {
             told.replace(&profile, ""),
             "Checking 'F'  SUCCESS\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
              - 1 noise profile\n - 0 sources and 0 users. Authentication is disabled, so listen on 127.0.0.1 \
-             only\nSeverity level critical (page, sev1, P1): nothing delays its first page\nSeverity level \
+             only\nSeverity level critical (page, sev1, P1): its first page is never held\nSeverity level \
              warning: its first page is not held\nSeverity level info (none): its first page is not held\n\
              Alerts with another severity or none count as critical\nWarning: F:2: stale_after 1h is less than \
              three times repeat_interval 4h. If the sender repeats as rarely, live alerts are closed as stale. \

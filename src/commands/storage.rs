@@ -100,8 +100,8 @@ fn copied(args: &CopyArgs) -> Result<String, String> {
     Ok(told(&done, &args.from, &args.to))
 }
 
-/// The place that a path of the command line names.
-fn place(path: &Path, flag: &str) -> Result<JournalPlace, String> {
+/// The place that a path of the command line names: a data directory, or a file with the URL of a PostgreSQL.
+pub(super) fn place(path: &Path, flag: &str) -> Result<JournalPlace, String> {
     let text = path.to_string_lossy();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Err(format!(

@@ -76,6 +76,21 @@ pub struct DecisionEntry {
     pub undelivered: Option<String>,
 }
 
+impl DecisionEntry {
+    /// The setting that decided and its line, or that the configuration file leaves it to its default. `None`
+    /// if no setting decided.
+    pub fn decided_by(&self) -> Option<String> {
+        let setting = Some(&self.setting).filter(|setting| !setting.is_empty())?;
+        let built_in =
+            ["noise.", "global.", "severities."].iter().any(|section| setting.starts_with(section));
+        Some(match self.line {
+            Some(line) => format!("{setting}, line {line}"),
+            None if built_in => format!("{setting}, a default"),
+            None => setting.clone(),
+        })
+    }
+}
+
 /// The disposition that would have followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Otherwise)]

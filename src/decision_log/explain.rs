@@ -82,10 +82,8 @@ pub(super) fn sentence(entry: &DecisionEntry) -> String {
         (other, None) => format!("{other}{times}: {}", entry.rule),
     };
     if entry.reason.is_some() && entry.repeats_since.is_none() {
-        match entry.line {
-            Some(line) => text.push_str(&format!(", by {}, line {line}", entry.setting)),
-            None if !entry.setting.is_empty() => text.push_str(&format!(", by {}", entry.setting)),
-            None => {}
+        if let Some(setting) = entry.decided_by() {
+            text.push_str(&format!(", by {setting}"));
         }
         for more in [&entry.release_condition, &entry.counterfactual].into_iter().flatten() {
             text.push_str(". ");

@@ -56,8 +56,8 @@ pub struct NoiseEntry {
     /// Labels whose value changes at each evaluation of their rule. Only a running server knows them.
     #[serde(default)]
     pub changing_labels: Vec<ChangingLabelEntry>,
-    /// Values of the severity label that no level names, in the last 24 hours. Only a running server knows
-    /// them.
+    /// Values of the severity label that no level names, in the last 24 hours. The empty value counts alerts
+    /// without the label. Only a running server knows them.
     #[serde(default)]
     pub unknown_severities: Vec<UnknownSeverityEntry>,
 }
@@ -109,10 +109,17 @@ pub struct TrendEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = UnknownSeverity)]
 pub struct UnknownSeverityEntry {
-    /// The value, cut to 64 characters.
+    /// The value, cut to 64 characters. It is empty for alerts without the label.
     pub value: String,
     /// How many alerts fired with it.
     pub alerts: u64,
+}
+
+impl UnknownSeverityEntry {
+    /// The value as people read it.
+    pub fn name(&self) -> &str {
+        if self.value.is_empty() { "(no severity)" } else { &self.value }
+    }
 }
 
 /// The unknown values of `found`, by value.

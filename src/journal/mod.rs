@@ -16,13 +16,15 @@ use crate::model::{Decision, Duration, IncidentRecord, Notification, Notificatio
 mod batch;
 mod copy;
 mod memory;
+mod past;
 mod postgres;
 mod sqlite;
 
 pub use copy::{Copied, CopyStep, JournalPlace, copy};
 pub use memory::MemoryJournal;
+pub use past::JournalPast;
 pub use postgres::{Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica};
-pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, SqlitePast, Usage};
+pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, Usage};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.
 pub const DEAD_LETTERS_KEPT: usize = 10_000;

@@ -431,11 +431,19 @@ impl Core {
                 if !before.unknown_severities.contains_key(value) {
                     let severities = &open.engine.policy().severities;
                     let counts_as = &severities.levels[severities.default].name;
-                    tracing::warn!(
-                        label = %severities.label, %value, alerts, %counts_as,
-                        "no severity level has this name or alias. Correct the rule, or add the value to the \
-                         aliases of a level"
-                    );
+                    let label = &severities.label;
+                    match value.is_empty() {
+                        true => tracing::warn!(
+                            %label, alerts, %counts_as,
+                            "alerts have no severity. Add the label to their rules, or name the level that they \
+                             get with severities.default"
+                        ),
+                        false => tracing::warn!(
+                            %label, %value, alerts, %counts_as,
+                            "no severity level has this name or alias. Correct the rule, or add the value to \
+                             the aliases of a level"
+                        ),
+                    }
                 }
             }
             self.published.stats.store(Arc::new(stats));

@@ -16,7 +16,7 @@ use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{PeriodReport, Release, Stats};
 use crate::history::Priced;
 use crate::ingest::{InvalidReason, NamedLabels};
-use crate::journal::{DeadLetters, LetterQuery, Ownership, Postgres};
+use crate::journal::{DeadLetters, JournalPlace, LetterQuery, Ownership, Postgres};
 use crate::model::{Batch, Duration, Matcher, NotificationId, SilenceRequest, Source, Timestamp};
 use crate::settings::Secret;
 use crate::spans::{TraceContext, Tracer};
@@ -88,6 +88,10 @@ impl NodeGate {
     pub fn new(parts: GateParts) -> NodeGate {
         let GateParts { queue, clock, published, registry, config, deliverer, decision_log, .. } = parts;
         let (receivers, keep) = (parts.receivers, parts.keep);
+        let place = match &parts.database {
+            Some(url) => JournalPlace::Postgres(url.clone()),
+            None => JournalPlace::Sqlite(decision_log.dir().to_owned()),
+        };
         let (config_file, web_file, access) = (parts.config_file, parts.web_file, parts.access);
         published.meter.reloaded(wall());
         published.meter.configured(&config.masked);
@@ -108,9 +112,7 @@ impl NodeGate {
                 database: parts.database,
                 postgres: parts.postgres.clone(),
             }),
-            suggestions: Arc::new(Suggestions::new(
-                parts.postgres.is_none().then(|| decision_log.dir().to_owned()),
-            )),
+            suggestions: Arc::new(Suggestions::new(place)),
             decision_log: Arc::new(decision_log),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             postgres: parts.postgres,

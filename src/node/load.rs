@@ -200,7 +200,7 @@ const DATABASE: &str = "SQUELCH_DATABASE_URL_FILE";
 
 /// The file with the URL of the database that holds the journal, if one does. The environment goes before the
 /// configuration.
-pub(super) fn database(config: &Config) -> Option<Secret> {
+pub fn database(config: &Config) -> Option<Secret> {
     let named = outside::variable(DATABASE).map(|file| config::database_url(file.into(), DATABASE, 0));
     named.or_else(|| config.postgres.clone())
 }

@@ -30,7 +30,7 @@ mod tick;
 pub use self::core::{Core, Flow, Outbox, Parts};
 pub use clock::EngineClock;
 pub use gate::NodeGate;
-pub use load::NodeError;
+pub use load::{NodeError, database};
 pub use memory::{Budget, Memory};
 pub use published::Published;
 pub use queue::{Command, PushError, Queue, QueueBounds};

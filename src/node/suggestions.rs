@@ -1,6 +1,5 @@
 //! Suggestions of a running server: priced on its own journal, by a thread of their own, when somebody asks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::clock::wall;
 use crate::config::Policy;
 use crate::history::{Effort, HistoryError, Priced, journal, suggest};
-use crate::journal::SqlitePast;
+use crate::journal::{JournalPast, JournalPlace};
 
 /// Suggestions are priced anew at most so often.
 const REST: Duration = Duration::from_secs(60);
@@ -19,8 +18,7 @@ const SHARE: u32 = 20;
 
 /// The suggestions that were priced last.
 pub(super) struct Suggestions {
-    /// The directory of the journal, if it is in files.
-    dir: Option<PathBuf>,
+    place: JournalPlace,
     known: ArcSwap<Priced>,
     /// When they may be priced anew.
     due: ArcSwap<Option<Instant>>,
@@ -28,21 +26,27 @@ pub(super) struct Suggestions {
 }
 
 impl Suggestions {
-    /// Nothing is priced yet.
-    pub(super) fn new(dir: Option<PathBuf>) -> Suggestions {
-        Suggestions { dir, known: ArcSwap::default(), due: ArcSwap::default(), busy: AtomicBool::new(false) }
+    /// Nothing is priced yet. The journal is at `place`.
+    pub(super) fn new(place: JournalPlace) -> Suggestions {
+        Suggestions {
+            place,
+            known: ArcSwap::default(),
+            due: ArcSwap::default(),
+            busy: AtomicBool::new(false),
+        }
     }
 
     /// The latest prices. It begins to price anew if they are old.
     pub(super) fn ask(self: &Arc<Self>, policy: Arc<Policy>) -> Arc<Priced> {
         let rests = self.due.load().is_some_and(|due| Instant::now() < due);
-        if let Some(dir) = self.dir.clone().filter(|_| !rests && !self.busy.swap(true, Ordering::AcqRel)) {
+        if !rests && !self.busy.swap(true, Ordering::AcqRel) {
             let this = Arc::clone(self);
             let work = move || {
                 let idle = Idle(&this);
                 let began = Instant::now();
                 let past = || {
-                    let records = SqlitePast::open(&dir).map_err(|e| HistoryError::Source(e.to_string()))?;
+                    let records = JournalPast::open(&this.place);
+                    let records = records.map_err(|e| HistoryError::Source(e.to_string()))?;
                     Ok(journal::past(records.map(|read| read.map(|record| (record.now, record.event)))))
                 };
                 match suggest(past, &policy, Effort::SERVER) {

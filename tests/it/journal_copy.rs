@@ -8,8 +8,8 @@ use prometheus::Registry;
 use rusqlite::Connection;
 use squelch::decision_log::{DecisionLogMeter, DecisionQuery, Follower, Reader};
 use squelch::journal::{
-    Advertised, Commit, Copied, CopyStep, DataDir, DeadLetter, Decisions, Journal, JournalError,
-    JournalPlace, LetterQuery, Postgres, Recovered, SqliteDecisions, SqliteJournal, copy,
+    Advertised, Commit, Copied, CopyStep, DataDir, DeadLetter, Decisions, Journal, JournalError, JournalPast,
+    JournalPlace, LetterQuery, Postgres, Record, Recovered, SqliteDecisions, SqliteJournal, copy,
 };
 use squelch::model::{Decision, NotificationId};
 
@@ -133,8 +133,13 @@ fn a_journal_goes_to_the_other_kind_and_back_as_it_was() {
     let process = process(&database);
     let mut journal = process.open().unwrap();
     storm(&mut journal, 701, 750);
+    let past_of = |place| JournalPast::open(&place).unwrap().collect::<Result<Vec<Record>, _>>().unwrap();
+    let past = past_of(shared_by(&database));
+    assert_eq!(past.last(), Some(&record(750)), "a study of the past reads it while it is owned");
+    assert!(past.len() > 300, "more than two pages: {}", past.len());
     journal.release();
     storm(&mut SqliteJournal::open(&second).unwrap(), 701, 750);
+    assert_eq!(past_of(file(&second)), past);
     let (database, second) = (in_database(&database), in_file(&second));
     assert_eq!(database.records.last().unwrap(), &record(750));
     assert_eq!(database, second);

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::asking::senseless;
+use super::storage::place;
 use super::{Stopped, wrote};
 use crate::config::{self, HttpConfig};
 use crate::history::{self, BacktestReport, Candidate, HistoryError, Jsonl, Past};
-use crate::journal::SqlitePast;
+use crate::journal::JournalPast;
 use crate::model::Duration;
 use ask::Question;
 use progress::{Counted, Shown};
@@ -56,9 +57,9 @@ pub struct Args {
     /// With --prometheus: from one sample to the next.
     #[arg(long, default_value = "1m", value_name = "DURATION")]
     pub step: Duration,
-    /// Directory of a server's journal, which may be running. The events that it still holds are the
-    /// history.
-    #[arg(long = "storage.path", value_name = "DIR")]
+    /// Data directory of a server, or a file with the URL of its PostgreSQL. The events that its journal still
+    /// holds are the history. The server may be running.
+    #[arg(long = "storage.path", value_name = "DIR|URL_FILE")]
     pub storage: Option<PathBuf>,
     /// Write every notification to this file, a JSON object a line. `-` is standard output.
     #[arg(long, value_name = "FILE")]
@@ -187,8 +188,8 @@ fn past(
             Err(error) => Err(HistoryError::Source(format!("{name}: {error}"))),
         })));
     }
-    if let Some(dir) = &args.storage {
-        let records = SqlitePast::open(dir).map_err(|e| e.to_string())?;
+    if let Some(path) = &args.storage {
+        let records = JournalPast::open(&place(path, "--storage.path")?).map_err(|e| e.to_string())?;
         return Ok(Box::new(history::journal::past(records.map(|r| r.map(|r| (r.now, r.event))))));
     }
     let windows = std::iter::from_fn(move || answers.blocking_recv());

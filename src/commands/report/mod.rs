@@ -12,12 +12,13 @@ use super::asking::{say, say_json, senseless};
 use super::screen::Screen;
 use super::server::{self, ServerClient};
 use super::{complain, failed};
-use crate::config::{self, Policy};
+use crate::config;
 use crate::decision_log::{By, NoiseEntry, Reader};
 use crate::history::{self, Effort, HistoryError, Priced};
-use crate::journal::SqlitePast;
+use crate::journal::{JournalPast, JournalPlace};
 use crate::model::{Duration, Timestamp};
 use crate::node::clock::wall;
+use crate::node::database;
 
 /// Options of `squelch report`.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,7 +45,8 @@ pub struct Args {
     /// Read the storage directory of a server instead of asking one. The server may be running.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage: Option<PathBuf>,
-    /// With --storage.path: the configuration, for its page budgets and the suggestions.
+    /// With --storage.path: the configuration, for its page budgets and the suggestions. If it names a
+    /// PostgreSQL, the suggestions come from there.
     #[arg(long = "config.file", value_name = "FILE", requires = "storage")]
     pub config_file: Option<PathBuf>,
     /// The server.
@@ -128,20 +130,21 @@ pub async fn run(args: Args) -> ExitCode {
 
 /// Counts what the files of a server say.
 fn read(reader: &Reader, args: &Args, since: Timestamp, until: Timestamp) -> Result<NoiseEntry, String> {
-    let policy = match &args.config_file {
-        Some(file) => Some(config::load(file).map_err(|e| e.to_string())?.policy),
-        None => None,
-    };
-    let budgets = policy.as_ref().map_or_else(BTreeMap::new, Policy::budgets);
+    let config = args.config_file.as_deref().map(config::load).transpose().map_err(|e| e.to_string())?;
+    let budgets = config.as_ref().map_or_else(BTreeMap::new, |config| config.policy.budgets());
     let tally = reader.tally(since, until).map_err(|e| e.to_string())?;
     let before = reader.tally(since - args.since, since).ok().filter(|before| before.cut_at.is_none());
     let counted = NoiseEntry::new(&tally, before.as_ref(), &budgets, args.top.into(), args.by);
-    let Some(policy) = policy else { return Ok(counted) };
+    let Some(config) = config else { return Ok(counted) };
+    let place = match database(&config) {
+        Some(url) => JournalPlace::Postgres(url),
+        None => JournalPlace::Sqlite(reader.dir().to_owned()),
+    };
     let past = || {
-        let records = SqlitePast::open(reader.dir()).map_err(|e| HistoryError::Source(e.to_string()))?;
+        let records = JournalPast::open(&place).map_err(|e| HistoryError::Source(e.to_string()))?;
         Ok(history::journal::past(records.map(|read| read.map(|record| (record.now, record.event)))))
     };
-    let suggestions = history::suggest(past, &policy, Effort::COMMAND).map_err(|e| e.to_string())?;
+    let suggestions = history::suggest(past, &config.policy, Effort::COMMAND).map_err(|e| e.to_string())?;
     Ok(counted.suggesting(&Priced { at: Some(wall()), suggestions }))
 }
 

@@ -120,9 +120,10 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
     if !noise.unknown_severities.is_empty() {
         text.push_str(
             "\nSeverity values that no level names\n\
-             Correct the rules, or add the values to the aliases of a level.\n",
+             Correct the rules, or add the values to the aliases of a level. For alerts without a severity, \
+             `severities.default` names the level.\n",
         );
-        let row = |one: &UnknownSeverityEntry| vec![plain(&one.value), one.alerts.to_string()];
+        let row = |one: &UnknownSeverityEntry| vec![plain(one.name()), one.alerts.to_string()];
         let rows: Vec<_> = noise.unknown_severities.iter().map(row).collect();
         text.push_str(&screen.table(&["Value", "Alerts in 24 h"], &rows));
     }

@@ -29,6 +29,7 @@ mod copy;
 mod decided;
 mod inbox;
 mod lease;
+mod past;
 mod read;
 mod replicas;
 mod schema;
@@ -46,6 +47,7 @@ use tokio_postgres::Client;
 pub(super) use copy::HeldDatabase;
 pub use decided::PostgresDecisions;
 pub use lease::Ownership;
+pub(super) use past::PastDatabase;
 pub use replicas::{Advertised, Cluster, Replica};
 
 use super::batch::Tail;

@@ -54,20 +54,27 @@ async fn records_after(client: &Client, base: Seq) -> Result<Result<Vec<Record>,
     let rows = client.query_typed(sql, &[(&int(base), Type::INT8)]).await.map_err(failed)?;
     let mut records: Vec<Record> = Vec::new();
     for row in rows {
-        let (first, last, body): (i64, i64, &str) = (row.get(0), row.get(1), row.get(3));
-        if !matches(&row, 2, &[first, last], body.as_bytes()) {
-            return Ok(Err(format!("events {first} to {last} do not match their checksum")));
-        }
         let expected = records.last().map_or(base, |end| end.seq) + 1;
-        if number(first) > expected {
-            return Ok(Err(format!("events {expected} to {} are missing", first - 1)));
-        }
-        match batch::decode(number(first), number(last), body) {
+        let first = number(row.get(0));
+        match events(&row) {
+            Ok(_) if first > expected => {
+                return Ok(Err(format!("events {expected} to {} are missing", first - 1)));
+            }
             Ok(batch) => records.extend(batch.into_iter().filter(|r| r.seq >= expected)),
-            Err(reason) => return Ok(Err(format!("events {first} to {last} cannot be read: {reason}"))),
+            Err(reason) => return Ok(Err(reason)),
         }
     }
     Ok(Ok(records))
+}
+
+/// The events of a row of first event, last event, checksum and body.
+pub(super) fn events(row: &Row) -> Result<Vec<Record>, String> {
+    let (first, last, body): (i64, i64, &str) = (row.get(0), row.get(1), row.get(3));
+    if !matches(row, 2, &[first, last], body.as_bytes()) {
+        return Err(format!("events {first} to {last} do not match their checksum"));
+    }
+    batch::decode(number(first), number(last), body)
+        .map_err(|reason| format!("events {first} to {last} cannot be read: {reason}"))
 }
 
 async fn outbox(client: &Client) -> Result<Result<Vec<Notification>, String>, JournalError> {

@@ -59,7 +59,7 @@ use smol_str::SmolStr;
 
 pub(super) use copy::{CopyDraft, CopySource};
 pub use decided::SqliteDecisions;
-pub use past::SqlitePast;
+pub(super) use past::PastFile;
 pub use place::DataDir;
 pub use room::{Part, Usage};
 

@@ -258,7 +258,7 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_unknown_severity_alerts",
         Type::Gauge,
-        "Alerts of the last 24 hours by a severity value that no level names, at most 100 values.",
+        "Alerts of the last 24 hours by a severity value that no level names, at most 100. Empty: no label.",
     );
     for (value, alerts) in &stats.unknown_severities {
         out.sample(&[("value", value)], *alerts);

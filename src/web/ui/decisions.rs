@@ -171,9 +171,8 @@ fn row(frame: &Frame, entry: &DecisionEntry) -> Markup {
                 p.why {
                     @if entry.observed { b { "only observed" } " · " }
                     (text::sentence(&entry.rule))
-                    @if !entry.setting.is_empty() { " · by " code
-                        { bdi { (text::tame(&entry.setting, 100)) } } @if let Some(line) = entry.line {
-                        ", line " (line) } }
+                    @if let Some(setting) = entry.decided_by() {
+                        " · by " code { bdi { (text::tame(&setting, 120)) } } }
                     @if let Some(release) = &entry.release_condition { " · " (text::sentence(release)) }
                     @if let Some(otherwise) = &entry.counterfactual { " · " (text::sentence(otherwise)) }
                 }

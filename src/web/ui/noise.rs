@@ -189,7 +189,8 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         @if !seen.unknown.is_empty() {
             h2 { "Severity values that no level names" }
-            p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level." }
+            p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level. For alerts without a severity, "
+                code { "severities.default" } " names the level." }
             (unknown(&seen.unknown))
         }
         h2 { "Most frequent alerts" }
@@ -279,7 +280,7 @@ fn unknown(values: &[UnknownSeverityEntry]) -> Markup {
             caption.unseen { "Severity values that no level names" }
             thead { tr { th scope="col" { "Value" } th.n scope="col" { "Alerts in 24 h" } } }
             tbody { @for one in values { tr data-row {
-                td.what { bdi.name { (text::tame(&one.value, 100)) } }
+                td.what { bdi.name { (text::tame(one.name(), 100)) } }
                 td.n data-label="Alerts in 24 h" { (one.alerts) }
             } } }
         }

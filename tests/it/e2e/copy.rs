@@ -5,7 +5,7 @@ use std::path::Path;
 use super::child::Child;
 use super::sender::{Told, body};
 use super::squelch::{Home, PROGRAM};
-use super::{opened_and_closed, pager, shown};
+use super::{opened_and_closed, pager, shown, until};
 use crate::postgres::shared;
 
 async fn copy(from: &Path, to: &Path) -> (Option<i32>, String) {
@@ -45,6 +45,14 @@ noise: {{default: {{resolve_hold: 0s, storm: {{start: 0}}, limit: {{pages: 0}}}}
     let squelch = home.serve().await;
     squelch.hook(&body("http://am", &[outage("a").resolved(), outage("b"), outage("c")])).await;
     shown(&pager, "one closed, a third open", |i| opened_and_closed(i) == (3, 1)).await;
+    let noise =
+        async || Some(squelch.get("/api/v1/noise").await.body).filter(|b| b.contains("suggestionsAt"));
+    until("its journal has priced suggestions", noise).await;
+    let storage = format!("--storage.path={}", database.url_file.display());
+    let mut export = Child::start("export", PROGRAM, &["alerts", "--export", &storage]).unwrap();
+    assert_eq!(export.ended().await.code(), Some(0));
+    let history = export.said();
+    assert_eq!(history.lines().count(), 2, "both requests, the first from before the copy: {history}");
     let (code, said) = copy(&database.url_file, &home.path("back")).await;
     assert!(code == Some(1) && said.contains("stop every replica first"), "it runs: {said}");
     squelch.stop().await;

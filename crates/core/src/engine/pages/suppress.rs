@@ -17,11 +17,11 @@ impl Destination {
         Basis { setting: format_smolstr!("route {}", self.route), line: self.line, ..Basis::default() }
     }
 
-    /// A key of the noise profile. If the file leaves the key to its default, it is the profile, or the
-    /// route.
+    /// A key of the noise profile, with its own line or the line of its profile. A profile that is built in
+    /// has no line.
     fn noise_basis(&self, key: &str) -> Basis {
         let (name, lines) = &self.profile;
-        let line = lines.get(key).or_else(|| lines.get("")).copied().unwrap_or(self.line);
+        let line = lines.get(key).or_else(|| lines.get("")).copied().unwrap_or(0);
         Basis { setting: format_smolstr!("noise.{name}.{key}"), line, ..Basis::default() }
     }
 }

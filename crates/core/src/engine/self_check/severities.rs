@@ -1,5 +1,5 @@
-//! Values of the severity label that no level names. Their alerts get the default level, so a person must
-//! learn of a misspelt value.
+//! Values of the severity label that no level names, and alerts without the label. They get the default
+//! level, so a person must learn of a misspelt value or a rule without a severity.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ const KEPT: Duration = Duration::from_hours(24);
 pub(crate) struct UnknownSeverities(BTreeMap<SmolStr, (u64, Timestamp)>);
 
 impl UnknownSeverities {
-    /// An alert fires that has these labels. One without the label is no mistake.
+    /// An alert fires that has these labels. One without the label counts under the empty value.
     pub(crate) fn fired(&mut self, world: &World, labels: &LabelSet) {
         let severities = &world.policy.severities;
         let value = labels.value(&severities.label);
-        if value.is_empty() || severities.known(value).is_some() {
+        if severities.known(value).is_some() {
             return;
         }
         let value: SmolStr = value.chars().take(CHARS).collect();
@@ -60,9 +60,10 @@ mod tests {
         for severity in ["warn", "warn", "Critical", "P1", "", "none"] {
             found.fired(&world, &labels(&[("alertname", "A"), ("severity", severity)]));
         }
-        assert_eq!(found.found(&world), BTreeMap::from([("warn".into(), 2)]));
+        found.fired(&world, &labels(&[("alertname", "B")]));
+        assert_eq!(found.found(&world), BTreeMap::from([("".into(), 2), ("warn".into(), 2)]));
         world.now = world.now + KEPT;
-        assert_eq!(found.found(&world).len(), 1);
+        assert_eq!(found.found(&world).len(), 2);
         world.now = world.now + Duration::from_secs(1);
         assert!(found.found(&world).is_empty());
         world.policy.severities.levels[1].aliases.push("WARN".into());
