@@ -190,8 +190,8 @@ pub fn problem(problem: &Problem) -> String {
         }
         Problem::PagesUndelivered { after, receivers } => {
             format!(
-                "receivers did not accept these pages within {after}: {}. Squelch keeps trying. Until then, tell the \
-                 people there in another way",
+                "receivers did not accept these pages within {after}: {}. Squelch keeps trying. Until then, tell \
+                 the people there in another way",
                 of_each(receivers).join(", ")
             )
         }

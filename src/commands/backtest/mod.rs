@@ -57,8 +57,8 @@ pub struct Args {
     /// With --prometheus: from one sample to the next.
     #[arg(long, default_value = "1m", value_name = "DURATION")]
     pub step: Duration,
-    /// Data directory of a server, or a file with the URL of its PostgreSQL. The events that its journal still
-    /// holds are the history. The server may be running.
+    /// Data directory of a server, or a file with the URL of its PostgreSQL. The events that its journal
+    /// still holds are the history. The server may be running.
     #[arg(long = "storage.path", value_name = "DIR|URL_FILE")]
     pub storage: Option<PathBuf>,
     /// Write every notification to this file, a JSON object a line. `-` is standard output.

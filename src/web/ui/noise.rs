@@ -189,8 +189,8 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
         }
         @if !seen.unknown.is_empty() {
             h2 { "Severity values that no level names" }
-            p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level. For alerts without a severity, "
-                code { "severities.default" } " names the level." }
+            p.lead { "Correct the rules, or add the values to the " code { "aliases" } " of a level. For alerts without a "
+                "severity, " code { "severities.default" } " names the level." }
             (unknown(&seen.unknown))
         }
         h2 { "Most frequent alerts" }
