@@ -189,7 +189,7 @@ impl Engine {
                 Timer::Confirm(destination, alert) => {
                     self.pages.confirmed(&mut self.world, destination, alert)
                 }
-                Timer::GroupWait(group) => self.pages.gathered(&mut self.world, &group),
+                Timer::GroupWait(group) => self.page_due(&group),
                 Timer::ForgetSeries(destination, series) => {
                     self.pages.forget_series(&mut self.world, destination, series)
                 }

@@ -8,8 +8,10 @@ use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::mutes::Mutes;
+use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
+use crate::engine::world::World;
 use crate::model::{
     AlertId, Cause, LabelSet, NotificationId, Outcome, Reason, Report, SilenceChange, Status,
 };
@@ -62,6 +64,25 @@ impl Engine {
         }
         self.wind();
         self.remute();
+    }
+
+    /// The page of a group may be due. An alert that ended while it waited, and would be muted by now, is no
+    /// part of it.
+    pub(crate) fn page_due(&mut self, key: &GroupKey) {
+        for alert in self.pages.ended_in(&self.world, key) {
+            let listed = |destination: &DestinationId| self.world.listed_in(alert, *destination, key);
+            let mut destinations = self.world.taken_destinations(alert);
+            destinations.retain(listed);
+            let World { alerts, destinations: all, .. } = &self.world;
+            let muted = |id: &DestinationId| self.mutes.cause_of_ended(alerts, alert, all.get(*id));
+            let mutings: Option<Vec<_>> = destinations.iter().map(muted).collect();
+            if let (Some(muting), Some(first)) =
+                (mutings.and_then(|all| all.into_iter().next()), destinations.first())
+            {
+                self.pages.mute_ended(&mut self.world, key, (alert, *first), muting);
+            }
+        }
+        self.pages.gathered(&mut self.world, key);
     }
 
     fn wind(&mut self) {

@@ -103,7 +103,28 @@ impl Mutes {
     /// Why one of the alerts is muted at a destination, if it fires and is.
     pub(crate) fn cause(&self, alerts: &Alerts, alert: AlertId, destination: &Destination) -> Option<Muting> {
         let labels = alerts.firing_labels(alert)?;
-        if let Some(silence) = self.silences.silence_of(alert) {
+        self.muting(alerts, labels, self.silences.silence_of(alert), destination)
+    }
+
+    /// Why one of the alerts that fires no more would be muted at a destination, if it would.
+    pub(crate) fn cause_of_ended(
+        &self,
+        alerts: &Alerts,
+        alert: AlertId,
+        destination: &Destination,
+    ) -> Option<Muting> {
+        let labels = &alerts.alert(alert)?.labels;
+        self.muting(alerts, labels, self.silences.silence_about(labels), destination)
+    }
+
+    fn muting(
+        &self,
+        alerts: &Alerts,
+        labels: &LabelSet,
+        silence: Option<&Silence>,
+        destination: &Destination,
+    ) -> Option<Muting> {
+        if let Some(silence) = silence {
             let release = Some(silence.ends_at);
             let basis = Basis { setting: format_smolstr!("silence {}", silence.id), ..Basis::default() };
             return Some(Muting { cause: cause_of(silence), release, basis });

@@ -406,6 +406,13 @@ impl Silences {
         active.max_by_key(|s| s.ends_at)
     }
 
+    /// The active silence that matches these labels, of an alert that need not fire.
+    pub(crate) fn silence_about(&self, labels: &LabelSet) -> Option<&Silence> {
+        let all = self.index.about(labels).filter_map(|id| self.known.get(id));
+        let active = all.filter(|e| e.state == SilenceState::Active).map(|e| &e.silence);
+        active.filter(|silence| silence.matches(labels)).max_by_key(|silence| silence.ends_at)
+    }
+
     /// The ids of the silences in force that match an alert that fires.
     pub(crate) fn in_force(&self, alert: AlertId) -> impl Iterator<Item = &SmolStr> {
         let all = self.matched.get(&alert).into_iter().flatten();

@@ -3,7 +3,7 @@
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
-use crate::engine::pages::groups::GroupPlace;
+use crate::engine::pages::groups::{Group, GroupKey, GroupPlace};
 use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::pages::{Pages, groups};
 use crate::engine::state::State;
@@ -57,6 +57,33 @@ impl Pages {
                 self.wait_anew(world, &key);
             }
             self.never_paged(world, alert, destination, count, 0);
+        }
+    }
+
+    /// The alerts that ended while they wait for the page of a group, if the page is due.
+    pub(crate) fn ended_in(&self, world: &World, key: &GroupKey) -> Vec<AlertId> {
+        let due = |group: &&Group| group.pending.iter().any(|p| p.due <= world.now);
+        let Some(group) = self.groups.get(key).filter(due) else { return Vec::new() };
+        let pending = group.pending.iter().filter(|p| p.recovered).map(|p| p.alert);
+        pending.chain(group.withheld.iter().filter(|q| q.resolved).map(|q| q.alert)).collect()
+    }
+
+    /// An alert ended while it waited for the page of a group, and would be muted now. The page does not
+    /// list it.
+    pub(crate) fn mute_ended(
+        &mut self,
+        world: &mut World,
+        key: &GroupKey,
+        (alert, destination): (AlertId, DestinationId),
+        Muting { cause, release, basis }: Muting,
+    ) {
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let (count, _) = group.take_ended(alert);
+        self.wait_anew(world, key);
+        if count > 0 {
+            let basis =
+                Basis { otherwise: self.otherwise(world, alert, destination, cause.reason()), ..basis };
+            self.suppress_by(world, alert, destination, count, (cause, release), basis);
         }
     }
 
