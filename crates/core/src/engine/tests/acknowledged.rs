@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{Acknowledge, Engine, Event};
 use crate::model::{Cause, Duration, IncidentChange, Kind, Source};
-use crate::policy::{IntegrationRef, KnownBy, Noise, Policy};
+use crate::policy::{IntegrationRef, KnownBy, Limit, Noise, Policy, Storm};
 
 fn paged() -> World {
     let mut world = World::new(policy(&["alertname"], Noise::default()));
@@ -52,6 +52,33 @@ fn an_incident_that_a_person_took_on_resolves_and_a_worse_one_pages() {
     let now = world.now;
     world.say(Source::Alertmanager, "a", vec![firing(&set, now)]);
     assert_eq!(world.sent.last().map(|n| n.kind), Some(Kind::Page), "the next incident is a new one");
+}
+
+/// A person acknowledged the incident of a storm. Further warnings are updates of it. A critical alert pages.
+#[test]
+fn a_critical_alert_pages_in_a_storm_that_a_person_took_on() {
+    let limit = Limit { pages: 0, ..Noise::default().limit };
+    let storm = Storm { start: 3, ..Noise::default().storm };
+    let mut world = World::new(policy(&["alertname"], Noise { limit, storm, ..Noise::default() }));
+    let fire = |world: &mut World, name: &str, severity: &str| {
+        let set = labels(&[("alertname", name), ("severity", severity)]);
+        let now = world.now;
+        world.say(Source::Alertmanager, "a", vec![firing(&set, now)]);
+        world.advance(Duration::from_secs(70));
+    };
+    for name in ["A", "B", "C", "D", "Critical"] {
+        fire(&mut world, name, if name == "Critical" { "critical" } else { "warning" });
+    }
+    let pages = |world: &World| world.sent.iter().filter(|n| n.kind == Kind::Page).count();
+    assert_eq!(pages(&world), 5, "the fourth is the storm's, and the fifth is of the critical alert");
+    for sent in world.sent.iter().map(|n| n.dedup_key.clone()).collect::<Vec<_>>() {
+        let (receivers, by) = (vec!["pd".into()], Some("ada".into()));
+        world.handle(Event::Acknowledge(Acknowledge { dedup_key: sent, receivers, by, via: None }));
+    }
+    for (name, severity, expected) in [("E", "warning", 5), ("F", "critical", 6), ("G", "critical", 7)] {
+        fire(&mut world, name, severity);
+        assert_eq!(pages(&world), expected, "{name}");
+    }
 }
 
 /// PagerDuty and Opsgenie, which take acknowledgements, and Slack, which does not.

@@ -373,6 +373,27 @@ fn a_group_that_never_ends_keeps_no_more_than_a_hundred_incidents_waiting() {
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
 }
 
+/// Beyond a hundred, readers of the labels of the group read a false end. The next message corrects it.
+#[test]
+fn the_firing_alerts_of_a_group_follow_each_end_that_came_too_early() {
+    let (mut world, _) = never_ending();
+    world.checks_messages = false;
+    come_and_go(&mut world, 99);
+    let before = world.sent.len();
+    let there = |world: &World| world.sent.iter().filter(|n| n.integration == "webhook[0]").count();
+    assert!(!world.sent.iter().any(|n| n.integration == "webhook[0]" && n.kind == Kind::Resolve));
+    come_and_go(&mut world, 30);
+    assert!(there(&world) > 30);
+    let mut early = 0;
+    let sent: Vec<_> = world.sent[before..].iter().filter(|n| n.integration == "webhook[0]").collect();
+    for (n, next) in sent.iter().zip(&sent[1..]).filter(|(n, _)| n.kind == Kind::Resolve) {
+        let fires = next.alerts.iter().any(|alert| alert.status == Status::Firing);
+        assert!(next.kind != Kind::Resolve && next.at == n.at && fires, "{n:?}, and then {next:?}");
+        early += 1;
+    }
+    assert!(early > 20, "{early}");
+}
+
 /// The resolve is the last message of its incident: a receiver would show the alert as firing for ever.
 #[test]
 fn a_resolve_lists_no_firing_alert_where_too_many_incidents_of_a_group_wait() {
