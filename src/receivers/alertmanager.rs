@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::{Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View};
+use super::{
+    Answer, Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, View, failure_of,
+};
 use crate::model::{AlertView, Duration, Kind, LabelSet, Status, Timestamp};
 use crate::settings::http::secret_url;
 use crate::settings::section::Section;
@@ -71,6 +73,15 @@ impl Notifier for AlertmanagerConfig {
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {
         vec![(&self.url.0, SecretForm::Url)]
+    }
+
+    /// An Alertmanager that refuses one alert with 400 takes the others of the request all the same.
+    fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
+        let refused = |error: AttemptError| AttemptError {
+            ambiguous: error.ambiguous || answer.status == 400,
+            ..error
+        };
+        failure_of(answer).map_or(Ok(()), |error| Err(refused(error)))
     }
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {

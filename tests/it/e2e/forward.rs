@@ -87,3 +87,33 @@ noise: {{default: {{resolve_hold: 0s, digest: 0s}}}}
     shown(&pager, "both receivers see it end", |i| opened_and_closed(&about(i, "DiskFull")) == (2, 2)).await;
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_ends_there_although_alertmanager_refused_another_of_its_incident() {
+    let (pager, folder) = (pager().await, tempfile::tempdir().unwrap());
+    let Some((am, _child)) = alertmanager(folder.path(), "am", &pager.url("/webhook/a")).await else {
+        return;
+    };
+    let home = Home::new(&format!(
+        "\
+route: {{receiver: am, group_by: [alertname], group_wait: 0s, group_interval: 1s}}
+receivers: [{{name: am, alertmanager_configs: [{{url: 'http://{am}/am'}}]}}]
+noise: {{default: {{resolve_hold: 0s, digest: 0s}}}}
+"
+    ));
+    let squelch = home.serve().await;
+    // Alertmanager 0.25 refuses the name of this label with 400, and takes the other alert of the request.
+    let alerts = [("host", "a"), ("service.name", "x")].map(|(label, of)| Told::fires("DiskFull", label, of));
+    squelch.hook(&body("http://am-0", &alerts)).await;
+    // Squelch brings an alert about the refusal.
+    let disks = async || {
+        let mut alerts = firing(am).await;
+        alerts.retain(|alert| alert["labels"]["alertname"] == "DiskFull");
+        alerts
+    };
+    let one = async || Some(disks().await).filter(|alerts| alerts.len() == 1);
+    assert_eq!(until("one of them fires there", one).await[0]["labels"]["host"], "a");
+    squelch.hook(&body("http://am-0", &alerts.map(|alert| alert.resolved()))).await;
+    until("neither fires there", async || disks().await.is_empty().then_some(())).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}

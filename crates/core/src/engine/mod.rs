@@ -99,15 +99,16 @@ impl Engine {
     /// same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
         // The first event of a journal is the policy under which the engine was made, at time 0.
-        let born = self.world.now == Timestamp::ZERO && matches!(event, Event::Policy(_));
-        self.world.now = self.world.now.max(now);
+        let before = self.world.now;
+        let born = before == Timestamp::ZERO && matches!(event, Event::Policy(_));
+        self.world.now = before.max(now);
         self.world.accounting.watch(effects.repeats.is_some());
         if born {
-            self.checks.heartbeats_started(&mut self.world);
+            self.checks.heartbeats_started(&mut self.world, before);
         }
         if matches!(event, Event::Started) {
             self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
-            self.checks.heartbeats_started(&mut self.world);
+            self.checks.heartbeats_started(&mut self.world, before);
             self.pages.retry_all(&mut self.world);
         }
         if let Event::Clocks(ahead) = event {

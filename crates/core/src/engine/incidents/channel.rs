@@ -393,7 +393,12 @@ impl Channel {
 
     /// The integration as the configuration has it now. `None` if it left the configuration.
     pub(crate) fn adopt(&mut self, integration: Option<&IntegrationRef>) {
+        let returns = self.gone && integration.is_some();
         self.gone = integration.is_none();
+        if returns {
+            // It refused nothing: it was not there.
+            self.refused = 0;
+        }
         if let Some(known) = integration {
             self.give_up_at = None;
             // A message stands where it was posted.
@@ -575,6 +580,20 @@ mod tests {
             paged.settled() && now >= NOW + GONE,
             "it is given up after a day of refusals, and not before"
         );
+    }
+
+    #[test]
+    fn an_integration_that_returns_has_refused_nothing() {
+        let mut c = channel();
+        c.sent(NotificationId(1), Kind::Page, 1);
+        c.ended(NOW, &report(1, Outcome::Accepted));
+        c.adopt(None);
+        c.sent(NotificationId(2), Kind::Resolve, 1);
+        c.ended(NOW, &report(2, refusal(false)));
+        assert!(!c.refuses(), "it is gone");
+        c.adopt(Some(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey)));
+        assert!(!c.refuses(), "it is there again");
+        assert_eq!(c.next(c.retry_at().unwrap(), CLOSED), Some(Kind::Resolve));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Heartbeats: alerts that always fire, whose silence pages.
 //!
 //! A heartbeat is identified by its source and its alert. An HA pair of Alertmanagers, of which only one
-//! speaks at a time, is therefore one heartbeat. It counts from the start of the program at the earliest,
-//! since Squelch received nothing before.
+//! speaks at a time, is therefore one heartbeat. Time in which Squelch was down does not count as silence,
+//! since Squelch received nothing then. Of one silence, that holds for the first start alone, so that a
+//! program that starts again and again still pages.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,6 @@ const GONE: Duration = Duration::from_hours(24 * 7);
 /// The times of each heartbeat.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heartbeats {
-    /// When the program started last.
-    started: Timestamp,
     by_name: BTreeMap<SmolStr, Beats>,
 }
 
@@ -39,6 +38,9 @@ struct Beats {
     senders: BTreeMap<(Source, AlertId), Beat>,
     /// The incident about a heartbeat that never came.
     never: Option<GroupKey>,
+    /// For how long Squelch was down after `since`, at the first start since then.
+    #[serde(default)]
+    down: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,24 @@ struct Beat {
     last: Timestamp,
     /// The incident that says that it is silent.
     silent: Option<GroupKey>,
+    /// For how long Squelch was down after `last`, at the first start since then.
+    #[serde(default)]
+    down: Option<Duration>,
+}
+
+impl Beats {
+    /// When the heartbeat has never come for long enough.
+    fn never_by(&self, heartbeat: &Heartbeat) -> Option<Timestamp> {
+        let never = self.senders.is_empty() && self.never.is_none();
+        never.then(|| self.since + self.down.unwrap_or_default() + heartbeat.silent_after)
+    }
+}
+
+impl Beat {
+    /// When the sender has been silent for long enough.
+    fn silent_by(&self, heartbeat: &Heartbeat) -> Timestamp {
+        self.last + self.down.unwrap_or_default() + heartbeat.silent_after
+    }
 }
 
 impl Heartbeats {
@@ -59,22 +79,24 @@ impl Heartbeats {
     fn next(&self, settings: &[Heartbeat]) -> Option<Timestamp> {
         let due = settings.iter().filter_map(|h| {
             let beats = self.by_name.get(&h.name)?;
-            let floor = beats.since.max(self.started);
             let silent = beats.senders.values().map(|beat| match beat.silent {
-                None => beat.last.max(floor) + h.silent_after,
+                None => beat.silent_by(h),
                 Some(_) => beat.last + GONE.max(h.silent_after),
             });
-            let never = beats.senders.is_empty() && beats.never.is_none();
-            silent.chain(never.then_some(floor + h.silent_after)).min()
+            silent.chain(beats.never_by(h)).min()
         });
         due.min()
     }
 }
 
 impl SelfCheck {
-    /// The program started: silence counts from now on.
-    pub(crate) fn heartbeats_started(&mut self, world: &mut World) {
-        self.heartbeats.started = world.now;
+    /// The program started. It was down since `before` at the earliest.
+    pub(crate) fn heartbeats_started(&mut self, world: &mut World, before: Timestamp) {
+        let down = world.now.since(before);
+        for beats in self.heartbeats.by_name.values_mut() {
+            beats.down = beats.down.or(Some(down));
+            beats.senders.values_mut().for_each(|beat| beat.down = beat.down.or(Some(down)));
+        }
         self.wind_heartbeats(world);
     }
 
@@ -91,7 +113,7 @@ impl SelfCheck {
             }
         }
         for heartbeat in &settings {
-            let new = || Beats { since: now, senders: BTreeMap::new(), never: None };
+            let new = || Beats { since: now, senders: BTreeMap::new(), never: None, down: None };
             self.heartbeats.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
         }
         self.wind_heartbeats(world);
@@ -113,8 +135,9 @@ impl SelfCheck {
         if beats.senders.len() >= SENDERS && !beats.senders.contains_key(&(source, alert)) {
             return world.accounting.bound(Bound::Heartbeats, 1);
         }
-        let beat = beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None });
-        beat.last = now;
+        let beat =
+            beats.senders.entry((source, alert)).or_insert(Beat { last: now, silent: None, down: None });
+        (beat.last, beat.down) = (now, None);
         for key in beat.silent.take().into_iter().chain(beats.never.take()) {
             pages.clear(world, &key, Cause::HeartbeatHeard);
         }
@@ -140,9 +163,8 @@ impl SelfCheck {
         let (now, name) = (world.now, &heartbeat.name);
         let Some(receiver) = heartbeat.receiver.as_ref().or(world.policy.watcher()).cloned() else { return };
         let Some(beats) = self.heartbeats.by_name.get(name) else { return };
-        let floor = beats.since.max(self.heartbeats.started);
         let senders: Vec<((Source, AlertId), Beat)> = beats.senders.clone().into_iter().collect();
-        if senders.is_empty() && beats.never.is_none() && floor + heartbeat.silent_after <= now {
+        if beats.never_by(heartbeat).is_some_and(|due| due <= now) {
             let labels = LabelSet::from_pairs([("alertname", "SquelchHeartbeatSilent"), ("heartbeat", name)]);
             let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
             let key = pages.raise(world, &receiver, &labels, problem);
@@ -166,9 +188,9 @@ impl SelfCheck {
                 }
                 if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
                     beats.senders.remove(&(source, alert));
-                    beats.since = now;
+                    (beats.since, beats.down) = (now, None);
                 }
-            } else if beat.silent.is_none() && beat.last.max(floor) + heartbeat.silent_after <= now {
+            } else if beat.silent.is_none() && beat.silent_by(heartbeat) <= now {
                 let problem = Problem::HeartbeatSilent {
                     name: name.clone(),
                     source: source.as_str().into(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
@@ -158,9 +159,8 @@ impl SelfCheck {
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
         for (id, index) in pages.incidents.refused.values().filter(|(id, _)| lives(id)) {
             let Some(incident) = pages.incidents.all.get(id) else { continue };
-            // Another alarm reports these.
-            if incident.channels.get(*index).is_some_and(crate::engine::incidents::channel::Channel::is_gone)
-            {
+            // Another alarm reports an integration that is gone. One that returned has refused nothing.
+            if !incident.channels.get(*index).is_some_and(Channel::refuses) {
                 continue;
             }
             *receivers.entry(world.destinations.get(incident.group.0).receiver.clone()).or_default() += 1;
