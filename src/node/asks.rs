@@ -44,7 +44,7 @@ pub(super) fn silence(
     request: &SilenceRequest,
     done: oneshot::Sender<Result<SmolStr, SilenceFailure>>,
 ) -> Result<(), TickFailure> {
-    let change = match guarded(|| open.engine.query().plan_silence(clock.now(), request)) {
+    let change = match guarded(|| open.engine.query().plan_silence(clock.wall_for_mutes(), request)) {
         Ok(Ok(change)) => change,
         Err(reason) => {
             let _ = done.send(Err(Unavailable(format!("the engine broke on it: {reason}")).into()));

@@ -117,6 +117,13 @@ impl EngineClock {
         wall_of((self.read)())
     }
 
+    /// Wall time as the engine knows it after [`Event::Clocks`](crate::engine::Event::Clocks), to the second:
+    /// silences and time intervals follow it.
+    pub fn wall_for_mutes(&self) -> Timestamp {
+        let ahead = self.ahead();
+        Timestamp::from_millis(self.now().as_millis().saturating_sub(ahead))
+    }
+
     /// By how many milliseconds engine time is ahead of wall time, to the second: below 0 if it is behind.
     pub fn ahead(&self) -> i64 {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);

@@ -160,7 +160,7 @@ impl Tick {
     }
 
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
-        if matches!(event, Event::Observe(_) | Event::Repeats(_)) {
+        if matches!(event, Event::Observe(_) | Event::Repeats(_) | Event::Silence(_) | Event::Tick) {
             let (before, ahead) = (open.engine.query().ahead_of_wall(), clock.ahead());
             if ahead != before {
                 self.record(open, clock, &Event::Clocks(ahead))?;
@@ -169,7 +169,7 @@ impl Tick {
                 tracing::warn!(
                     ahead_seconds = ahead / 1000,
                     "engine time differs from the wall clock, which was set or was wrong before. The times of \
-                     senders are compared with the wall clock"
+                     senders are compared with the wall clock. Silences and time intervals follow it"
                 );
             }
         }

@@ -98,19 +98,20 @@ impl Engine {
     /// passed. `now` is milliseconds of the engine's own time. An earlier `now` than before counts as the
     /// same.
     pub fn handle(&mut self, now: Timestamp, event: &Event, effects: &mut Effects) {
-        // The first event of a journal is the policy under which the engine was made, at time 0.
         let before = self.world.now;
-        let born = before == Timestamp::ZERO && matches!(event, Event::Policy(_));
         self.world.now = before.max(now);
         self.world.accounting.watch(effects.repeats.is_some());
-        if born {
-            self.checks.heartbeats_started(&mut self.world, before);
+        if before == Timestamp::ZERO {
+            self.checks.heartbeats_begin(&mut self.world);
         }
         if matches!(event, Event::Started) {
             self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
-            self.checks.heartbeats_started(&mut self.world, before);
+            if before > Timestamp::ZERO {
+                self.checks.heartbeats_started(&mut self.world, before);
+            }
             self.pages.retry_all(&mut self.world);
         }
+        let was_set = matches!(event, Event::Clocks(ahead) if *ahead != self.world.alerts.ahead());
         if let Event::Clocks(ahead) = event {
             self.world.alerts.clocks(*ahead);
         }
@@ -119,7 +120,7 @@ impl Engine {
             // passed.
             self.repeated(repeats);
         }
-        self.mute_clock();
+        self.mute_clock(was_set);
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
@@ -198,7 +199,7 @@ impl Engine {
                 Timer::ResolveHold(id) => self.pages.close(&mut self.world, id),
                 Timer::Repeat(id) => self.pages.repeat(&mut self.world, id),
                 Timer::Retry(id) => self.pages.incidents.pump(&mut self.world, id),
-                Timer::Mute => self.mute_clock(),
+                Timer::Mute => self.mute_clock(false),
                 Timer::Digest(receiver) => self.pages.digest(&mut self.world, &receiver),
                 Timer::Unheard(alert) => {
                     self.world.alerts.watched(alert);

@@ -13,7 +13,7 @@ use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, Cause, LabelSet, NotificationId, Outcome, Reason, Report, SilenceChange, Status,
+    AlertId, Cause, LabelSet, NotificationId, Outcome, Reason, Report, SilenceChange, Status, Timestamp,
 };
 use crate::policy::{IntegrationRef, Policy, Receiver};
 
@@ -33,7 +33,7 @@ impl Engine {
     pub(crate) fn silence(&mut self, change: &SilenceChange) {
         let Mutes { silences, dirty, .. } = &mut self.mutes;
         let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
-        silences.apply(self.world.now, change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        silences.apply(self.world.wall(), change, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
         self.wind();
     }
 
@@ -44,15 +44,17 @@ impl Engine {
     }
 
     /// Moves the clock of the mutes on. Silences and windows begin and end before anything else that is
-    /// due, so that nothing leaves at the moment at which it is muted.
-    pub(crate) fn mute_clock(&mut self) {
-        if self.world.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.world.now) {
+    /// due, so that nothing leaves at the moment at which it is muted. They follow wall time, which `was_set`
+    /// if it differs otherwise from engine time than before.
+    pub(crate) fn mute_clock(&mut self, was_set: bool) {
+        if !was_set && self.world.timers.deadline(&Timer::Mute).is_none_or(|at| at > self.world.now) {
             return;
         }
+        let wall = self.world.wall();
         let Mutes { silences, dirty, .. } = &mut self.mutes;
         let firing = self.world.alerts.iter().filter(|(_, alert)| alert.firing());
-        silences.pass(self.world.now, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
-        let changed = self.mutes.intervals.pass(self.world.now, &self.world.policy.time_intervals);
+        silences.pass(wall, firing.map(|(id, alert)| (*id, &alert.labels)), dirty);
+        let changed = self.mutes.intervals.pass(wall, was_set, &self.world.policy.time_intervals);
         if !changed.is_empty() {
             let destinations = &self.world.destinations;
             let concerned = self
@@ -87,14 +89,17 @@ impl Engine {
 
     fn wind(&mut self) {
         match self.mutes.next_change() {
-            Some(at) => self.world.timers.set(Timer::Mute, at),
+            Some(wall) => {
+                let at = wall.as_millis().saturating_add(self.world.alerts.ahead());
+                self.world.timers.set(Timer::Mute, Timestamp::from_millis(at));
+            }
             None => self.world.timers.clear(&Timer::Mute),
         }
     }
 
     /// Takes a policy over, which is in place already.
     pub(crate) fn mutes_adopt(&mut self) {
-        self.mutes.intervals.adopt(self.world.now, &self.world.policy.time_intervals);
+        self.mutes.intervals.adopt(self.world.wall(), &self.world.policy.time_intervals);
         self.mutes = self.mutes.reindexed(&self.world.policy, &self.world.alerts);
         self.wind();
         self.mutes.dirty.extend(self.world.alerts.states().map(|(alert, ..)| alert));

@@ -89,6 +89,11 @@ impl World {
         }
     }
 
+    /// Wall time, to the second: the time of silences and time intervals, which people write.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.as_millis().saturating_sub(self.alerts.ahead()))
+    }
+
     /// Whether the pages of this group list an alert that takes this destination.
     pub(crate) fn listed_in(&self, alert: AlertId, destination: DestinationId, key: &GroupKey) -> bool {
         let own = || Some(self.group_key(destination, &self.alerts.alert(alert)?.labels));

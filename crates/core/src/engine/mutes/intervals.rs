@@ -29,15 +29,17 @@ impl Intervals {
         self.named = named.iter().map(|(name, entries)| (name.clone(), Now::at(now, entries))).collect();
     }
 
-    /// Moves the clock on. It returns the names of the intervals that began or ended.
+    /// Moves the clock on, or sets it if it `was_set`. It returns the names of the intervals that began or
+    /// ended.
     pub(crate) fn pass(
         &mut self,
         now: Timestamp,
+        was_set: bool,
         named: &BTreeMap<SmolStr, Vec<TimeInterval>>,
     ) -> BTreeSet<SmolStr> {
         let mut changed = BTreeSet::new();
         for (name, old) in &mut self.named {
-            if old.until.is_some_and(|until| until <= now)
+            if (was_set || old.until.is_some_and(|until| until <= now))
                 && let Some(entries) = named.get(name)
             {
                 let new = Now::at(now, entries);
@@ -255,8 +257,8 @@ mod tests {
         assert!(intervals.muted(&windows(&["night"], &["night"])).is_some());
         assert!(intervals.muted(&windows(&["gone"], &["gone"])).is_none());
         assert!(intervals.muted(&Windows::default()).is_none());
-        assert_eq!(intervals.pass(at(5), &named).len(), 0);
-        assert_eq!(intervals.pass(at(6), &named).len(), 2);
+        assert_eq!(intervals.pass(at(5), false, &named).len(), 0);
+        assert_eq!(intervals.pass(at(6), false, &named).len(), 2);
         assert!(intervals.muted(&windows(&["night"], &[])).is_none());
     }
 

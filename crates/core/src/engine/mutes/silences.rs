@@ -323,7 +323,8 @@ impl Silences {
         });
     }
 
-    /// Looks at the clock: some begin, some end, some are forgotten.
+    /// Looks at the clock: some begin, some end, some are forgotten. One that ended stays so, also if the
+    /// clock was set back.
     pub(crate) fn pass<'a>(
         &mut self,
         now: Timestamp,
@@ -341,7 +342,10 @@ impl Silences {
         let mut began = BTreeSet::new();
         let mut ended = Vec::new();
         for (id, entry) in &mut self.known {
-            let state = entry.silence.state(now);
+            let state = match entry.state {
+                SilenceState::Expired => SilenceState::Expired,
+                _ => entry.silence.state(now),
+            };
             self.sums.remove(entry);
             match std::mem::replace(&mut entry.state, state) {
                 old if old == state => {}

@@ -198,16 +198,16 @@ impl Query<'_> {
 }
 
 impl<'a> Query<'a> {
-    /// The changes that granting a request about silences would make. Journalled as
+    /// The changes that granting a request about silences would make at `wall`, a wall time. Journalled as
     /// [`crate::engine::Event::Silence`], they take effect.
     ///
     /// # Errors It cannot be granted, and why.
     pub fn plan_silence(
         &self,
-        now: Timestamp,
+        wall: Timestamp,
         request: &SilenceRequest,
     ) -> Result<SilenceChange, SilenceError> {
-        self.mutes.silences.plan(self.world.now.max(now), request)
+        self.mutes.silences.plan(wall, request)
     }
 
     /// Every silence that is kept, with its state.

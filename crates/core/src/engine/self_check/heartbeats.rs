@@ -90,6 +90,12 @@ impl Heartbeats {
 }
 
 impl SelfCheck {
+    /// The first event of a new engine, whose policy came at no time.
+    pub(crate) fn heartbeats_begin(&mut self, world: &mut World) {
+        self.heartbeats.by_name.values_mut().for_each(|beats| beats.since = world.now);
+        self.wind_heartbeats(world);
+    }
+
     /// The program started. It was down since `before` at the earliest.
     pub(crate) fn heartbeats_started(&mut self, world: &mut World, before: Timestamp) {
         let down = world.now.since(before);

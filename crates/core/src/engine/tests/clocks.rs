@@ -3,7 +3,8 @@
 use crate::engine::Event;
 use crate::engine::testing::*;
 use crate::model::{Duration, Kind, LabelSet, Observation, Source, Status, Timestamp};
-use crate::policy::{Noise, Policy, SelfCheckSettings};
+use crate::model::{Silence, SilenceRequest, parse_matchers};
+use crate::policy::{Noise, Policy, SelfCheckSettings, TimeInterval, TimeRange, Windows};
 
 const MINUTE: u64 = 60;
 
@@ -314,4 +315,61 @@ fn clocks_survive_a_snapshot() {
     let restored = crate::engine::Engine::restore(&engine.snapshot()).unwrap();
     assert_eq!(restored.query().ahead_of_wall(), 600_000);
     assert_eq!(restored.query().stats(), engine.query().stats());
+}
+
+#[test]
+fn a_silence_follows_wall_time() {
+    for ahead in [-7200, -61, 0, 61, 7200] {
+        let mut sender = Sender::new(ahead, 0);
+        let wall = sender.wall();
+        let wanted = Silence {
+            id: "".into(),
+            matchers: vec![parse_matchers("alertname=DbDown").unwrap()],
+            starts_at: wall,
+            ends_at: wall + Duration::from_mins(30),
+            updated_at: wall,
+            created_by: "me".into(),
+            comment: "".into(),
+        };
+        let change = sender.world.engine.query().plan_silence(wall, &SilenceRequest::Set(wanted)).unwrap();
+        sender.world.handle(Event::Silence(change));
+        let (alert, start) = (critical("DbDown"), sender.clock());
+        sender.fires(&alert, start);
+        sender.goes_on(&alert, start, 29);
+        assert_eq!(sender.count(Kind::Page, "DbDown"), 0, "{ahead} s");
+        sender.goes_on(&alert, start, 2);
+        assert_eq!(sender.count(Kind::Page, "DbDown"), 1, "{ahead} s");
+    }
+}
+
+#[test]
+fn a_time_interval_follows_wall_time_also_when_the_clock_is_set() {
+    // 23:00 to midnight. Engine time begins at midnight.
+    let hour =
+        TimeInterval { times: vec![TimeRange { start: 23 * 60, end: 24 * 60 }], ..TimeInterval::default() };
+    let mut policy = watched();
+    policy.time_intervals.insert("hour".into(), vec![hour]);
+    policy.routes[0].windows = Windows { mute: vec!["hour".into()], active: vec![] };
+    for ahead in [-30 * 60, 0, 30 * 60] {
+        let mut sender = Sender::new(ahead, 0);
+        sender.world.handle(Event::Policy(Box::new(policy.clone())));
+        let (alert, start) = (critical("DbDown"), sender.clock());
+        sender.fires(&alert, start);
+        let muted = ahead > 0;
+        assert_eq!(sender.count(Kind::Page, "DbDown"), usize::from(!muted), "{ahead} s");
+        if muted {
+            sender.goes_on(&alert, start, 29);
+            assert_eq!(sender.count(Kind::Page, "DbDown"), 0);
+            let (other, its_start) = (critical("Other"), sender.clock());
+            // The clock is set forward by ten minutes.
+            sender.ahead -= 10 * 60;
+            sender.world.handle(Event::Clocks(sender.ahead * 1000));
+            assert_eq!(sender.count(Kind::Page, "DbDown"), 1);
+            // It is set back by an hour.
+            sender.ahead += 60 * 60;
+            sender.world.handle(Event::Clocks(sender.ahead * 1000));
+            sender.fires(&other, its_start);
+            assert_eq!(sender.count(Kind::Page, "Other"), 0);
+        }
+    }
 }
