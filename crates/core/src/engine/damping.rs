@@ -240,6 +240,39 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_counted_anew_once_the_penalty_is_below_a_tenth_of_a_change() {
+        let (settings, mut damping) = (settings(), Damping::default());
+        damping.change(minutes(0), 1, &settings, true);
+        let calm = damping.forget_at(&settings);
+        assert_eq!(damping.penalty_at(calm, &settings), CHANGE / 10);
+        assert!(damping.penalty_at(calm - Duration::from_secs(10), &settings) > CHANGE / 10);
+        damping.change(calm, 1, &settings, true);
+        assert_eq!(damping.count(), 2, "a tenth still counts");
+        let later = damping.forget_at(&settings) + Duration::from_mins(1);
+        damping.change(later, 1, &settings, true);
+        assert_eq!(damping.count(), 1);
+    }
+
+    #[test]
+    fn each_of_several_changes_at_once_adds_to_the_penalty() {
+        let (settings, mut damping) = (settings(), Damping::default());
+        assert!(!damping.change(minutes(0), 2, &settings, true));
+        assert_eq!(damping.penalty_at(minutes(0), &settings), 2 * CHANGE);
+        assert!(damping.change(minutes(0), 1, &settings, true));
+    }
+
+    #[test]
+    fn a_release_before_max_hold_keeps_the_penalty() {
+        let (settings, mut damping) = (settings(), Damping::default());
+        for minute in 0..4 {
+            damping.change(minutes(minute), 1, &settings, true);
+        }
+        let before = damping.penalty_at(minutes(4), &settings);
+        damping.release(minutes(4), &settings);
+        assert_eq!((damping.flaps(), damping.penalty_at(minutes(4), &settings)), (None, before));
+    }
+
+    #[test]
     fn off_means_off() {
         let (settings, mut damping) =
             (Flapping { suppress_at: 0, ..Flapping::default() }, Damping::default());

@@ -320,6 +320,7 @@ mod tests {
             assert_eq!(state.notified_in(), Some(IncidentId(8)));
             state.end();
             state.follow(IncidentId(8), IncidentId(9));
+            state.follow(IncidentId(1), IncidentId(2));
             assert_eq!(state.leave_incident(), Some(IncidentId(9)));
             assert_eq!((state.incident(), state.leave_incident()), (None, None));
         }

@@ -200,6 +200,14 @@ mod tests {
     }
 
     #[test]
+    fn a_mere_target_is_looked_at_again_when_an_alert_of_both_sides_begins_and_ends() {
+        let mut bench = Bench(Inhibition::new(&[rule("s=1", "t=1", &[])]));
+        bench.fires(9, "t=1");
+        assert!(bench.fires(1, "s=1 t=1").contains(&9));
+        assert_eq!(bench.ends(1, "s=1 t=1"), [9]);
+    }
+
+    #[test]
     fn an_empty_rule_mutes_nothing_and_the_first_rule_that_mutes_is_named() {
         let mut bench =
             Bench(Inhibition::new(&[rule("", "", &[]), rule("s=2", "t=1", &[]), rule("s=~.+", "t=1", &[])]));

@@ -233,6 +233,11 @@ mod tests {
         assert_eq!(next(&[years(2400, 2401)], "2026-11-23T12:00:00Z"), "2400-01-01T00:00:00Z");
         assert_eq!(next(&[years(2020, 2026)], "2026-11-23T12:00:00Z"), "2027-01-01T00:00:00Z");
         assert_eq!(next(&[years(2020, 2025)], "2026-11-23T12:00:00Z"), "");
+        let mut several = years(2020, 2022);
+        several.years.push(Span { from: 2400, to: 2401 });
+        assert_eq!(next(&[several], "2026-11-23T12:00:00Z"), "2400-01-01T00:00:00Z");
+        let december = TimeInterval { months: vec![Span { from: 12, to: 12 }], ..years(2026, 2027) };
+        assert_eq!(next(&[december], "2026-11-23T12:00:00Z"), "2026-12-01T00:00:00Z");
         assert_eq!(next(&[TimeInterval::default()], "2026-11-23T12:00:00Z"), "");
         assert_eq!(next(&[], "2026-11-23T12:00:00Z"), "");
     }

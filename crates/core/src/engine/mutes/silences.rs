@@ -252,7 +252,7 @@ impl Silences {
     /// Compiles the silences that have room, the ones with the oldest change first, and drops the compiled
     /// form of the others. It returns those whose state changed, and whether each has room now.
     fn fit(&mut self) -> Vec<(SmolStr, bool)> {
-        let order = |e: &KnownSilence| (!e.is_live(), e.silence.updated_at, e.silence.id.clone());
+        let order = |e: &KnownSilence| (e.silence.updated_at, e.silence.id.clone());
         let mut all: Vec<&mut KnownSilence> = self.known.values_mut().collect();
         all.sort_by_cached_key(|e| order(e));
         let mut left = usize::try_from(self.room.granted()).unwrap_or(usize::MAX);
@@ -470,9 +470,7 @@ fn changes_in_place(now: Timestamp, old: &Silence, wanted: &Silence) -> bool {
     let second = |t: Timestamp| t.as_millis().div_euclid(1000);
     old.matchers == wanted.matchers
         && match old.state(now) {
-            SilenceState::Active => {
-                second(old.starts_at) == second(wanted.starts_at) && wanted.ends_at >= now
-            }
+            SilenceState::Active => second(old.starts_at) == second(wanted.starts_at),
             SilenceState::Pending => wanted.starts_at >= now,
             SilenceState::Expired => false,
         }

@@ -295,3 +295,231 @@ fn an_end_that_passes_while_its_repeat_waits_has_passed() {
     assert_eq!(occurrences.expire(moment(71), false, &policy), Some(at(70)));
     assert!(!script.firing_at(71));
 }
+
+fn policy() -> Policy {
+    crate::engine::testing::policy(&[], Default::default())
+}
+
+/// Its clock may be ahead of the other one's, so its own start counts.
+#[test]
+fn a_resolve_that_ended_before_the_peer_saw_the_start_is_old() {
+    let mut pair = Script::new(Source::Prometheus);
+    pair.fires(0, "a", 0);
+    pair.fires(10, "b", 5);
+    assert_eq!(pair.resolves(20, "b", 0, 3), Old);
+    assert_eq!(pair.resolves(30, "a", 0, 3), Resolved, "the other one began before");
+}
+
+#[test]
+fn an_earlier_start_is_taken_over_unless_it_is_the_one_of_an_occurrence_before() {
+    let mut one = Script::new(Source::Alertmanager);
+    one.fires(0, "a", 0);
+    one.resolves(100, "a", 0, 95);
+    assert_eq!(one.fires(200, "a", 190), Fired);
+    assert_eq!(one.fires(230, "a", 0), Nothing);
+    assert_eq!(one.occurrences.started_at(), Some(at(190)), "an old statement, said anew");
+    assert_eq!(one.fires(260, "a", 150), Nothing);
+    assert_eq!(one.occurrences.started_at(), Some(at(150)), "the start is corrected");
+}
+
+/// A start that moves past the last statement may stand for a resolve that went unheard.
+#[test]
+fn a_start_that_moves_no_further_than_the_last_statement_does_not_count_as_moving() {
+    for start in [-50, 0] {
+        let mut one = Script::new(Source::Alertmanager);
+        one.fires(0, "a", -100);
+        assert_eq!(one.fires(60, "a", start), Nothing, "start {start}");
+        assert!(one.repeats("a", &said(Status::Firing, start, None)), "start {start}");
+    }
+    let mut one = Script::new(Source::Alertmanager);
+    one.fires(0, "a", -100);
+    assert_eq!(one.fires(60, "a", 1), Restarted(at(0)));
+    assert!(!one.repeats("a", &said(Status::Firing, 1, None)), "the next start may move too");
+}
+
+#[test]
+fn a_firing_statement_whose_end_has_come_holds_for_five_minutes() {
+    let mut one = Script::new(Source::Prometheus);
+    one.state(0, "p", Status::Firing, -60, Some(0));
+    assert_eq!(one.occurrences.deadline(&policy()), Some(at(300)));
+}
+
+#[test]
+fn full_label_sets_are_counted_and_those_that_fire_apart() {
+    let mut three = Script::new(Source::Alertmanager);
+    for labels in 1..=3 {
+        three.key.1 = AlertId(labels);
+        three.fires(0, "a", 0);
+    }
+    three.resolves(100, "a", 0, 95);
+    assert_eq!((three.occurrences.len(), three.occurrences.firing()), (3, 2));
+}
+
+/// Repeats are gathered for a while, so the end of the alert may overtake them.
+#[test]
+fn a_gathered_repeat_states_nothing_about_an_occurrence_that_is_over() {
+    let mut three = Script::new(Source::Alertmanager);
+    three.fires(0, "a", 0);
+    three.fires(0, "b", 0);
+    three.resolves(300, "a", 0, 295);
+    three.fires(310, "b", 0);
+    three.occurrences.repeated(moment(320), &three.key, PeerId::of("c"), None);
+    assert!(three.firing_at(371), "b is believed");
+    assert_eq!(three.resolves(400, "b", 0, 295), Resolved, "c supports nothing");
+}
+
+#[test]
+fn a_gathered_repeat_of_a_new_peer_keeps_the_bound_of_peers() {
+    let mut many = Script::new(Source::Alertmanager);
+    for n in 0..=PEERS {
+        many.fires(0, "am-0", 0);
+        many.occurrences.repeated(moment(1), &many.key, PeerId::of(&format!("am-{n}")), None);
+    }
+    assert_eq!(many.occurrences.0.get(&many.key).unwrap().peers.len(), PEERS);
+}
+
+#[test]
+fn a_word_from_before_the_end_supports_no_later_firing() {
+    let mut three = Script::new(Source::Prometheus);
+    three.fires(0, "a", 0);
+    three.fires(0, "b", 0);
+    three.fires(100, "c", 0);
+    assert_eq!(three.resolves(100, "a", 0, 99), Resolved);
+    three.fires(110, "b", 0);
+    assert!(three.firing_at(171));
+    assert_eq!(three.resolves(200, "b", 0, 99), Resolved, "c spoke last before the end");
+}
+
+#[test]
+fn after_a_time_in_which_nothing_was_received_statements_hold_longer() {
+    let (ends, stale) = (at(1000), at(500) + policy().stale_after);
+    for (end, due) in [(Some(240), ends), (Some(2000), at(2000)), (None, stale)] {
+        let mut one = Script::new(Source::Prometheus);
+        one.state(0, "p", Status::Firing, 0, end);
+        one.occurrences.restarted(ends, stale, &policy());
+        assert_eq!(one.occurrences.deadline(&policy()), Some(due), "end {end:?}");
+    }
+}
+
+#[test]
+fn a_new_label_set_takes_the_place_of_the_resolved_one_or_the_oldest() {
+    let mut full = Script::new(Source::Alertmanager);
+    let key = |labels: usize| (Source::Alertmanager, AlertId(labels as u128));
+    for labels in 0..LABEL_SETS {
+        assert_eq!(full.occurrences.make_room(&key(labels)), None, "{labels} are not too many");
+        full.key = key(labels);
+        full.fires(10 + labels as i64, "a", 0);
+    }
+    assert_eq!(full.occurrences.make_room(&key(5)), None, "it is there already");
+    full.key = key(7);
+    full.resolves(2000, "a", 0, 1990);
+    assert_eq!(full.occurrences.make_room(&key(LABEL_SETS)), Some((Some(AlertId(7)), false)));
+    full.key = (Source::Prometheus, AlertId(0));
+    full.fires(2010, "a", 0);
+    assert_eq!(full.occurrences.make_room(&key(LABEL_SETS)), Some((None, true)), "another source has it");
+    assert_eq!(full.occurrences.len(), LABEL_SETS - 1);
+}
+
+/// A sender whose clock is 40 s behind, and the true content of its statement at `now`.
+fn judged(script: &Script, now: i64, said: &Observation, late: Option<u64>) -> Status {
+    let late = late.map(Duration::from_secs);
+    script.occurrences.judge(moment(now), &script.key, PeerId::of("p"), said, late)
+}
+
+#[test]
+fn an_end_that_moves_on_after_it_passed_means_that_the_alert_fires() {
+    use Status::{Firing, Resolved};
+    let mut behind = Script::new(Source::Prometheus);
+    behind.resolves(100, "p", 0, 60);
+    assert_eq!(judged(&behind, 131, &said(Resolved, 0, Some(90)), None), Firing);
+    assert_eq!(judged(&behind, 131, &said(Resolved, 0, Some(60)), None), Resolved, "the end stays");
+    assert_eq!(judged(&behind, 120, &said(Resolved, 0, Some(90)), None), Resolved, "within the slack");
+    assert_eq!(judged(&behind, 131, &said(Resolved, 70, Some(90)), None), Resolved, "it began anew");
+    let unknown = Observation { start_unknown: true, ..said(Resolved, 0, Some(90)) };
+    assert_eq!(judged(&behind, 131, &unknown, None), Resolved, "the start is unknown");
+}
+
+#[test]
+fn an_end_that_had_not_passed_when_it_was_stated_is_a_true_end() {
+    let mut right = Script::new(Source::Prometheus);
+    right.state(0, "p", Status::Firing, 0, Some(240));
+    assert_eq!(judged(&right, 300, &said(Status::Resolved, 0, Some(290)), None), Status::Resolved);
+}
+
+#[test]
+fn once_the_alert_has_fired_its_end_must_move_twice() {
+    use Status::{Firing, Resolved};
+    let mut pair = Script::new(Source::Prometheus);
+    pair.fires(0, "p", 0);
+    pair.resolves(100, "p", 0, 60);
+    assert_eq!(judged(&pair, 130, &said(Resolved, 0, Some(90)), None), Resolved, "the first move");
+    pair.resolves(130, "p", 0, 90);
+    assert_eq!(judged(&pair, 160, &said(Resolved, 0, Some(90)), None), Resolved, "it does not move");
+    // A snapshot keeps the first move.
+    let stored = rmp_serde::to_vec_named(&pair.occurrences).unwrap();
+    pair.occurrences = rmp_serde::from_slice(&stored).unwrap();
+    assert_eq!(judged(&pair, 160, &said(Resolved, 0, Some(120)), None), Firing, "the second move");
+}
+
+#[test]
+fn the_first_statement_about_an_alert_fires_if_its_end_is_as_late_as_the_sender_s_others() {
+    use Status::{Firing, Resolved};
+    let mut behind = Script::new(Source::Prometheus);
+    let resolved = said(Resolved, 0, Some(60));
+    assert_eq!(judged(&behind, 100, &resolved, Some(45)), Firing);
+    for (now, late, why) in [(100, Some(51), "later"), (100, None, "no other"), (90, Some(30), "slack")] {
+        assert_eq!(judged(&behind, now, &resolved, late), Resolved, "{why}");
+    }
+    assert_eq!(judged(&behind, 70, &resolved, Some(10)), Resolved, "such a clock counts as right");
+    behind.resolves(100, "p", 0, 60);
+    let next = said(Resolved, 70, Some(90));
+    assert_eq!(judged(&behind, 130, &next, Some(45)), Firing, "another occurrence is as late");
+    assert_eq!(judged(&behind, 130, &next, None), Resolved);
+}
+
+/// Peer `a` says that the alert fired from 0 to 95, and `b` still says that it fires.
+fn over(script: &mut Script) {
+    script.fires(0, "a", 0);
+    script.fires(0, "b", 0);
+    assert_eq!(script.resolves(100, "a", 0, 95), Resolved);
+}
+
+#[test]
+fn only_a_start_after_the_end_is_another_occurrence_at_once() {
+    // The new one has said nothing yet, `a` has resolved it, and `b` has not.
+    for peer in ["new", "a", "b"] {
+        for (start, change) in [(50, Nothing), (95, Nothing), (96, Fired)] {
+            let mut pair = Script::new(Source::Alertmanager);
+            over(&mut pair);
+            assert_eq!(pair.fires(110, peer, start), change, "{peer} says that it fires since {start}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_resolved_it_earlier_states_another_occurrence_after_its_own_end() {
+    let mut pair = Script::new(Source::Alertmanager);
+    over(&mut pair);
+    pair.resolves(101, "b", 0, 98);
+    assert_eq!(pair.fires(110, "a", 97), Fired);
+}
+
+#[test]
+fn a_firing_of_an_unknown_start_takes_back_the_resolve_of_the_same_peer() {
+    let unknown = Observation { start_unknown: true, ..said(Status::Firing, 0, None) };
+    for (peer, change) in [("a", Fired), ("b", Nothing)] {
+        let mut pair = Script::new(Source::Prometheus);
+        over(&mut pair);
+        assert_eq!(pair.occurrences.fire(moment(110), pair.key, PeerId::of(peer), &unknown), change);
+    }
+}
+
+/// It was found out that the sender's clock is behind, so no word of its other member is late.
+#[test]
+fn a_firing_whose_end_has_passed_is_believed_at_once() {
+    for (end, change) in [(109, Fired), (110, Fired), (111, Nothing)] {
+        let mut pair = Script::new(Source::Prometheus);
+        over(&mut pair);
+        assert_eq!(pair.state(110, "b", Status::Firing, 0, Some(end)), change, "end {end}");
+    }
+}

@@ -241,6 +241,26 @@ fn a_reload_changes_who_is_second() {
 }
 
 #[test]
+fn an_end_reaches_the_second_receiver_under_its_new_name() {
+    let named = |name: &str| {
+        let mut policy = escalating(Noise::default());
+        let mut lead = policy.receivers.remove("lead").unwrap();
+        lead.integrations[0].endpoint = 7;
+        policy.receivers.insert(name.into(), lead);
+        policy.severities.levels[0].escalate_to = Some(name.into());
+        policy
+    };
+    let mut world = paged(named("lead"), "critical");
+    world.advance(WITHIN);
+    assert_eq!(told(&world), [(Kind::Page, 600)]);
+    reload(&mut world, named("head"));
+    resolve(&mut world);
+    let head: Vec<_> = world.sent.iter().filter(|n| n.receiver == "head").map(|n| n.kind).collect();
+    assert_eq!((head, told(&world).len()), (vec![Kind::Resolve], 1));
+    assert!(world.pager.values().all(|shown| !shown.open));
+}
+
+#[test]
 fn a_fallback_that_is_the_second_receiver_too_is_told_once() {
     let mut policy = escalating(Noise::default());
     policy.receivers.get_mut("pd").unwrap().fallback = Some("lead".into());

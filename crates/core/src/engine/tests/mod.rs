@@ -14,6 +14,7 @@ mod invariants;
 mod keyed;
 mod laws;
 mod many;
+mod muted;
 mod noise;
 mod observe;
 mod quarantine;

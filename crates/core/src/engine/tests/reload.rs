@@ -2,8 +2,8 @@
 
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Outcome, Rejection, Report, Source, Timestamp};
-use crate::policy::{IntegrationRef, KnownBy, Noise, Policy, SelfCheckSettings};
+use crate::model::{Duration, Kind, LabelSet, Outcome, Rejection, Report, Source, Timestamp, parse_matchers};
+use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Noise, Policy, SelfCheckSettings};
 
 fn at(minutes: u64) -> Timestamp {
     START + Duration::from_mins(minutes)
@@ -195,6 +195,31 @@ fn fires_on(world: &mut World, hours: u64) {
         world.advance(Duration::from_hours(6));
         world.webhook("am", vec![firing(&down(), at(0))]);
     }
+}
+
+#[test]
+fn an_alert_whose_mute_and_route_a_reload_ends_pages_at_its_new_receiver_alone() {
+    let mut before = with(&["pagerduty[0]"]);
+    before.receivers.insert("new".into(), with(&["slack[0]"]).receivers["pd"].clone());
+    let mut after = before.clone();
+    after.routes[0].receiver = "new".into();
+    before.inhibit_rules = vec![InhibitRule {
+        name: "r".into(),
+        source_matchers: parse_matchers("alertname=Source").unwrap(),
+        target_matchers: parse_matchers("alertname=Down").unwrap(),
+        equal: Vec::new(),
+    }];
+    let mut world = World::new(before);
+    world.webhook("am", vec![firing(&labels(&[("alertname", "Source")]), at(0)), firing(&down(), at(0))]);
+    world.advance(Duration::from_mins(10));
+    let about_down = |world: &World| {
+        let about = world.sent.iter().filter(|n| n.group_key.contains("Down"));
+        about.map(|n| (n.receiver.to_string(), n.kind)).collect::<Vec<_>>()
+    };
+    assert_eq!(about_down(&world), [], "it is inhibited");
+    reload(&mut world, after);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(about_down(&world), [("new".to_owned(), Kind::Page)]);
 }
 
 #[test]

@@ -109,6 +109,7 @@ fn a_full_house_gives_up_what_is_over_and_nothing_else() {
     }
     assert_eq!(bench.ask(0, &wanted("", "b=1", 0, 9)), Err(SilenceError::TooMany(MOST)));
     bench.pass(2);
+    assert_eq!(bench.silences.iter().count(), MOST, "there is room for them all");
     bench.ask(2, &wanted("", "b=1", 2, 9)).unwrap();
     assert!(bench.silences.iter().all(|(s, _)| s.id != first));
     assert_eq!(bench.silences.iter().count(), MOST);
@@ -127,11 +128,95 @@ fn an_alert_that_comes_later_is_matched_and_forgotten_with_its_end() {
     assert!(bench.silences.matched.is_empty());
 }
 
+#[test]
+fn the_start_of_an_active_silence_stays_and_that_of_a_pending_one_may_move() {
+    let mut bench = Bench::default();
+    let active = bench.ask(0, &wanted("", "a=1", 0, 60)).unwrap();
+    bench.pass(5);
+    assert_ne!(bench.ask(5, &wanted(&active, "a=1", 3, 60)).unwrap(), active);
+    let pending = bench.ask(5, &wanted("", "b=1", 20, 60)).unwrap();
+    assert_eq!(bench.ask(6, &wanted(&pending, "b=1", 10, 60)).unwrap(), pending);
+    assert_ne!(bench.ask(7, &wanted(&pending, "b=1", 3, 60)).unwrap(), pending, "it cannot begin before");
+}
+
+#[test]
+fn a_silence_tells_when_it_was_changed_last() {
+    let mut bench = Bench::default();
+    let id = bench.ask(3, &wanted("", "a=1", 0, 20)).unwrap();
+    let (silence, state) = bench.silences.one(&id).unwrap();
+    assert_eq!((silence.updated_at, state), (at(3), SilenceState::Active));
+    bench.ask(4, &wanted(&id, "a=1", 3, 30)).unwrap();
+    assert_eq!(bench.silences.one(&id).map(|(silence, _)| silence.updated_at), Some(at(4)));
+    assert_eq!(bench.silences.one("other"), None);
+}
+
+#[test]
+fn only_active_silences_are_in_force() {
+    let mut bench = Bench::default();
+    let active = bench.ask(0, &wanted("", "a=1", 0, 20)).unwrap();
+    bench.ask(0, &wanted("", "a=1", 10, 20)).unwrap();
+    assert_eq!(bench.silences.in_force(ALERT).collect::<Vec<_>>(), [&active]);
+}
+
+#[test]
+fn what_is_just_within_the_bounds_is_granted() {
+    let mut bench = Bench::default();
+    // With the author, the comment and the name of the label, that is 8 KiB.
+    let texts = |more: usize| wanted("", &format!("a={}", "x".repeat(MOST_BYTES - 6 + more)), 0, 9);
+    assert!(bench.ask(5, &texts(0)).is_ok());
+    assert!(bench.ask(5, &texts(1)).is_err());
+    assert!(bench.ask(5, &wanted("", &["a=1"; 100].join(","), 0, 9)).is_ok());
+    assert!(bench.ask(5, &wanted("", "a=1", 1, 5)).is_ok(), "it ends now");
+    let SilenceRequest::Set(mut none) = wanted("", "a=1", 0, 9) else { return };
+    none.matchers.clear();
+    let refused = bench.ask(5, &SilenceRequest::Set(none)).unwrap_err().to_string();
+    assert!(refused.contains("at least one matcher"), "{refused}");
+}
+
 /// A silence of expressions that take this many times 20 KiB or so.
 fn costly(bench: &mut Bench, times: usize) -> Result<SmolStr, SilenceError> {
+    costly_until(bench, times, 60)
+}
+
+fn costly_until(bench: &mut Bench, times: usize, to: u64) -> Result<SmolStr, SilenceError> {
+    bench.ask(0, &costly_request(times, to))
+}
+
+fn costly_request(times: usize, to: u64) -> SilenceRequest {
     let one = |n: usize| format!("l{n}=~\"[0-9a-f]{{100}}\"");
     let all = (0..times).map(one).chain(["a=1".to_owned()]).collect::<Vec<_>>();
-    bench.ask(0, &wanted("", &all.join(","), 0, 60))
+    wanted("", &all.join(","), 0, to)
+}
+
+#[test]
+fn a_silence_may_take_all_the_room_and_a_refusal_says_how_much_there_is() {
+    let SilenceRequest::Set(wanted) = costly_request(5, 60) else { return };
+    let cost = wanted.cost() as u64;
+    let mut bench = Bench::default();
+    bench.silences.refit(cost - 1);
+    assert_eq!(costly(&mut bench, 5), Err(SilenceError::TooCostly(cost >> 10, (cost - 1) >> 10)));
+    bench.silences.refit(cost);
+    costly(&mut bench, 5).expect("it takes all the room");
+    assert_eq!(costly(&mut bench, 5), Err(SilenceError::NoRoom(cost >> 10, 0)));
+}
+
+#[test]
+fn a_silence_that_ends_gives_its_room_to_another_and_those_in_force_stay() {
+    let mut bench = Bench::default();
+    let one = costly_until(&mut bench, 5, 10).unwrap();
+    let one = bench.silences.known[&one].cost;
+    for to in [20, 30, 40] {
+        costly_until(&mut bench, 5, to).unwrap();
+    }
+    bench.silences.refit(one * 2);
+    let without = |bench: &Bench| bench.silences.without_room().count();
+    assert_eq!(without(&bench), 2);
+    bench.pass(10);
+    assert_eq!(without(&bench), 1, "the first one ended");
+    let labels: Vec<_> = (0..5).map(|n| (format!("l{n}"), "a".repeat(100))).collect();
+    let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([("a", "1")]);
+    bench.silences.heard(AlertId(9), Some(&LabelSet::from_pairs(labels)));
+    assert_eq!(bench.silences.in_force(AlertId(9)).count(), 2);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! Alerts that are muted: the setting that decides, over a restart too, and the silences that metrics count.
+
+use crate::engine::testing::*;
+use crate::engine::{Engine, Event};
+use crate::model::{Duration, Reason, Silence, SilenceRequest, SilenceState, Timestamp, parse_matchers};
+use crate::policy::{InhibitRule, Noise, Policy, Span, TimeInterval};
+
+fn known(source: &str) -> InhibitRule {
+    InhibitRule {
+        name: source.into(),
+        source_matchers: parse_matchers(&format!("alertname={source}")).unwrap(),
+        target_matchers: parse_matchers("alertname=Target").unwrap(),
+        equal: Vec::new(),
+    }
+}
+
+/// With two inhibit rules, a time interval that always holds, and one that never does.
+fn with(mute: &[&str], active: &[&str]) -> Policy {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.inhibit_rules = vec![known("Other"), known("Source")];
+    let past = TimeInterval { years: vec![Span { from: 1900, to: 1901 }], ..TimeInterval::default() };
+    policy.time_intervals.insert("always".into(), vec![TimeInterval::default()]);
+    policy.time_intervals.insert("never".into(), vec![past]);
+    policy.lines.inhibit_rules = vec![41, 42];
+    policy.lines.time_intervals = [("always".into(), 7), ("never".into(), 8)].into();
+    policy.routes[0].windows.mute = mute.iter().map(|name| (*name).into()).collect();
+    policy.routes[0].windows.active = active.iter().map(|name| (*name).into()).collect();
+    policy
+}
+
+fn silence(world: &mut World, matchers: &str) {
+    let wanted = Silence {
+        id: "".into(),
+        matchers: vec![parse_matchers(matchers).unwrap()],
+        starts_at: world.now,
+        ends_at: world.now + Duration::from_hours(1),
+        updated_at: Timestamp::ZERO,
+        created_by: "ada".into(),
+        comment: "c".into(),
+    };
+    let change = world.engine.query().plan_silence(world.now, &SilenceRequest::Set(wanted)).unwrap();
+    world.handle(Event::Silence(change));
+}
+
+/// The reason for which the newest alert of this name is suppressed, with the setting and its line.
+fn suppressed(world: &mut World, name: &str) -> (Option<Reason>, String, u32) {
+    let set = labels(&[("alertname", name), ("severity", "critical")]);
+    let now = world.now;
+    world.webhook("am", vec![firing(&set, now)]);
+    let Some(decision) = world.decisions.last() else { return (None, String::new(), 0) };
+    (decision.cause.reason().into(), decision.basis.setting.to_string(), decision.basis.line)
+}
+
+#[test]
+fn a_muted_alert_names_the_setting_that_mutes_it_and_its_line() {
+    for restarts in [false, true] {
+        for (mute, active, line) in [(&["always"][..], &[][..], 7), (&["never"], &["never"], 8)] {
+            let mut world = World::new(with(mute, active));
+            if restarts {
+                world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
+            }
+            let name = if line == 7 { "always" } else { "never" };
+            let interval = (Some(Reason::Muted), format!("time_intervals.{name}"), line);
+            assert_eq!(suppressed(&mut world, "A"), interval, "restarts: {restarts}");
+        }
+        let mut world = World::new(with(&[], &[]));
+        suppressed(&mut world, "Source");
+        if restarts {
+            world.engine = Engine::restore(&world.engine.snapshot()).unwrap();
+        }
+        let rule = (Some(Reason::Inhibited), "inhibit_rules[1]".to_owned(), 42);
+        assert_eq!(suppressed(&mut world, "Target"), rule, "restarts: {restarts}");
+        silence(&mut world, "alertname=B");
+        let id = world.engine.query().silences()[0].0.id.clone();
+        let silenced = (Some(Reason::Silenced), format!("silence {id}"), 0);
+        assert_eq!(suppressed(&mut world, "B"), silenced, "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn silences_are_counted_by_their_state() {
+    let mut world = World::new(with(&[], &[]));
+    for name in ["A", "B", "C"] {
+        silence(&mut world, &format!("alertname={name}"));
+    }
+    let counted = |world: &World| {
+        let silences = world.engine.query().stats().silences;
+        SilenceState::ALL.map(|state| (state, silences[&state]))
+    };
+    let with = |active, expired| {
+        SilenceState::ALL.map(|state| match state {
+            SilenceState::Active => (state, active),
+            SilenceState::Expired => (state, expired),
+            SilenceState::Pending => (state, 0),
+        })
+    };
+    assert_eq!(counted(&world), with(3, 0));
+    world.advance(Duration::from_hours(2));
+    assert_eq!(counted(&world), with(0, 3));
+}
