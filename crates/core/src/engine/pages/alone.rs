@@ -119,3 +119,18 @@ pub(crate) fn news(world: &World, incident: &Incident, destination: DestinationI
         Some(Cause::PagedAlone { pages: alone.pages(world.now) })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Duration;
+
+    #[test]
+    fn a_page_is_forgotten_once_a_quarter_of_it_is_left() {
+        let at = Timestamp::EPOCH;
+        let alone = PagedAlone { pages: PAGE, at, incident: IncidentId(1) };
+        let forget = alone.forget_at();
+        assert!(alone.pages(forget) <= PAGE / 4);
+        assert!(alone.pages(forget - Duration::from_hours(1)) > PAGE / 4);
+    }
+}

@@ -110,6 +110,9 @@ mod tests {
             ("9f86d081884c", "*"),
             ("app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "app@sha256:*"),
             ("order-1767571200-retry-2", "order-*-retry-2"),
+            ("web-frontend-t2dbm", "web-frontend-*"),
+            ("web-bcdfghjk-t2dbm", "web-bcdfghjk-*"),
+            ("web-v12-t2dbm", "web-v12-*"),
         ] {
             assert_eq!(stable(value).as_deref(), Some(left), "{value}");
         }
@@ -136,6 +139,14 @@ mod tests {
             "",
             "-x7k2p",
             "größe-7",
+            "calico-node",
+            "abcdefabcdef",
+            "worldwide123",
+            "1a2b3c",
+            "node-2b4c",
+            "frontend-579b9bff58-paris",
+            "frontend-579b9bff58-abc",
+            "frontend-579b9bff58-T2DBM",
         ] {
             assert_eq!(stable(name), None, "{name}");
         }

@@ -165,4 +165,22 @@ mod tests {
         assert_eq!(churn.series.len(), SERIES);
         assert!(!churn.series.contains_key(&(AlertId(0), "value".into())));
     }
+
+    #[test]
+    fn changes_in_a_row_are_found_until_a_day_after_the_last_one() {
+        let (mut churn, mut now) = (Churn::default(), Timestamp::from_millis(0));
+        let mut change = |now| {
+            churn.changed(now, AlertId(1), "value", "Disk");
+            churn.found(now).map(|(.., times)| times).next()
+        };
+        for _ in 1..OFTEN {
+            assert_eq!(change(now), None);
+            now = now + APART;
+        }
+        assert_eq!(change(now), Some(OFTEN));
+        now = now + KEPT;
+        assert_eq!(change(now), Some(OFTEN), "a day later the most of it counts still");
+        now = now + KEPT + Duration::from_millis(1);
+        assert_eq!(change(now), None);
+    }
 }

@@ -165,4 +165,31 @@ mod tests {
             assert_eq!(clocks.wrong(now).next(), Some((&"a".into(), counts)));
         }
     }
+
+    #[test]
+    fn an_error_counts_for_an_hour_and_is_forgotten() {
+        let (mut clocks, now) = (Clocks::default(), Timestamp::from_millis(0));
+        clocks.note(now, "a", -90_000);
+        let just_before = now + LASTS - Duration::from_millis(1);
+        assert_eq!(clocks.late(just_before, "a"), Some(Duration::from_secs(90)));
+        assert_eq!(clocks.wrong(just_before).count(), 1);
+        assert_eq!((clocks.late(now + LASTS, "a"), clocks.wrong(now + LASTS).count()), (None, 0));
+        clocks.note(now + LASTS, "a", -40_000);
+        assert_eq!(clocks.late(now + LASTS, "a"), Some(Duration::from_secs(40)), "the larger one is over");
+        clocks.note(now + LASTS, "ahead", 90_000);
+        assert_eq!(clocks.late(now + LASTS, "ahead"), None);
+        clocks.forget(now + LASTS);
+        assert_eq!(clocks.senders.len(), 2);
+        clocks.forget(now + LASTS + LASTS);
+        assert_eq!(clocks, Clocks::default());
+    }
+
+    #[test]
+    fn a_sender_is_ahead_if_it_states_a_time_beyond_the_slack() {
+        let at = Moment::new(Timestamp::EPOCH, 0);
+        let said = |start| crate::engine::testing::firing(&Default::default(), start);
+        let slack = Timestamp::EPOCH + CLOCK_SLACK;
+        assert_eq!(ahead(at, &said(slack)), None);
+        assert_eq!(ahead(at, &said(slack + Duration::from_secs(1))), Some(31_000));
+    }
 }

@@ -72,6 +72,17 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_comes_again_after_more_than_a_day_is_counted_anew() {
+        let mut world = World::new(policy(&["alertname"], Noise::default()));
+        let mut found = UnknownSeverities::default();
+        for (later, count) in [(Duration::ZERO, 1), (KEPT, 2), (Duration::from_hours(48), 1)] {
+            world.now = world.now + later;
+            found.fired(&world, &labels(&[("severity", "warn")]));
+            assert_eq!(found.found(&world), BTreeMap::from([("warn".into(), count)]));
+        }
+    }
+
+    #[test]
     fn the_value_that_was_seen_longest_ago_gives_way() {
         let mut world = World::new(policy(&["alertname"], Noise::default()));
         let mut found = UnknownSeverities::default();

@@ -1,6 +1,7 @@
 //! The engine under virtual time: timelines, laws, an oracle, replay.
 
 mod acknowledged;
+mod basis;
 mod board;
 mod churn;
 mod clocks;

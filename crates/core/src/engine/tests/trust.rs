@@ -62,6 +62,33 @@ fn what_resolved_first_makes_room() {
 }
 
 #[test]
+fn a_group_is_forgotten_a_day_after_its_last_incident_and_earlier_if_there_are_too_many() {
+    let mut world = bounded(100);
+    let open = labels(&[("alertname", "Open"), ("instance", "open")]);
+    world.say(crate::model::Source::Alertmanager, "am", vec![firing(&open, START)]);
+    for n in 0..120 {
+        let start = world.now;
+        world.say(crate::model::Source::Alertmanager, "am", vec![firing(&numbered(n), start)]);
+        world.advance(Duration::from_mins(1));
+        let now = world.now;
+        world.say(crate::model::Source::Alertmanager, "am", vec![resolved(&numbered(n), start, now)]);
+        world.advance(Duration::from_mins(4));
+        if n == 90 {
+            assert_eq!(world.engine.pages.groups.len(), 92, "a day is not over, and there is room");
+        }
+    }
+    assert!(world.engine.pages.groups.len() <= 100);
+    let of_groups = world.engine.query().stats().bounds[&Bound::Groups];
+    assert!((20..40).contains(&of_groups), "{of_groups} were forgotten, and no more than needed");
+    let now = world.now;
+    world.say(crate::model::Source::Alertmanager, "am", vec![firing(&open, now)]);
+    world.advance(Duration::from_hours(25));
+    let left: Vec<_> =
+        world.engine.pages.groups.iter().map(|((_, labels), _)| labels.value("instance")).collect();
+    assert_eq!(left, ["open"], "one incident is open");
+}
+
+#[test]
 fn thousands_of_firing_label_sets_of_one_alert_are_bounded() {
     let mut world = bounded(100);
     for n in 0..1_500u64 {
