@@ -233,6 +233,12 @@ impl Core {
     /// Handles everything that waits and is due as one tick. It waits at most `patience` for a command.
     pub fn step(&mut self, patience: Duration) -> Flow {
         let commands = self.queue.take(patience.to_std());
+        if let Store::Up { open, upkeep } = &mut self.store
+            && open.journal.inbox_every().is_some()
+            && commands.iter().any(Command::carries_no_time)
+        {
+            upkeep.inbox_waits = true;
+        }
         // Alerts of the inbox were accepted before those that wait here. One sender may have sent both.
         for _ in 0..INBOX_TICKS {
             let Store::Up { upkeep: Upkeep { inbox_waits: true, .. }, .. } = self.store else { break };

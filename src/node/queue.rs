@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::config::Policy;
 use crate::engine::{Alarm, PeriodReport, Release};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest};
+use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest, Source};
 use crate::spans::TraceContext;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
@@ -46,6 +46,18 @@ pub enum Command {
     Quiesce(oneshot::Sender<()>),
     /// The last command: take a snapshot and end the thread.
     Stop(oneshot::Sender<()>),
+}
+
+impl Command {
+    /// Whether only the order of arrival says which of two such commands about one alert counts: the events
+    /// of PagerDuty and Opsgenie, and acknowledgements.
+    pub(super) fn carries_no_time(&self) -> bool {
+        match self {
+            Command::Observe(batch, ..) => matches!(batch.source, Source::Pagerduty | Source::Opsgenie),
+            Command::Acknowledge(..) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Why a command was not taken.
@@ -221,7 +233,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LabelSet, Observation, Outcome, Source, Status, Timestamp};
+    use crate::model::{LabelSet, Observation, Outcome, Status, Timestamp};
 
     const NOW: std::time::Duration = std::time::Duration::ZERO;
 

@@ -41,3 +41,19 @@ fn a_row_that_cannot_be_read_holds_up_nothing() {
     let told = |name: &str| sent.iter().flat_map(|n| &n.alerts).any(|a| a.labels == labels(name));
     assert!(told("A") && told("B"), "{sent:?}");
 }
+
+#[test]
+fn an_event_without_a_time_counts_after_those_that_a_standby_took_first() {
+    let (mut bench, inbox) = bench(Vec::new());
+    bench.step();
+    let event = |status| Batch { source: Source::Pagerduty, ..batch("A", status) };
+    // The clock stands still: the inbox is not due by itself.
+    inbox.lock().unwrap().push_back(Handed { row: 1, batches: row(&[event(Status::Firing)]) });
+    bench.observe(event(Status::Resolved)).unwrap();
+    assert!(inbox.lock().unwrap().is_empty(), "the trigger is taken first");
+    assert_eq!(bench.published.stats.load_full().firing, 0, "A has resolved");
+
+    inbox.lock().unwrap().push_back(Handed { row: 2, batches: row(&[firing("B")]) });
+    bench.observe(firing("C")).unwrap();
+    assert_eq!(inbox.lock().unwrap().len(), 1, "alerts with times cost no look");
+}
