@@ -13,6 +13,8 @@ const ACTIONS: [&str; 3] = ["trigger", "acknowledge", "resolve"];
 /// PagerDuty cuts summaries to so many characters, and Squelch the URLs of a change too.
 const SUMMARY_CHARS: usize = 1024;
 const SHORT_CHARS: usize = 128;
+/// PagerDuty refuses a longer key, in characters.
+const KEY_CHARS: usize = 255;
 /// Of a change so many links are kept.
 const LINKS_OF_CHANGE: usize = 4;
 /// The class that Grafana writes if the user chose none.
@@ -43,6 +45,11 @@ pub fn read(
     if !action.is_empty() && !ACTIONS.contains(&action.as_str()) {
         let right = ACTIONS.join(", ");
         wrong.push(("event_action", format!("'event_action' is {action:?}, and must be one of {right}")));
+    }
+    let length = dedup_key(event).map_or(0, |key| key.chars().count());
+    if length > KEY_CHARS {
+        let error = format!("'dedup_key' has {length} characters, and may have {KEY_CHARS} at most");
+        wrong.push(("dedup_key", error));
     }
     if action != "trigger" {
         if dedup_key(event).is_none() && wrong.is_empty() {
@@ -249,9 +256,21 @@ mod tests {
                     {"summary": "s", "source": "a", "severity": "bad"}}),
                 vec!["'payload.severity' is \"bad\", and must be one of critical, error, warning, info"],
             ),
+            (
+                json!({"routing_key": "k", "event_action": "resolve", "dedup_key": "é".repeat(256)}),
+                vec!["'dedup_key' has 256 characters, and may have 255 at most"],
+            ),
+            (
+                json!({"routing_key": "k", "event_action": "trigger", "dedup_key": "d".repeat(256),
+                    "payload": payload}),
+                vec!["'dedup_key' has 256 characters, and may have 255 at most"],
+            ),
         ] {
             assert_eq!(errors(event), expected);
         }
+        let longest = json!({"routing_key": "k", "event_action": "trigger", "dedup_key": "é".repeat(255),
+            "payload": payload});
+        assert!(read(&longest).is_ok());
         assert!(read_change(&json!({"routing_key": "k", "payload": payload}), NOW).is_ok());
         assert!(read_change(&json!({"routing_key": "k", "payload": {}}), NOW).is_err());
     }
