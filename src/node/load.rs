@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, oneshot};
 
+use super::clock::wall;
 use super::memory;
 use super::published::Published;
 use super::queue::{Command, Queue};
@@ -244,7 +245,12 @@ fn said_of(orphans: &[OrphanedIncident]) -> String {
 /// The roles and credentials, by `squelch.yml` and the web-config file.
 pub(super) fn load_access(config: &config::Config, web_file: Option<&Path>) -> Result<Access, NodeError> {
     let web = web_file.map(config::load_web).transpose()?.unwrap_or_default();
-    Ok(Access::new(&config.access, &web)?)
+    let access = Access::new(&config.access, &web)?;
+    if let (Some(tls), Some(reason)) = (&web.tls, access.certificate_out_of_date(wall())) {
+        let file = tls.cert_file.display();
+        tracing::warn!(%file, reason, "clients refuse the certificate of the HTTP surface: replace it");
+    }
+    Ok(access)
 }
 
 /// Logs the warnings of `check-config`. Not every operator runs it, and a missing secret costs a page.

@@ -17,7 +17,7 @@ use super::crowd::Seat;
 use super::passwords::{Passwords, Tried};
 use super::tls;
 use crate::config::{AccessRules, Credential, Role, SecretError, WebConfig};
-use crate::model::hex;
+use crate::model::{Timestamp, hex};
 
 /// The roles of callers, with TLS and headers: a reload exchanges all of it at once. Secrets are kept as
 /// digests.
@@ -191,6 +191,11 @@ impl Access {
     /// SHA-256 of the server's certificate, in hexadecimal digits. `None` = plain HTTP.
     pub fn certificate_pin(&self) -> Option<String> {
         self.tls.as_ref().map(|served| hex(&served.pin))
+    }
+
+    /// Why clients refuse the server's certificate at `now`, if it has expired or is not valid yet.
+    pub fn certificate_out_of_date(&self, now: Timestamp) -> Option<String> {
+        self.tls.as_ref().and_then(|served| tls::out_of_date(&served.chain, now))
     }
 
     /// The TLS configuration of new connections. `None` = plain HTTP.
