@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::failed;
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};
+use crate::journal::Replica;
 use crate::web::ClusterEntry;
 
 /// Options of `squelch cluster`.
@@ -26,9 +27,6 @@ Examples:
     squelch cluster --url=http://squelch-1:9096
   Watch a standby take over:
     squelch cluster --watch";
-
-/// A replica that sent PostgreSQL no report for this many seconds has ended. It also has no lease any more.
-const GONE: f64 = 10.0;
 
 /// Prints: 0 if one replica owns the storage, 1 if none does or the server does not answer.
 pub async fn run(args: Args) -> ExitCode {
@@ -51,7 +49,7 @@ fn simple(cluster: &ClusterEntry, screen: &Screen) -> String {
     }
     let row = |replica: &crate::web::ReplicaEntry| {
         let role = match replica.owner {
-            _ if replica.seen_seconds > GONE => "gone",
+            _ if replica.seen_seconds > Replica::GONE.as_secs_f64() => "gone",
             true => "owner",
             false => "standby",
         };

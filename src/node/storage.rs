@@ -75,7 +75,7 @@ impl StorageMeter {
             replicas: IntGaugeVec::new(
                 Opts::new(
                     "squelch_cluster_replica",
-                    "Each replica of the last minute: 1 for the owner of the storage, 0 for a standby.",
+                    "Each replica that reported in the last 10 s: 1 for the owner of the storage, 0 for a standby.",
                 ),
                 &["replica"],
             )?,
@@ -119,7 +119,7 @@ impl StorageMeter {
         self.inbox.set(shown(cluster.waiting_bytes));
         self.inbox_lag.set(seconds(cluster.waiting_ms));
         self.replicas.reset();
-        for replica in &cluster.replicas {
+        for replica in cluster.replicas.iter().filter(|replica| !replica.is_gone()) {
             self.replicas.with_label_values(&[&replica.name]).set(replica.owner.into());
         }
     }
@@ -191,5 +191,32 @@ fn look(data: &DataDir, meter: &StorageMeter, queue: &Queue) {
     }
     if let Err(error) = data.keep_reserve() {
         tracing::debug!(%error, "there is no reserve for a full disk");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Cluster, Replica};
+
+    #[test]
+    fn a_replica_that_is_gone_is_no_standby() {
+        let registry = Registry::new();
+        let meter = StorageMeter::register(&registry).unwrap();
+        let replica = |name: &str, owner, seen_ms| Replica {
+            name: name.to_owned(),
+            url: String::new(),
+            owner,
+            seen_ms,
+        };
+        let replicas = vec![replica("a", true, 0), replica("b", false, 10_000), replica("c", false, 10_001)];
+        let cluster = Arc::new(Cluster { replicas, ..Cluster::default() });
+        meter.stands(&Ownership { cluster, ..Ownership::default() });
+        let families = registry.gather();
+        let shown = families.iter().find(|f| f.name() == "squelch_cluster_replica").unwrap();
+        let shown = shown.get_metric().iter();
+        let shown: Vec<_> =
+            shown.map(|m| (m.get_label()[0].value().to_owned(), m.get_gauge().get_value())).collect();
+        assert_eq!(shown, [("a".to_owned(), 1.0), ("b".to_owned(), 0.0)]);
     }
 }

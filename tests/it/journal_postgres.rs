@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use squelch::journal::{Advertised, Decisions as _, Journal, JournalError, Postgres, PostgresJournal};
+use squelch::model::Timestamp;
 
 use crate::journal::{at, decision, ids, notification, record, tick};
 use crate::postgres::{Database, Server, shared};
@@ -24,12 +25,41 @@ fn end_the_lease(server: &Server, database: &Database) {
     server.sql(&database.name, &[sql]);
 }
 
+fn end_the_lease_since(server: &Server, database: &Database, seconds: u32) {
+    let sql = format!(
+        "UPDATE squelch_owner SET process = '', lease_until = clock_timestamp() - interval '{seconds} s'"
+    );
+    server.sql(&database.name, &[&sql]);
+}
+
 /// Why a process cannot open the journal.
 fn refused(process: &Postgres) -> JournalError {
     match process.open() {
         Ok(_) => panic!("it is opened"),
         Err(error) => error,
     }
+}
+
+#[test]
+fn a_replica_with_a_wrong_clock_leaves_others_the_first_chance_to_take_over() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let with_clock = |wall| {
+        let own = Advertised { wall: Some(wall), ..Advertised::default() };
+        Postgres::new(database.url(), own, || {})
+    };
+    let (wrong, right) = (with_clock(|| Timestamp::EPOCH), with_clock(squelch::node::clock::wall));
+    let journal = owner(&process(&database));
+    let said = refused(&wrong).to_string();
+    assert!(said.contains("behind that of PostgreSQL, so other replicas take over first"), "{said}");
+    assert!(!refused(&right).to_string().contains("clock"));
+    end_the_lease_since(server, &database, 0);
+    assert!(matches!(refused(&wrong), JournalError::Standby(_)));
+    let taken = owner(&right);
+    // The cluster is never long without an owner.
+    end_the_lease_since(server, &database, 11);
+    owner(&wrong);
+    drop((journal, taken));
 }
 
 #[test]
@@ -150,6 +180,8 @@ fn what_is_wrong_is_said_without_the_password() {
             "CREATE ROLE nobody LOGIN PASSWORD 'hunter2'",
             "CREATE ROLE hasty LOGIN PASSWORD 'hunter2'",
             "ALTER ROLE hasty SET synchronous_commit = off",
+            "CREATE ROLE lost LOGIN PASSWORD 'hunter2'",
+            "ALTER ROLE lost SET search_path = nowhere",
             "CREATE ROLE reader LOGIN PASSWORD 'hunter2'",
             "ALTER ROLE reader SET default_transaction_read_only = on",
         ],
@@ -171,6 +203,7 @@ fn what_is_wrong_is_said_without_the_password() {
         (on("squelch"), "password authentication failed", "Write the password"),
         (server.url("nobody", "hunter2", "none"), "database \"none\" does not exist", "CREATE DATABASE"),
         (on("nobody"), "may not create tables", "GRANT CREATE ON SCHEMA public"),
+        (on("lost"), "search_path names no schema", "correct search_path"),
         (on("hasty"), "synchronous_commit=off", "Set synchronous_commit = on"),
         (on("reader"), "may only be read", "name the primary"),
         (format!("{}?sslmode=require", on("nobody")), "does not speak TLS", "Set ssl = on there"),

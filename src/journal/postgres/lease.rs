@@ -18,6 +18,7 @@ use super::connect::DatabasePlace;
 use super::replicas::{self, Advertised, Cluster};
 use super::{failed, run, runtime};
 use crate::journal::JournalError;
+use crate::model::{self, Timestamp};
 
 /// How often the lease is renewed.
 const RENEW: Duration = Duration::from_secs(3);
@@ -27,6 +28,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The lease, as the database counts it. `TAKE` and `RENEWED` have the same number.
 const LEASE: Duration = Duration::from_secs(10);
+/// A replica whose clock differs from that of the database by more leaves the others the first chance to take
+/// over. After `OWNER`'s 10 s without an owner it takes over itself, since a wrong clock is better than none.
+const CLOCKS_APART: model::Duration = model::Duration::from_mins(1);
 /// So much earlier the owner stops.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -38,7 +42,9 @@ const TAKE: &str = "UPDATE squelch_owner
 const RENEWED: &str = "UPDATE squelch_owner SET lease_until = clock_timestamp() + interval '10 s', url = $2
     WHERE process = $1 RETURNING fenced";
 const OWNER: &str = "SELECT name, epoch, fenced, lease_until <= clock_timestamp(),
-        (SELECT version FROM squelch_version), url, secret, process <> ''
+        (SELECT version FROM squelch_version), url, secret, process <> '',
+        lease_until <= clock_timestamp() - interval '10 s',
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint
     FROM squelch_owner";
 const FENCED: &str = "UPDATE squelch_owner SET fenced = fenced + 1";
 const GIVEN_BACK: &str = "WITH gone AS (DELETE FROM squelch_replica WHERE process = $2)
@@ -85,6 +91,8 @@ struct State {
     deadline: Duration,
     /// When the newest renewal began that failed.
     failed: Duration,
+    /// How the clock of this machine differs from that of the database, while it does by much.
+    clock: Option<String>,
     /// Why the newest renewal failed.
     error: String,
     /// The process that took over.
@@ -146,8 +154,10 @@ impl Lease {
         let owner = client.query_typed_one(OWNER, &[]).await.map_err(failed)?;
         // A newer program may have changed the tables while this one waited.
         super::schema::fits(&self.place, owner.get(4))?;
+        let clock = self.compare_clocks(Timestamp::from_millis(owner.get(9)));
+        let ownerless = if clock.is_some() { 8 } else { 3 };
         // A look takes no lock. Only a process that may take over waits for one.
-        if owner.get::<_, bool>(3) || owned {
+        if owner.get::<_, bool>(ownerless) || owned {
             let name = name();
             let taken = client
                 .query_typed_opt(
@@ -189,7 +199,25 @@ impl Lease {
         };
         state.took_over = None;
         drop(state);
-        Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}")))
+        let clock = clock.map(|clock| format!(". {clock}, so other replicas take over first"));
+        let clock = clock.unwrap_or_default();
+        Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}{clock}")))
+    }
+
+    /// The sentence about a clock of this machine that differs much from that of the database. It is logged
+    /// once.
+    fn compare_clocks(&self, database: Timestamp) -> Option<String> {
+        let wall = self.own.lock().unwrap_or_else(PoisonError::into_inner).wall?();
+        let clock = apart(wall, database);
+        let mut state = self.state();
+        if let (Some(clock), None) = (&clock, &state.clock) {
+            tracing::error!(
+                "{clock}. Set it, and use NTP. Until then other replicas take over first, and this one after \
+                 10 s without an owner"
+            );
+        }
+        state.clock.clone_from(&clock);
+        clock
     }
 
     /// This process owns the journal from now on. `over` says that the owner before it had not given it back.
@@ -350,6 +378,14 @@ impl Lease {
     }
 }
 
+/// How a clock differs from that of the database, if by more than [`CLOCKS_APART`].
+fn apart(wall: Timestamp, database: Timestamp) -> Option<String> {
+    let (ahead, behind) = (wall.since(database), database.since(wall));
+    let (by, word) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+    let shown = model::Duration::from_secs(by.as_millis() / 1000);
+    (by > CLOCKS_APART).then(|| format!("the clock of this machine is {shown} {word} that of PostgreSQL"))
+}
+
 /// Counts an owner that found that another process had taken over. Nothing depends on it.
 pub(super) async fn count(client: &Client) {
     if let Err(error) = client.execute_typed(FENCED, &[]).await {
@@ -367,4 +403,20 @@ pub(super) async fn give_back(client: &Client, epoch: i64, process: &str) -> Res
 fn name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host} (pid {})", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_more_than_a_minute_are_named() {
+        let at = |seconds: i64| Timestamp::from_millis(1_800_000_000_000 + seconds * 1000);
+        assert_eq!(apart(at(60), at(0)), None);
+        assert_eq!(apart(at(0), at(60)), None);
+        let ahead = "the clock of this machine is 1h59m ahead of that of PostgreSQL";
+        assert_eq!(apart(at(7140), at(0)).as_deref(), Some(ahead));
+        let behind = "the clock of this machine is 1m1s behind that of PostgreSQL";
+        assert_eq!(apart(at(0), at(61)).as_deref(), Some(behind));
+    }
 }

@@ -1,10 +1,13 @@
 //! The replicas that share the database: each has a row, and says every 3 s that it is there.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::{failed, number};
 use crate::journal::JournalError;
+use crate::model::Timestamp;
 
 const MEET: &str = "INSERT INTO squelch_replica (process, name, url, seen_at)
     VALUES ($1, $2, $3, clock_timestamp())
@@ -19,7 +22,7 @@ const INBOX: &str = "SELECT count(*), (SELECT bytes FROM squelch_inbox),
         coalesce((extract(epoch FROM clock_timestamp() - min(at)) * 1000)::bigint, 0)
     FROM squelch_handed";
 
-/// Where a process answers the other replicas.
+/// A process as it shows itself to the other replicas: where it answers, and whether its clock is right.
 #[derive(Debug, Clone, Default)]
 pub struct Advertised {
     /// Host, or host and port, if the operator named it. Default: the address from which the database sees
@@ -31,13 +34,15 @@ pub struct Advertised {
     pub pin: Option<String>,
     /// The prefix of all its paths, without a slash at the end.
     pub prefix: String,
+    /// The clock of this machine, to compare with that of the database. `None`: they are not compared.
+    pub wall: Option<fn() -> Timestamp>,
 }
 
 impl Advertised {
     /// Its URL, with the pin of its certificate as the fragment. `seen` is the address from which the
     /// database sees this process, if there is one.
     pub(super) fn url(&self, seen: Option<&str>) -> String {
-        let Advertised { address, port, pin, prefix } = self;
+        let Advertised { address, port, pin, prefix, .. } = self;
         let address = match (address, seen) {
             (Some(address), _) if has_port(address) => address.clone(),
             (Some(host), _) => format!("{}:{port}", bracketed(host)),
@@ -87,6 +92,16 @@ pub struct Replica {
     pub seen_ms: u64,
 }
 
+impl Replica {
+    /// A replica that sent the database no report for this long has ended. It also has no lease any more.
+    pub const GONE: Duration = Duration::from_secs(10);
+
+    /// Whether it has ended.
+    pub fn is_gone(&self) -> bool {
+        Duration::from_millis(self.seen_ms) > Self::GONE
+    }
+}
+
 /// Reports this process, and returns the others.
 pub(super) async fn meet(
     client: &Client,
@@ -124,6 +139,7 @@ mod tests {
             port: 9096,
             pin: None,
             prefix: "/squelch".into(),
+            wall: None,
         };
         for (address, seen, url) in [
             (None, Some("10.0.0.7"), "http://10.0.0.7:9096/squelch"),

@@ -151,13 +151,16 @@ async fn create(place: &DatabasePlace, client: &Client) -> Result<(), JournalErr
 
 fn refused(place: &DatabasePlace, error: &tokio_postgres::Error) -> JournalError {
     match error.code() {
-        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE || *code == SqlState::INVALID_SCHEMA_NAME => {
-            place.unusable(format!(
-                "the user may not create tables: {}; make it the owner of the database \
+        Some(code) if *code == SqlState::INVALID_SCHEMA_NAME => place.unusable(format!(
+            "the user may not create tables: {}; its search_path names no schema that exists and that it may \
+             use. CREATE SCHEMA, GRANT USAGE, CREATE ON SCHEMA to it, or correct search_path",
+            said(error)
+        )),
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => place.unusable(format!(
+            "the user may not create tables: {}; make it the owner of the database \
                  (ALTER DATABASE … OWNER TO …), or GRANT CREATE ON SCHEMA public to it",
-                said(error)
-            ))
-        }
+            said(error)
+        )),
         _ => JournalError::Failed(said(error)),
     }
 }
