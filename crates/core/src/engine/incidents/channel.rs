@@ -398,6 +398,7 @@ impl Channel {
         if returns {
             // It refused nothing: it was not there.
             self.refused = 0;
+            self.retry_at = None;
         }
         if let Some(known) = integration {
             self.give_up_at = None;
@@ -593,7 +594,7 @@ mod tests {
         assert!(!c.refuses(), "it is gone");
         c.adopt(Some(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey)));
         assert!(!c.refuses(), "it is there again");
-        assert_eq!(c.next(c.retry_at().unwrap(), CLOSED), Some(Kind::Resolve));
+        assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
     }
 
     #[test]
