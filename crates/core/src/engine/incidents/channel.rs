@@ -584,20 +584,6 @@ mod tests {
     }
 
     #[test]
-    fn an_integration_that_returns_has_refused_nothing() {
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, Outcome::Accepted));
-        c.adopt(None);
-        c.sent(NotificationId(2), Kind::Resolve, 1);
-        c.ended(NOW, &report(2, refusal(false)));
-        assert!(!c.refuses(), "it is gone");
-        c.adopt(Some(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey)));
-        assert!(!c.refuses(), "it is there again");
-        assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
-    }
-
-    #[test]
     fn without_updates_only_repeats_are_told() {
         let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
         let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };

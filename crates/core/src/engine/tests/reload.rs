@@ -2,8 +2,10 @@
 
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Outcome, Rejection, Report, Source, Timestamp, parse_matchers};
-use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Noise, Policy, SelfCheckSettings};
+use crate::model::{
+    Duration, Kind, LabelSet, Notification, Outcome, Rejection, Report, Source, Timestamp, parse_matchers,
+};
+use crate::policy::{InhibitRule, IntegrationRef, KnownBy, Noise, Policy, Receiver, SelfCheckSettings};
 
 fn at(minutes: u64) -> Timestamp {
     START + Duration::from_mins(minutes)
@@ -166,6 +168,37 @@ fn an_integration_that_comes_back_is_told_of_an_end_that_it_missed() {
     world.unreachable.clear();
     reload(&mut world, with(&["pagerduty[0]"]));
     assert_eq!(open(&world), [""; 0], "an incident was left open");
+}
+
+/// The integration refused the ends of two incidents while it was gone. Each is sent when it returns, and no
+/// person is paged about a refusal.
+#[test]
+fn an_integration_that_returns_has_refused_nothing() {
+    let watch = |mut policy: Policy| {
+        policy.self_check.enabled = true;
+        policy.self_check.receiver = Some("watch".into());
+        let integrations = vec![IntegrationRef::new("webhook[0]", KnownBy::Nothing)];
+        let watch = Receiver { integrations, ..policy.receivers["pd"].clone() };
+        policy.receivers.insert("watch".into(), watch);
+        policy
+    };
+    let mut world = World::new(watch(with(&["pagerduty[0]"])));
+    let other = labels(&[("alertname", "Other"), ("severity", "critical")]);
+    world.webhook("am", vec![firing(&down(), at(0)), firing(&other, at(0))]);
+    world.advance(Duration::from_mins(1));
+    reload(&mut world, watch(with(&[])));
+    world.unreachable = vec!["pagerduty[0]"];
+    world.webhook("am", vec![resolved(&down(), at(0), at(1)), resolved(&other, at(0), at(1))]);
+    world.advance(Duration::from_hours(1));
+    world.unreachable.clear();
+    reload(&mut world, watch(with(&["pagerduty[0]"])));
+    assert!(!open(&world).contains(&"pagerduty[0]"), "an incident was left open");
+    let about = |name: &str| {
+        let named = |n: &&Notification| n.alerts.iter().any(|a| a.labels.value("alertname") == name);
+        world.sent.iter().filter(named).count()
+    };
+    assert!(about("SquelchIncidentOrphaned") > 0, "a person was told while it was gone");
+    assert_eq!(about("SquelchDeadLetters"), 0);
 }
 
 #[test]
