@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
+use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::engine::query::board::{Row, Standing, open_state};
 use crate::engine::query::flappers::Flapper;
-use crate::engine::query::row_state::{Origin, RowState};
+use crate::engine::query::row_state::{NextStep, Origin, RowState};
 use crate::engine::query::{BYTES_OF_PAGE, Found, LOOKED_AT, Query};
-use crate::model::{AlertId, AlertView, Fingerprint, LabelSet, Matcher, Problem, Status, Timestamp};
+use crate::model::{AlertId, AlertView, Cause, Fingerprint, LabelSet, Matcher, Problem, Status, Timestamp};
+use crate::policy::Flapping;
 
 /// Which alerts are wanted: all that is given must hold. In the order of their identity.
 #[derive(Clone, Debug, Default)]
@@ -148,8 +150,11 @@ impl Query<'_> {
                 return self.waiting_row(id, destination, state);
             }
             let incident = state.incident()?;
-            open_state(self.pages.incidents.all.get(&incident)?)?;
-            self.incident_row(incident)
+            let of_it = self.pages.incidents.all.get(&incident)?;
+            open_state(of_it)?;
+            let mut row = self.incident_row(incident)?;
+            self.make_own(id, destination, of_it, &mut row.standing);
+            Some(row)
         });
         let passed_on = self.forwards_of(id).filter_map(|(id, _)| self.incident_row(id));
         let rows = passed_on.chain(decided).collect();
@@ -228,9 +233,38 @@ impl Query<'_> {
                 state.incident().and_then(|i| Some((i, self.pages.incidents.all.get(&i)?)))
             {
                 let observed = self.world.destinations.get(destination).observes();
-                standing.extend(in_incident(Origin::Squelch, observed, found));
+                let mut own = in_incident(Origin::Squelch, observed, found);
+                if let Some(own) = &mut own {
+                    self.make_own(id, destination, found.1, own);
+                }
+                standing.extend(own);
             }
         }
         standing
+    }
+
+    /// Turns where an incident stands into where one of its alerts stands. An incident counts as flapping
+    /// if one of its alerts flaps.
+    fn make_own(&self, id: AlertId, destination: DestinationId, incident: &Incident, own: &mut Standing) {
+        let shown = own.would.as_mut().unwrap_or(&mut own.state);
+        if *shown != RowState::Flapping {
+            return;
+        }
+        let member = incident.members.get(&id);
+        let state = self.world.alerts.state(id, destination);
+        let (Some(changes), Some(state)) = (member.and_then(|member| member.flaps), state) else {
+            let opened = incident.channels.iter().any(|channel| channel.was_opened());
+            *shown = if opened { RowState::Paged } else { RowState::Passing };
+            own.next = None;
+            return;
+        };
+        let settings = &self.world.destinations.get(destination).noise.flapping;
+        own.cause = Some(Cause::Flapping {
+            changes: state.damping.flaps().unwrap_or(changes),
+            penalty: state.damping.penalty_at(self.world.now, settings),
+            suppress_at: settings.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
+        });
+        own.next = state.damping.reuse_deadline(settings).map(|at| (at, NextStep::StopsFlapping));
     }
 }

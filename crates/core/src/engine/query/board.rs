@@ -271,11 +271,9 @@ impl Query<'_> {
         self.pages.incidents.all.values().filter(open).count()
     }
 
-    /// An alert of an incident that fires, of the highest severity. Without one that fires, any of its
-    /// alerts.
+    /// The first alert of an incident in the order in which a person reads them.
     fn worst(&self, incident: &Incident) -> Option<AlertId> {
-        let firing = incident.members.that_fire(true).min_by_key(|(_, member)| member.level);
-        firing.or(incident.members.iter().next()).map(|(alert, _)| *alert)
+        self.ordered(incident, 0, 1).first().map(|(alert, ..)| *alert)
     }
 
     /// Where an alert waits that is in no incident. `None` if it does not wait.
@@ -330,7 +328,9 @@ impl Query<'_> {
             }
             _ => {
                 let update = deadline(Timer::Update(id)).map(|at| (at, NextStep::Updates));
-                let repeats = deadline(Timer::Repeat(id)).filter(|_| incident.acknowledged.is_none());
+                let repeats = deadline(Timer::Repeat(id)).filter(|_| {
+                    incident.acknowledged.is_none() && !self.pages.incidents.is_muted(self.world, id)
+                });
                 update.or(repeats.map(|at| (at, NextStep::Repeats)))
             }
         };

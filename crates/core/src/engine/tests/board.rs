@@ -1,7 +1,7 @@
 //! The board: the rows that it shows, and the alerts that a person releases.
 
 use crate::engine::testing::{Answers, START, World, firing, flaps_at, labels, policy, resolved};
-use crate::engine::{BoardOrder, BoardPart, BoardQuery, Event, NextStep, Release, RowState};
+use crate::engine::{AlertQuery, BoardOrder, BoardPart, BoardQuery, Event, NextStep, Release, RowState};
 use crate::model::{Cause, Duration, Source, parse_matchers};
 use crate::policy::{Level, Noise};
 
@@ -173,6 +173,33 @@ fn a_flapper_is_shown_with_its_numbers_and_tells_the_truth_when_released() {
     assert_eq!(board.rows[0].standing.state, RowState::Flapping, "its resolve is withheld");
     world.handle(Event::Release(Release { alert: flapper.alert, receiver: "pd".into(), by: "ada".into() }));
     assert_eq!(world.engine.query().board(&all()).rows[0].standing.state, RowState::Resolving);
+}
+
+#[test]
+fn an_alert_that_flaps_has_its_own_cause_and_its_calm_neighbour_has_not() {
+    let mut world = World::new(policy(&["service"], flaps_at(3000)));
+    world.answers = Answers::Accept;
+    let of = |name| labels(&[("alertname", name), ("service", "shop"), ("severity", "warning")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&of("Calm"), world.now)]);
+    for _ in 0..3 {
+        let start = world.now;
+        world.say(Source::Alertmanager, "a", vec![firing(&of("Queue"), start)]);
+        world.advance(Duration::from_secs(30));
+        world.say(Source::Alertmanager, "a", vec![resolved(&of("Queue"), start, world.now)]);
+        world.advance(Duration::from_secs(20));
+    }
+    let query = AlertQuery { limit: 9, ..AlertQuery::default() };
+    let found = world.engine.query().alerts(&query).found;
+    let standing = |name| {
+        let one = found.iter().find(|one| one.alert.labels.value("alertname") == name).unwrap();
+        let detail = world.engine.query().alert(world.now, one.alert.id).unwrap();
+        assert_eq!(detail.rows[0].standing, one.receivers[0], "the page says the same");
+        one.receivers[0].clone()
+    };
+    let (flaps, calm) = (standing("Queue"), standing("Calm"));
+    assert_eq!((flaps.state, calm.state), (RowState::Flapping, RowState::Paged));
+    assert!(matches!(flaps.cause, Some(Cause::Flapping { changes: 6, .. })), "{flaps:?}");
+    assert!(!matches!(calm.cause, Some(Cause::Flapping { .. })) && calm.next.is_none(), "{calm:?}");
 }
 
 #[test]
