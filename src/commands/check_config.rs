@@ -78,12 +78,20 @@ fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
 
 fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     let policy = &config.policy;
-    writeln!(out, "  SUCCESS\nFound:")?;
+    let warnings = config::warnings(config);
+    let warned = match warnings.len() {
+        0 => String::new(),
+        n => format!(", {}", plural(n, "warning")),
+    };
+    writeln!(out, "  SUCCESS{warned}\nFound:")?;
     writeln!(out, " - {}", plural(policy.receivers.len(), "receiver"))?;
     writeln!(out, " - route tree of {}", plural(policy.routes.len(), "route"))?;
     writeln!(out, " - {}", plural(policy.severities.levels.len(), "severity level"))?;
     let used: BTreeSet<&str> = policy.routes.iter().map(|route| route.noise.as_str()).collect();
     writeln!(out, " - {}", plural(used.len(), "noise profile"))?;
+    if !policy.heartbeats.is_empty() {
+        writeln!(out, " - {}", plural(policy.heartbeats.len(), "heartbeat"))?;
+    }
     let (sources, users) = (config.access.sources.len(), config.access.users.len());
     let open =
         if sources + users == 0 { ". Authentication is disabled, so listen on 127.0.0.1 only" } else { "" };
@@ -97,7 +105,7 @@ fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
         let keys = config::effective_profile(&policy.noise[name]).replace('\n', "\n     ");
         writeln!(out, "Noise profile {name}:\n     {keys}")?;
     }
-    for warning in config::warnings(config) {
+    for warning in warnings {
         match warning.line {
             0 => writeln!(out, "Warning: {}: {}", file.display(), warning.message)?,
             line => writeln!(out, "Warning: {}:{line}: {}", file.display(), warning.message)?,
@@ -152,7 +160,7 @@ mod tests {
         assert!(told.contains(&profile), "{told}");
         assert_eq!(
             told.replace(&profile, ""),
-            "Checking 'F'  SUCCESS\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
+            "Checking 'F'  SUCCESS, 1 warning\nFound:\n - 1 receiver\n - route tree of 1 route\n - 3 severity levels\n \
              - 1 noise profile\n - 0 sources and 0 users. Authentication is disabled, so listen on 127.0.0.1 \
              only\nSeverity level critical (page, sev1, P1): its first page is never held\nSeverity level \
              warning: its first page is not held\nSeverity level info (none): its first page is not held\n\

@@ -104,7 +104,10 @@ impl<'a> Section<'a> {
             Value::Map(entries) => entries.as_slice(),
             Value::Null => &[],
             other => {
-                problems.add(node.line, format!("{what} is {}. Write keys and values", kind(other)));
+                problems.add(
+                    node.line,
+                    format!("{what} is {}. Write keys and values, such as name: value", kind(other)),
+                );
                 return None;
             }
         };
@@ -179,7 +182,8 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::List(items) => Some(items),
             other => {
-                self.problems.add(node.line, format!("{key} is {}. Write a list", kind(other)));
+                self.problems
+                    .add(node.line, format!("{key} is {}. Write a list{}", kind(other), listed(key, other)));
                 None
             }
         }
@@ -377,6 +381,17 @@ pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(64) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+/// An example of `value` as a list.
+fn listed(key: &str, value: &Value) -> String {
+    match value {
+        Value::Scalar(text) => format!(", such as {key}: [{}]", shown(text)),
+        Value::Map(entries) => entries.first().map_or_else(String::new, |(first, _)| {
+            format!(". Each entry begins with a dash, such as \"- {}: …\"", first.name)
+        }),
+        Value::Null | Value::List(_) => String::new(),
     }
 }
 

@@ -63,7 +63,12 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
             // The crate appends the place, which stands in front of every message of ours.
             let what = said.lines().next().unwrap_or_default();
             let what = what.rsplit_once(" at line ").map_or(what, |(what, _)| what);
-            Err(Problem::new(line, format!("not valid YAML: {what}")))
+            let indented = ["mapping values are not allowed", "did not find expected"];
+            let remedy = match indented.iter().any(|said| what.contains(said)) {
+                true => ". Check the indentation",
+                false => "",
+            };
+            Err(Problem::new(line, format!("not valid YAML: {what}{remedy}")))
         }
     }
 }
