@@ -50,7 +50,7 @@ pub use query::{DecisionPage, DecisionQuery, MAX_LIMIT};
 pub use report::{Compared, PRICED, change, named, sparkline, trend};
 pub use review::{AroundEntry, NamedReview, Review};
 pub use search::Reader;
-pub use tally::{Name, Observed, Saved, Tally, removed};
+pub use tally::{Name, Observed, Saved, Tally, removed, share};
 pub use trend::{AnswersEntry, By, RuleIncident};
 
 /// Why the decision log could not do its work.

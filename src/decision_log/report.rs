@@ -139,7 +139,8 @@ impl NoiseEntry {
         let removed = period.removed_percent.unwrap_or(0);
         writeln!(
             out,
-            "{} observations came in, {} pages went out{}. {removed} % of the observations interrupted nobody.\n",
+            "{} observations came in, and Squelch decided {} pages{}. {removed} % of the observations interrupted \
+             nobody.\n",
             period.came,
             period.pages,
             self.of_them()

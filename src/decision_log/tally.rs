@@ -392,6 +392,12 @@ impl Tally {
     }
 }
 
+/// A part of `whole` in percent, rounded to the nearest.
+pub fn share(part: u64, whole: u64) -> u64 {
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    u64::try_from((part * 200 + whole) / (whole * 2)).unwrap_or(100)
+}
+
 /// The share of `came` that did not page, in percent, rounded down.
 pub fn removed(came: u64, pages: u64) -> Option<u64> {
     (came > 0)
@@ -475,5 +481,9 @@ mod tests {
         assert_eq!(tally.most_pages("pager", Duration::from_mins(11)), 2);
         assert_eq!(tally.most_pages("pager", Duration::from_mins(10)), 1);
         assert_eq!((Tally::default().removed(), removed(u64::MAX, 0)), (None, Some(100)));
+        assert_eq!(
+            [share(291, 301), share(10, 301), share(0, 0), share(u64::MAX, u64::MAX)],
+            [97, 3, 0, 100]
+        );
     }
 }

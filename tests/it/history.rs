@@ -378,7 +378,9 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
         "the chart counts what its head counts"
     );
     assert!(
-        noise.markdown().contains("5 pages went out, 2 of them by escalation or fallback, 1 of them about")
+        noise
+            .markdown()
+            .contains("and Squelch decided 5 pages, 2 of them by escalation or fallback, 1 of them about")
     );
 
     let load = reader.on_call(&OnCall::default(), at(0), at(500)).unwrap();

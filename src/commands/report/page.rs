@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::commands::asking::moment;
 use crate::commands::document::document;
-use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry, named};
+use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry, named, share};
 use crate::history::thousands;
 use crate::web::{busiest, heat, pages_text, stack, tame, with_code};
 
@@ -19,7 +19,7 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
         &title,
         &html! {
             h1.verdict {
-                (thousands(period.came)) " observations came in, " (pages_text(period.pages)) " went out" (noise.of_them())
+                (thousands(period.came)) " observations came in, and Squelch decided " (pages_text(period.pages)) (noise.of_them())
                 @if let Some(removed) = period.removed_percent { ": " (removed) " % interrupted nobody" } "."
             }
             p.lead { "All times are UTC." @if let Some(since) = period.counted_since {
@@ -164,7 +164,7 @@ fn fates(noise: &NoiseEntry) -> Markup {
             caption.unseen { "Observations by disposition" }
             thead { tr { th scope="col" { "Result" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for fate in &noise.fates {
-                @let share = fate.count * 100 / noise.period.came.max(1);
+                @let share = share(fate.count, noise.period.came);
                 tr data-row {
                     td data-label="State" { (fate.word()) }
                     td.n data-label="Observations" { (thousands(fate.count)) }

@@ -4,7 +4,7 @@ use crate::commands::asking::moment;
 use crate::commands::screen::Screen;
 use crate::decision_log::{
     BudgetEntry, ChangingLabelEntry, Compared, FateEntry, NameEntry, NoiseEntry, PRICED, ReceiverNoiseEntry,
-    UnknownSeverityEntry, named, plain, sparkline, trend,
+    UnknownSeverityEntry, named, plain, share, sparkline, trend,
 };
 
 /// The report as text and tables.
@@ -21,7 +21,7 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
     let (came, pages) = (period.came, period.pages);
     let of_them = noise.of_them();
     text.push_str(&format!(
-        "\n{came} observations in, {pages} pages out{of_them}: {removed} % interrupted nobody\n"
+        "\n{came} observations in, {pages} pages decided{of_them}: {removed} % interrupted nobody\n"
     ));
 
     if let Some(observed) = &noise.observed {
@@ -135,9 +135,4 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         text.push_str(&format!("# {}\n{}", plain(&one.text), one.yaml));
     }
     text
-}
-
-/// In percent, rounded down.
-fn share(part: u64, whole: u64) -> u64 {
-    u64::try_from(u128::from(part) * 100 / u128::from(whole.max(1))).unwrap_or(100)
 }

@@ -16,6 +16,7 @@ use super::{flapping, noise_figures, plot, text};
 use crate::config::Limit;
 use crate::decision_log::{
     AnswersEntry, ChangingLabelEntry, PRICED, SuggestionEntry, Tally, UnknownSeverityEntry, of_them, removed,
+    share,
 };
 use crate::history::Priced;
 use crate::model::Duration;
@@ -145,7 +146,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
             div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span
                 { "of the observations interrupted nobody" } }
             div.tile { b { (tally.came) } span { "observations came in" } }
-            div.tile { b { (tally.pages) } span { "pages went out"
+            div.tile { b { (tally.pages) } span { "pages decided"
                 @if let Some(of_them) = of_them(tally.internal_pages, tally.second_pages) { ", " (of_them) } } }
             @for (receiver, (pages, budget)) in &seen.budgets {
                 div.tile {
@@ -243,7 +244,7 @@ fn fates(by_fate: &BTreeMap<(String, String), u64>, came: u64) -> Markup {
             caption.unseen { "Observations by disposition" }
             thead { tr { th scope="col" { "Disposition" } th.n scope="col" { "Observations" } th scope="col" { "Share" } } }
             tbody { @for (name, count) in fates {
-                @let share = count * 100 / came.max(1);
+                @let share = share(count, came);
                 tr data-row {
                     td data-label="State" { (name) }
                     td.n data-label="Observations" { (count) }

@@ -44,7 +44,7 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
     let most = quiet.iter().chain(&earlier).copied().max().unwrap_or(0).max(1);
     let sum: u64 = quiet.iter().sum();
     let said = format!(
-        "{} observations interrupted nobody, {} went out",
+        "{} observations interrupted nobody, and Squelch decided {}",
         thousands(sum),
         plot::pages_text(tally.pages)
     );
