@@ -81,7 +81,7 @@ struct Add {
     #[arg(short, long)]
     author: Option<String>,
     /// How long.
-    #[arg(short, long, default_value = "1h", value_name = "DURATION")]
+    #[arg(short, long, default_value = "2h", value_name = "DURATION")]
     duration: Duration,
     /// The start, RFC 3339. By default now.
     #[arg(long, value_name = "TIME", value_parser = time)]
