@@ -27,13 +27,11 @@ pub(super) fn draw(now: Timestamp, detail: &PastIncidentDetail) -> Markup {
     let oldest = incident.opened_at - last.since(incident.opened_at).max(Duration::from_mins(1));
     let first = incident.started_at.max(oldest).min(incident.opened_at);
     let x = |at: Timestamp| text::share(at, first, last);
+    let of_all = incident.size.max(alerts.len() as u64);
     let from = NAME + alerts.len().clamp(1, BARS) * BAR + 8;
     let height = from + LANES.len() * (NAME + LANE);
-    let described = format!(
-        "{} events and {} alerts over time. The list below has the same.",
-        events.len(),
-        alerts.len()
-    );
+    let described =
+        format!("{} events and {of_all} alerts over time. The list below has the same.", events.len());
     html! {
         figure.lanes.story {
             svg width="100%" height=(height) role="img" aria-label=(described) {
@@ -59,7 +57,7 @@ pub(super) fn draw(now: Timestamp, detail: &PastIncidentDetail) -> Markup {
                 }
             }
             p.ends { (text::moment(first)) (text::moment(last)) }
-            @if alerts.len() > BARS { figcaption { "The first " (BARS) " of " (alerts.len()) " alerts are drawn." } }
+            @if alerts.len() > BARS { figcaption { "The first " (BARS) " of " (of_all) " alerts are drawn." } }
         }
     }
 }

@@ -242,6 +242,11 @@
     if (text) getSelection().selectAllChildren(text);
   }
 
-  document.addEventListener("DOMContentLoaded", () => { dress(); tell(document); });
+  document.addEventListener("DOMContentLoaded", () => {
+    dress();
+    tell(document);
+    const view = one(".top nav a[aria-current]"); // on a phone the row of views scrolls
+    if (view) view.scrollIntoView({ inline: "center", block: "nearest" });
+  });
   setInterval(count, 1000);
 })();
