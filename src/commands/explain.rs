@@ -1,5 +1,6 @@
 //! `squelch explain`: why alerts did or did not page, as a timeline in plain sentences.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::decision_log::{
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 use crate::templates::clean_line;
-use crate::web::AlertPage;
+use crate::web::{AlertPage, IncidentPage};
 
 /// Options of `squelch explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,6 +88,14 @@ pub async fn run(args: Args) -> ExitCode {
         (Ok(page), Ok(now)) => (page, now),
         (Err(why), _) | (_, Err(why)) => return failed(&why),
     };
+    let waiting = match (&args.storage, args.output) {
+        (None, Output::Simple) => waiting(&page, &args).await,
+        _ => Ok(String::new()),
+    };
+    let waiting = match waiting {
+        Ok(waiting) => waiting,
+        Err(why) => return failed(&why),
+    };
     let told = match args.output {
         Output::Json => say_json(&page.decisions),
         Output::Simple => {
@@ -94,7 +103,8 @@ pub async fn run(args: Args) -> ExitCode {
             let screen = Screen::new(true);
             say(&(timeline(&page.decisions, |at| screen.moment(at))
                 + if page.next.is_some() { &left_out } else { "" }
-                + &now))
+                + &now
+                + &waiting))
         }
     };
     if page.decisions.is_empty() && now.is_empty() {
@@ -177,6 +187,22 @@ async fn standing(what: &What, args: &Args) -> Result<String, String> {
             let next = next.unwrap_or_default();
             let line = format!("Now {labels} is {state} at {receiver}: {why}{next}.");
             lines.push_str(&clean_line(&line));
+            lines.push('\n');
+        }
+    }
+    Ok(lines)
+}
+
+/// The incidents whose page no receiver has accepted: a line for each, of at most [`MOST_NOW`].
+async fn waiting(page: &DecisionPage, args: &Args) -> Result<String, String> {
+    let undelivered = page.decisions.iter().filter(|entry| entry.undelivered.is_some());
+    let keys: BTreeSet<&String> = undelivered.filter_map(|entry| entry.incident.as_ref()).collect();
+    let (server, screen) = (ServerClient::new(&args.server)?, Screen::new(false));
+    let mut lines = String::new();
+    for key in keys.into_iter().take(MOST_NOW) {
+        let found: IncidentPage = server.get("/api/v1/incidents", &[("key", key.clone())]).await?;
+        for why in found.incidents.iter().filter_map(|incident| incident.not_accepted.as_ref()) {
+            lines.push_str(&clean_line(&format!("Incident {}: {why}.", screen.key(key))));
             lines.push('\n');
         }
     }

@@ -262,6 +262,9 @@ fn simple(found: &Found, screen: &Screen) -> String {
     if let Some(next) = open.and_then(|open| open.next.as_ref()) {
         fact("Next", format!("{} {}", next.action, screen.moment(next.at)));
     }
+    if let Some(why) = open.and_then(|open| open.not_accepted.as_ref()) {
+        fact("Delivery", why.clone());
+    }
     fact("Severity", incident.severity.clone());
     fact("Receiver", incident.receiver.clone());
     let (firing, size) =

@@ -9,6 +9,7 @@ use crate::decision_log::{PastIncident, PastIncidentPage};
 use crate::engine::{Origin, RowState};
 use crate::model::Duration;
 use crate::node::clock::wall;
+use crate::templates::clean_line;
 use crate::web::{IncidentEntry, IncidentPage, span};
 
 /// Options of `squelch incidents`.
@@ -145,7 +146,14 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
     };
     let rows: Vec<_> = incidents.iter().map(row).collect();
     let head = ["State", "Title", "Severity", "Receiver", "Opened At", "Firing", "Next", "Key"];
-    screen.list("incident", &head, &rows)
+    let mut text = screen.list("incident", &head, &rows);
+    for incident in incidents {
+        if let Some(why) = &incident.not_accepted {
+            text.push_str(&clean_line(&format!("Incident {}: {why}.", screen.key(&incident.dedup_key))));
+            text.push('\n');
+        }
+    }
+    text
 }
 
 /// Its state, and the decider.
@@ -160,7 +168,8 @@ pub(super) fn state(incident: &IncidentEntry) -> String {
     let silenced =
         if incident.silenced > 0 && incident.silenced >= incident.firing { ", silenced" } else { "" };
     let to = incident.escalated_to.as_ref().map(|to| format!(", escalated to {to}")).unwrap_or_default();
-    let state = format!("{state}{silenced}{by}{to}");
+    let waits = if incident.not_accepted.is_some() { ", not accepted" } else { "" };
+    let state = format!("{state}{waits}{silenced}{by}{to}");
     match incident.origin {
         Origin::Squelch => format!("{state}{refused}"),
         Origin::Sender => format!("{state}{refused} (as sent)"),

@@ -74,6 +74,10 @@ pub struct DecisionEntry {
     /// Of a page that no receiver has accepted, in one sentence: that it waits, or the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<String>,
+    /// Of a page: when the first integration accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub accepted_at: Option<Timestamp>,
 }
 
 impl DecisionEntry {

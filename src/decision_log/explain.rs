@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{DecisionEntry, OtherwiseEntry};
-use crate::model::{Disposition, IncidentChange, LabelSet, Reason, Timestamp};
+use crate::model::{Disposition, Duration, IncidentChange, LabelSet, Reason, Timestamp};
+
+/// A page that a receiver accepts after this time is late.
+pub(super) const LATE: Duration = Duration::from_secs(10);
 
 /// The release condition of a suppressed observation. `None` if nothing was held.
 pub(super) fn release_condition(disposition: Disposition, release: Option<Timestamp>) -> Option<String> {
@@ -38,6 +41,19 @@ pub(super) fn undelivered(refusal: &str) -> String {
     }
 }
 
+/// That a receiver accepted a page late, or nothing.
+fn late(entry: &DecisionEntry) -> String {
+    let late = entry.accepted_at.filter(|at| at.since(entry.at) >= LATE);
+    late.map_or(String::new(), |at| {
+        format!(". A receiver accepted it at {at}, {} after the decision", whole_seconds(at.since(entry.at)))
+    })
+}
+
+/// A time without its milliseconds.
+pub(super) fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() / 1000 * 1000)
+}
+
 /// The disposition that would have followed without the setting that decided.
 pub(super) fn counterfactual(otherwise: &OtherwiseEntry) -> String {
     match otherwise {
@@ -70,13 +86,16 @@ pub(super) fn sentence(entry: &DecisionEntry) -> String {
             format!("would have been suppressed{times} ({reason}): {}", entry.rule)
         }
         ("page", _) => match &entry.undelivered {
-            None => format!("paged, and opened{incident}: {}", entry.rule),
+            None => format!("paged, and opened{incident}: {}{}", entry.rule, late(entry)),
             Some(why) => format!("decided to page, and opened{incident}: {} ({why})", entry.rule),
         },
         ("update", _) => format!("notified as an update of{incident}: {}", entry.rule),
         ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),
         (_, Some(reason)) if entry.repeats_since.is_some() => {
             format!("repeated{times}, unchanged ({reason})")
+        }
+        (_, Some("grouped")) if entry.incident.is_some() => {
+            format!("suppressed{times} (grouped, in the page of{incident}): {}", entry.rule)
         }
         (_, Some(reason)) => format!("suppressed{times} ({reason}): {}", entry.rule),
         (other, None) => format!("{other}{times}: {}", entry.rule),

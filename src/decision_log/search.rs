@@ -31,7 +31,10 @@ const COLUMNS: &str = "
                        AND substr(e.change, 1, 10) = '{\"refused\"' ORDER BY e.id DESC LIMIT 1), '')
         FROM (SELECT id, notified_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
               ORDER BY id DESC LIMIT 1) h
-        WHERE h.notified_at IS NULL) END";
+        WHERE h.notified_at IS NULL) END,
+    CASE WHEN k.name = 'page' THEN (
+        SELECT notified_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
+        ORDER BY id DESC LIMIT 1) END";
 const JOINS: &str = "
     decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
     JOIN receiver rc ON rc.id = d.receiver LEFT JOIN text ro ON ro.id = d.route
@@ -393,5 +396,6 @@ fn entry(row: &Row<'_>) -> Result<DecisionEntry, rusqlite::Error> {
         counterfactual: otherwise.as_ref().map(explain::counterfactual),
         otherwise,
         undelivered: row.get::<_, Option<String>>(18)?.map(|refusal| explain::undelivered(&refusal)),
+        accepted_at: time(row.get(19)?),
     })
 }

@@ -125,5 +125,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    cut(clean_line(&text), 512)
+    cut(clean_line(without_the_client(&text)), 512)
+}
+
+/// The reason of a failure without the words of the HTTP client.
+fn without_the_client(detail: &str) -> &str {
+    let of_client = ["client error (Connect): ", "tcp connect error: "];
+    let detail = of_client.iter().fold(detail, |detail, words| detail.strip_prefix(words).unwrap_or(detail));
+    detail.split_once(" (os error").map_or(detail, |(detail, _)| detail)
 }

@@ -25,6 +25,7 @@ mod router;
 mod server;
 mod tls;
 mod ui;
+mod undelivered;
 mod unread;
 mod unserved;
 mod v1;

@@ -7,11 +7,12 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::events::event;
 use super::{
-    IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage,
-    PastIncidentQuery, Times, WhichIncident,
+    EventEntry, IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail,
+    PastIncidentPage, PastIncidentQuery, Times, WhichIncident,
 };
+use crate::decision_log::explain::{LATE, whole_seconds};
 use crate::decision_log::{DecisionLogError, DecisionQuery, MAX_LIMIT, Reader, search};
-use crate::model::{AlertId, Duration, IncidentChange, IncidentOpened, Timestamp};
+use crate::model::{AlertId, Duration, IncidentChange, IncidentOpened, Kind, Timestamp};
 
 /// The most events of one incident that are read: the first and the newest.
 const EVENTS: i64 = 2_000;
@@ -187,9 +188,32 @@ pub(in crate::decision_log) fn named(
         rules,
         alerts: alerts(conn, &incident)?,
         incident,
-        events: changes.into_iter().map(|(at, change)| event(at, change)).collect(),
+        events: events(changes),
         left_out,
     })))
+}
+
+/// The changes as people read them. A late acceptance says how late it is.
+fn events(changes: Changes) -> Vec<EventEntry> {
+    let mut issued = None;
+    let event = |(at, change): (Timestamp, IncidentChange)| {
+        let late = match &change {
+            IncidentChange::Opened(_) | IncidentChange::Issued(_) => {
+                issued = Some(at);
+                None
+            }
+            IncidentChange::Accepted(of) if of.kind == Kind::Page => {
+                issued.map(|issued| at.since(issued)).filter(|late| *late >= LATE)
+            }
+            _ => None,
+        };
+        let mut entry = event(at, change);
+        if let Some(late) = late {
+            entry.text.push_str(&format!(", {} after the decision", whole_seconds(late)));
+        }
+        entry
+    };
+    changes.into_iter().map(event).collect()
 }
 
 /// The alerts of an incident, as far as the decisions about them are kept. A key can have had an earlier

@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::web::app::App;
 use crate::web::problem::Problem;
+use crate::web::undelivered::error;
 use crate::web::v1::ASKED_COMPILED;
 
 /// The most characters of the configuration that are shown.
@@ -204,8 +205,8 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                     @if let Some(failure) = &health.failed {
                         p.why {
                             "failed " (text::ago(now, before(now, failure.ago))) " ago at "
-                            (text::tame(&failure.integration, 60)) ": " (failure.reason.as_str()) ", "
-                            (text::sentence(&failure.detail))
+                            (text::tame(&failure.integration, 60)) ": "
+                            (text::sentence(&error(failure.reason.as_str(), &failure.detail)))
                         }
                     }
                 }

@@ -13,6 +13,7 @@ use crate::journal::{DeadLetter, LetterQuery};
 use crate::model::{Duration, Outcome, Timestamp, hex, sha256};
 use crate::web::app::App;
 use crate::web::look::look;
+use crate::web::undelivered::error;
 
 /// A queue whose oldest message is younger is no news: receivers are paced, and one attempt may fail.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -157,7 +158,7 @@ impl Undelivered {
                 } @else { " does not answer as it should. " }
                 @if self.circuit_open { "Its circuit is open, so that only probes are sent. " }
                 @if let Some((reason, detail)) = &self.error {
-                    "The last error is " b { (text::tame(reason, 40)) ": " (text::sentence(detail)) } ". "
+                    "The last error is " b { (text::sentence(&error(reason, detail))) } ". "
                 } @else { "No attempt has failed so far. " }
                 (self.remedy())
                 @if let Some(again) = self.refused.as_ref().and_then(|refused| refused.again) {

@@ -17,6 +17,7 @@ use crate::model::{Cause, LabelSet, Timestamp};
 use crate::web::app::App;
 use crate::web::look::look;
 use crate::web::problem::Problem;
+use crate::web::undelivered::not_accepted;
 
 /// The conditions of the list. All that are given must hold.
 #[derive(Deserialize, IntoParams, Default)]
@@ -90,6 +91,10 @@ pub struct IncidentEntry {
     /// `boss/webhook[0]`.
     #[schema(value_type = Vec<String>)]
     pub delivered: Vec<SmolStr>,
+    /// Of a page that no integration shows: for how long, and the newest error of the receiver, in plain
+    /// sentences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_accepted: Option<String>,
     /// The integrations that refused their latest notification for good.
     #[schema(value_type = Vec<String>)]
     pub refused: Vec<SmolStr>,
@@ -164,6 +169,7 @@ impl From<OpenIncident> for IncidentEntry {
             cause: standing.cause,
             next: standing.next.map(NextEntry::from),
             delivered,
+            not_accepted: None,
             refused: refused.into_iter().map(|refused| refused.integration).collect(),
             firing: row.firing,
             size: row.alerts,
@@ -220,6 +226,7 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         after: cursor(asked.cursor.as_ref(), IncidentCursor::parse)?,
         limit: asked.limit.0,
     };
+    let (now, health) = (app.gate.now(), app.gate.health());
     let (mut incidents, wanted) = (Vec::new(), query.limit);
     for _ in 0..LOOKS {
         let once = query.clone();
@@ -231,7 +238,9 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         incidents.extend(glance.found.into_iter().map(|incident| {
             let entry = IncidentEntry::from(incident);
             let level = levels.iter().position(|name| *name == entry.severity).unwrap_or_default();
-            IncidentEntry { level, ..entry }
+            let waits = entry.delivered.is_empty() && entry.would.is_none();
+            let not_accepted = waits.then(|| not_accepted(now, entry.opened_at, health.get(&entry.receiver)));
+            IncidentEntry { level, not_accepted, ..entry }
         }));
         (query.after, query.limit) = (glance.next, wanted - incidents.len());
         if query.after.is_none() || query.limit == 0 || glance.full {
@@ -239,5 +248,5 @@ async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
         }
     }
     let next = query.after.map(|last| last.to_string());
-    Ok(IncidentPage { now: app.gate.now(), incidents, next })
+    Ok(IncidentPage { now, incidents, next })
 }
