@@ -220,7 +220,10 @@ mod tests {
         assert_eq!(first(&bars[1].1), format!("M0,{MARKS}h19v{}h-19", whole - whole * 3 / 4));
         assert_eq!(marks(&tally), "M240,0v24M480,0v24");
         let shown = by_cause(&tally, Some(&tally)).into_string();
-        assert!(shown.contains("192 observations interrupted nobody, 3 pages") && shown.contains("polyline"));
+        assert!(
+            shown.contains("192 observations interrupted nobody, and Squelch decided 3 pages")
+                && shown.contains("polyline")
+        );
     }
 
     #[test]
