@@ -1,11 +1,8 @@
 //! The setting that a decision names, its line, and the disposition that would have followed without it.
 
-use crate::engine::Event;
+use super::muted::silence;
 use crate::engine::testing::*;
-use crate::model::{
-    Basis, Decision, Duration, LabelSet, Otherwise, Reason, Silence, SilenceRequest, Timestamp,
-    parse_matchers,
-};
+use crate::model::{Basis, Decision, Duration, LabelSet, Otherwise, Reason};
 use crate::policy::{Hold, Noise, Policy};
 
 const WAIT: Duration = Duration::from_mins(2);
@@ -30,20 +27,6 @@ fn last(world: &World, reason: Reason) -> &Decision {
 
 fn named(basis: &Basis) -> (&str, u32) {
     (&basis.setting, basis.line)
-}
-
-fn silence(world: &mut World, matchers: &str) {
-    let wanted = Silence {
-        id: "".into(),
-        matchers: vec![parse_matchers(matchers).unwrap()],
-        starts_at: world.now,
-        ends_at: world.now + Duration::from_hours(1),
-        updated_at: Timestamp::ZERO,
-        created_by: "ada".into(),
-        comment: "c".into(),
-    };
-    let change = world.engine.query().plan_silence(world.now, &SilenceRequest::Set(wanted)).unwrap();
-    world.handle(Event::Silence(change));
 }
 
 #[test]

@@ -305,6 +305,18 @@ fn open_at(world: &World, integration: &str) -> Vec<u32> {
     shown.map(|(_, shown)| shown.interrupted).collect()
 }
 
+/// The two alerts resolve one after the other. The end of the first closes nothing of the second.
+fn assert_ends_one_by_one(world: &mut World) {
+    for instance in ["1", "2"] {
+        let now = world.now;
+        world.say(Source::Alertmanager, "a", vec![resolved(&set(instance, "critical"), START, now)]);
+        world.advance(Duration::from_mins(30));
+        assert_eq!(open_at(world, "pagerduty[1]"), [1], "the incident of `other` goes on");
+    }
+    world.advance(Duration::from_hours(1));
+    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+}
+
 #[test]
 fn incidents_of_one_group_at_two_receivers_have_keys_of_their_own_at_a_third() {
     let mut world = at_two_receivers(None);
@@ -312,14 +324,7 @@ fn incidents_of_one_group_at_two_receivers_have_keys_of_their_own_at_a_third() {
     world.say(Source::Alertmanager, "a", both.to_vec());
     world.advance(Duration::from_mins(30));
     assert_eq!(open_at(&world, "pagerduty[1]"), [1, 1], "both escalated");
-    for instance in ["1", "2"] {
-        let now = world.now;
-        world.say(Source::Alertmanager, "a", vec![resolved(&set(instance, "critical"), START, now)]);
-        world.advance(Duration::from_mins(30));
-        assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
-    }
-    world.advance(Duration::from_hours(1));
-    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    assert_ends_one_by_one(&mut world);
     assert_replays(&world);
 }
 
@@ -350,14 +355,7 @@ fn incidents_that_a_reload_lets_meet_at_a_third_receiver_are_two_there() {
         let by: Vec<bool> = found.iter().map(|incident| incident.row.acknowledged.is_some()).collect();
         assert_eq!(by, [acknowledged], "{receiver}");
     }
-    for instance in ["1", "2"] {
-        let now = world.now;
-        world.say(Source::Alertmanager, "a", vec![resolved(&set(instance, "critical"), START, now)]);
-        world.advance(Duration::from_mins(30));
-        assert_eq!(open_at(&world, "pagerduty[1]"), [1], "the incident of `other` goes on");
-    }
-    world.advance(Duration::from_hours(1));
-    assert!(world.pager.values().all(|shown| !shown.open), "{:?}", world.pager);
+    assert_ends_one_by_one(&mut world);
     let (replayed, trace) = replay(before, &world.events);
     assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
 }

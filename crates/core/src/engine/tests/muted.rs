@@ -28,7 +28,8 @@ fn with(mute: &[&str], active: &[&str]) -> Policy {
     policy
 }
 
-fn silence(world: &mut World, matchers: &str) {
+/// A person silences the alerts that the matchers find, for an hour.
+pub(super) fn silence(world: &mut World, matchers: &str) {
     let wanted = Silence {
         id: "".into(),
         matchers: vec![parse_matchers(matchers).unwrap()],
