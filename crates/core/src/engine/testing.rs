@@ -223,6 +223,11 @@ impl World {
         self.engine.world.alerts.alert(id).map(|alert| alert.labels.clone())
     }
 
+    /// The number of entries in a table that has a bound.
+    pub fn held(&self, table: &str) -> u64 {
+        self.engine.query().fills().iter().find(|fill| fill.table == table).map_or(0, |fill| fill.held)
+    }
+
     /// Lets time pass, stopping at every deadline on the way.
     pub fn advance(&mut self, by: Duration) {
         let end = self.now + by;

@@ -152,4 +152,25 @@ mod tests {
         assert_eq!([0, 1, 2].map(|s| flow.over_budget(at(s), &budget)), [false, false, true]);
         assert!(!flow.over_budget(at(50_000), &budget));
     }
+
+    #[test]
+    fn a_page_counts_for_the_time_of_the_budget_and_a_budget_of_no_pages_is_none() {
+        let (budget, mut flow) = (Limit { pages: 1, per: Duration::from_mins(1) }, PageFlow::default());
+        assert_eq!([0, 59, 119, 179].map(|s| flow.over_budget(at(s), &budget)), [false, true, false, false]);
+        let none = Limit { pages: 0, ..budget };
+        assert!((0..50).all(|_| !flow.over_budget(at(180), &none)));
+    }
+
+    #[test]
+    fn a_flood_of_pages_is_counted_up_to_a_bound() {
+        let (storm, mut flow) = (Storm::default(), PageFlow::default());
+        let budget = Limit { pages: 2, per: Duration::from_hours(12) };
+        for _ in 0..REMEMBERED {
+            flow.storm(at(0), &storm);
+            flow.over_budget(at(0), &budget);
+        }
+        assert_eq!(flow.storm(at(1), &storm), Some(REMEMBERED));
+        assert!(flow.over_budget(at(1), &budget));
+        assert_eq!((flow.would_be.len(), flow.sent.len()), (REMEMBERED, REMEMBERED));
+    }
 }

@@ -191,3 +191,33 @@ impl Pages {
         self.flows.entry(key).or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::pages::groups::WithheldAlert;
+    use crate::engine::testing::policy;
+    use crate::model::{Cause, LabelSet};
+
+    #[test]
+    fn a_group_that_withholds_too_many_alerts_forgets_those_that_resolved() {
+        for (held, left, forgotten) in
+            [(WITHHELD - 1, WITHHELD - 1, 0), (WITHHELD, WITHHELD / 2, WITHHELD / 2)]
+        {
+            let (mut world, mut pages) = (World::new(policy(&[], Default::default())), Pages::default());
+            let key = (DestinationId(0), LabelSet::default());
+            let one = |n: usize| WithheldAlert {
+                alert: AlertId(n as u128),
+                count: 0,
+                fired_at: world.now,
+                series: AlertId(n as u128),
+                resolved: n.is_multiple_of(2),
+                cause: Cause::SeriesHold.into(),
+            };
+            pages.groups.entry(key.clone()).or_default().withheld = (0..held).map(one).collect();
+            pages.bound_withheld(&mut world, &key);
+            let count = world.accounting.stats().bounds.get(&Bound::Withheld).copied().unwrap_or(0);
+            assert_eq!((pages.groups[&key].withheld.len(), count), (left, forgotten as u64), "{held} alerts");
+        }
+    }
+}

@@ -65,3 +65,51 @@ impl Refusing {
         rename_part(&mut self.0, old, new);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::policy;
+
+    fn place(receiver: &str, integration: &str) -> ReceiverIntegration {
+        (receiver.into(), integration.into())
+    }
+
+    #[test]
+    fn an_integration_counts_until_it_accepts_a_message_or_gets_none_any_more() {
+        let policy = policy(&[], Default::default());
+        let refuses = || {
+            let mut refusing = Refusing::default();
+            for (n, one) in
+                [place("pd", "pagerduty[0]"), place("pd", "gone"), place("old", "x")].iter().enumerate()
+            {
+                assert_eq!(refusing.ended(one.clone(), NotificationId(n as u64), false), None);
+            }
+            refusing
+        };
+        let mut refusing = refuses();
+        assert_eq!(refusing.by_receiver(), BTreeMap::from([("pd".into(), 2), ("old".into(), 1)]));
+        refusing.adopt(&policy, |_| true);
+        assert_eq!(refusing.places().collect::<Vec<_>>(), [&place("pd", "pagerduty[0]")]);
+        refusing.adopt(&policy, |_| false);
+        assert_eq!(refusing, Refusing::default(), "the receiver gets no such message");
+        let mut takes_none = policy.clone();
+        takes_none.receivers.get_mut("pd").unwrap().integrations[0].takes_digests = false;
+        let mut refusing = refuses();
+        refusing.adopt(&takes_none, |_| true);
+        assert_eq!(refusing, Refusing::default(), "the integration shows no such message");
+    }
+
+    #[test]
+    fn a_message_that_arrives_makes_the_refused_one_good() {
+        let (mut refusing, one) = (Refusing::default(), place("pd", "pagerduty[0]"));
+        refusing.ended(one.clone(), NotificationId(1), false);
+        assert_eq!(refusing.ended(one.clone(), NotificationId(2), true), Some(NotificationId(1)));
+        refusing.ended(one.clone(), NotificationId(3), false);
+        refusing.resent(NotificationId(4));
+        refusing.rename_receiver(&"pd".into(), &"ops".into());
+        assert_eq!(refusing.places().collect::<Vec<_>>(), [&place("ops", "pagerduty[0]")]);
+        refusing.resent(NotificationId(3));
+        assert_eq!(refusing, Refusing::default());
+    }
+}

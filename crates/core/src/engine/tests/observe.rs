@@ -5,7 +5,7 @@ use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowSta
 use crate::model::{
     Batch, Cause, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
 };
-use crate::policy::{Mode, Noise};
+use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Receiver};
 
 const KEY: &str = r#"{}/{team="db"}:{alertname="Down"}"#;
 
@@ -22,8 +22,13 @@ fn down(instance: &str) -> LabelSet {
 }
 
 fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
+    notify_part(world, peer, observations, 0);
+}
+
+/// A notification that leaves out so many alerts of its group.
+fn notify_part(world: &mut World, peer: &str, observations: Vec<Observation>, truncated: u64) {
     let group_labels = labels(&[("alertname", "Down")]);
-    let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated: 0 });
+    let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated });
     let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
     match world.engine.query().repeats(&batch) {
         Some(repeats) => world.handle(Event::Repeats(repeats)),
@@ -169,4 +174,113 @@ fn what_has_no_group_has_alertmanagers() {
     assert_eq!(keys, [r#"{}:{instance="1"}"#, r#"{}:{instance="2"}"#]);
     world.advance(Duration::from_mins(5));
     assert_eq!(open_keys(&world), Vec::<String>::new(), "an end that passes is a resolve");
+}
+
+/// Why the sender's own statements were disposed, newest last.
+fn causes(world: &World) -> Vec<Cause> {
+    world.decisions.iter().filter(|d| !d.observed).map(|d| d.cause.clone()).collect()
+}
+
+#[test]
+fn a_group_of_which_the_sender_left_alerts_out_stays_open() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify_part(&mut world, "a", vec![firing(&down("1"), start)], 3);
+    world.advance(Duration::from_mins(5));
+    let end = world.now;
+    notify_part(&mut world, "a", vec![resolved(&down("1"), start, end)], 3);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update], "an alert that was left out may fire");
+    notify_part(&mut world, "a", vec![resolved(&down("1"), start, end)], 0);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update, Kind::Resolve]);
+}
+
+#[test]
+fn the_other_member_says_the_same_within_a_minute_or_it_is_a_repeat() {
+    for (seconds, kinds_then) in [(59, vec![Kind::Page]), (60, vec![Kind::Page, Kind::Update])] {
+        let mut world = world(Mode::Observe);
+        let start = world.now;
+        notify(&mut world, "a", vec![firing(&down("1"), start)]);
+        world.advance(Duration::from_secs(seconds));
+        notify(&mut world, "b", vec![firing(&down("1"), start)]);
+        assert_eq!(kinds(&world), kinds_then, "after {seconds} seconds");
+        let copy = causes(&world).last() == Some(&Cause::OtherPeerRepeats);
+        assert_eq!(copy, seconds < 60);
+    }
+}
+
+#[test]
+fn the_firing_alert_counts_as_the_page_and_the_resolved_one_as_the_end() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    let (one, two) = (down("1"), down("2"));
+    notify(&mut world, "a", vec![resolved(&one, start, start), firing(&two, start)]);
+    let paged: Vec<_> = world.decisions.iter().filter(|d| !d.observed).collect();
+    let page = paged.iter().filter(|d| d.disposition == Disposition::Page);
+    assert_eq!(page.map(|d| d.alert).collect::<Vec<_>>(), [world.engine.policy().identity(&two)]);
+    assert_eq!(paged.iter().map(|d| d.count).sum::<u64>(), 2);
+}
+
+#[test]
+fn a_sender_without_groups_that_repeats_itself_sends_no_second_notification() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    for _ in 0..2 {
+        world.say(Source::Prometheus, "p", vec![firing(&down("1"), start)]);
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(kinds(&world), [Kind::Page]);
+    assert_eq!(causes(&world).last(), Some(&Cause::SenderRepeats));
+    world.say(Source::Prometheus, "p", vec![firing(&down("2"), start)]);
+    assert_eq!(kinds(&world), [Kind::Page; 2], "another group is another incident");
+}
+
+#[test]
+fn an_incident_of_the_sender_ends_where_it_began_after_a_reload_that_moves_its_alert() {
+    let at = |receiver: &str| {
+        let mut policy = policy(&["instance"], Noise { mode: Mode::Observe, ..Noise::default() });
+        let ops = IntegrationRef::new("pagerduty[1]", KnownBy::DedupKey);
+        policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
+        policy.routes[0].receiver = receiver.into();
+        policy
+    };
+    let mut world = World::new(at("pd"));
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(Event::Policy(Box::new(at("ops"))));
+    world.advance(Duration::from_mins(2));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end)]);
+    let at_pd: Vec<_> = world.sent.iter().filter(|n| n.receiver == "pd").map(|n| n.kind).collect();
+    assert_eq!(at_pd, [Kind::Page, Kind::Resolve]);
+}
+
+#[test]
+fn an_incident_of_the_sender_goes_on_at_a_receiver_that_has_another_name() {
+    let named = |name: &str| {
+        let mut policy = policy(&["instance"], Noise { mode: Mode::Observe, ..Noise::default() });
+        let mut receiver = policy.receivers.remove("pd").unwrap();
+        receiver.integrations[0].endpoint = 7;
+        policy.receivers.insert(name.into(), receiver);
+        policy.routes[0].receiver = name.into();
+        policy
+    };
+    let mut world = World::new(named("old"));
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(Event::Policy(Box::new(named("new"))));
+    world.advance(Duration::from_mins(2));
+    let end = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), end)]);
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end), resolved(&down("2"), end, end)]);
+    assert_eq!(kinds(&world), [Kind::Page, Kind::Update, Kind::Resolve]);
+    assert!(world.sent[1..].iter().all(|n| n.receiver == "new"));
+}
+
+#[test]
+fn a_notification_about_ended_alerts_alone_opens_nothing() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, start)]);
+    assert_eq!(kinds(&world), []);
+    assert_eq!(causes(&world), [Cause::NeverPaged]);
 }

@@ -1,0 +1,218 @@
+//! The self-check: alarms that open, change and end, and the data of each.
+
+use crate::engine::testing::*;
+use crate::engine::{Alarm, Event};
+use crate::model::{
+    Cause, ClockError, Duration, Kind, LabelSet, NameCount, Notification, Observation, Problem, Source,
+    Status,
+};
+use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, SelfCheckSettings};
+
+fn minutes(count: u64) -> Duration {
+    Duration::from_mins(count)
+}
+
+/// Problems of Squelch go to `ops`.
+fn watched() -> Policy {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.self_check = SelfCheckSettings { receiver: Some("ops".into()), ..SelfCheckSettings::default() };
+    for (name, kind) in [("ops", "webhook[0]"), ("lead", "webhook[1]")] {
+        let one = IntegrationRef::new(kind, KnownBy::DedupKey);
+        policy.receivers.insert(name.into(), Receiver::new(vec![one]));
+    }
+    policy
+}
+
+fn of(name: &str) -> LabelSet {
+    labels(&[("alertname", name), ("severity", "critical")])
+}
+
+/// The notifications of a receiver, each with its minute.
+fn at<'a>(world: &'a World, receiver: &'a str) -> Vec<(u64, Kind, &'a Cause)> {
+    let minute = |n: &Notification| n.at.since(START).as_millis() / 60_000;
+    let there = world.sent.iter().filter(|n| n.receiver == receiver);
+    there.map(|n| (minute(n), n.kind, &n.cause)).collect()
+}
+
+fn alarm(world: &mut World, lasts: Duration) -> Cause {
+    let problem = Problem::InputRefused { lasted: minutes(1) };
+    world.handle(Event::Alarm(Alarm { problem: problem.clone(), lasts }));
+    Cause::Problem { problem }
+}
+
+#[test]
+fn an_alarm_is_over_once_its_time_has_passed_without_another_one() {
+    let mut world = World::new(watched());
+    let refused = alarm(&mut world, Duration::from_mins(10));
+    world.advance(Duration::from_mins(6));
+    alarm(&mut world, Duration::from_mins(10));
+    world.advance(Duration::from_mins(30));
+    assert_eq!(at(&world, "ops"), [(0, Kind::Page, &refused), (16, Kind::Resolve, &Cause::ProblemOver)]);
+    assert_eq!(world.engine.next_deadline().map(|(_, why)| why), Some(crate::engine::Why::Forget));
+}
+
+#[test]
+fn an_alarm_goes_to_the_receiver_that_watches_since_a_reload() {
+    let mut world = World::new(watched());
+    let refused = alarm(&mut world, Duration::from_mins(10));
+    alarm(&mut world, Duration::from_mins(10));
+    assert_eq!(at(&world, "ops"), [(0, Kind::Page, &refused)], "the same receiver watches");
+    let mut policy = watched();
+    policy.self_check.receiver = Some("lead".into());
+    world.handle(Event::Policy(Box::new(policy)));
+    world.advance(minutes(1));
+    alarm(&mut world, Duration::from_mins(10));
+    assert_eq!(at(&world, "ops")[1..], [(1, Kind::Resolve, &Cause::WatcherChanged)]);
+    assert_eq!(at(&world, "lead"), [(1, Kind::Page, &refused)]);
+}
+
+#[test]
+fn a_disabled_self_check_raises_nothing() {
+    let mut policy = watched();
+    policy.self_check.enabled = false;
+    let mut world = World::new(policy);
+    alarm(&mut world, Duration::from_mins(10));
+    assert_eq!(world.sent, []);
+}
+
+#[test]
+fn senders_whose_clock_is_wrong_are_named_with_the_error_for_an_hour() {
+    let mut world = World::new(watched());
+    for n in 0..7 {
+        let start = START + Duration::from_secs(90 + n);
+        let said = firing(&of(&format!("A{n}")), start);
+        world.say(Source::Alertmanager, &format!("am{n}"), vec![said]);
+    }
+    world.advance(minutes(1));
+    let sender =
+        |n: u64| ClockError { sender: format!("am{n}").into(), by: Duration::from_secs(90 + n), ahead: true };
+    let last = Problem::SenderClocksWrong { senders: (0..5).map(sender).collect(), others: 2 };
+    let at_ops = at(&world, "ops");
+    assert_eq!(at_ops.last().unwrap().2, &Cause::Problem { problem: last });
+    world.advance(Duration::from_hours(1));
+    let at_ops = at(&world, "ops");
+    assert_eq!(at_ops.last().unwrap(), &(60, Kind::Resolve, &Cause::ProblemOver));
+}
+
+#[test]
+fn a_prometheus_whose_clock_is_behind_is_named_as_behind() {
+    let mut world = World::new(watched());
+    let mut says = |behind: u64| {
+        let now = world.now;
+        let end = now - Duration::from_secs(behind);
+        let said = Observation {
+            status: Status::Resolved,
+            ends_at: Some(end),
+            ..firing(&of("A"), START - minutes(60))
+        };
+        world.say(Source::Prometheus, "p", vec![said]);
+        world.advance(minutes(1));
+    };
+    // The end that it gives has passed each time, and moves on each time.
+    for _ in 0..4 {
+        says(100);
+    }
+    let senders = vec![ClockError { sender: "p".into(), by: Duration::from_secs(100), ahead: false }];
+    let problem = Problem::SenderClocksWrong { senders, others: 0 };
+    assert!(
+        at(&world, "ops").iter().any(|(.., cause)| **cause == Cause::Problem { problem: problem.clone() })
+    );
+}
+
+#[test]
+fn alerts_beyond_the_limit_are_one_incident_until_none_came_for_a_quarter_of_an_hour() {
+    let mut policy = watched();
+    policy.limits = Limits { alerts: 2, ..Limits::default() };
+    let mut world = World::new(policy);
+    for n in 0..2 {
+        world.say(Source::Alertmanager, "a", vec![firing(&of(&format!("A{n}")), START)]);
+    }
+    world.sent.clear();
+    let beyond = |world: &mut World, name: &str| {
+        let now = world.now;
+        world.say(Source::Alertmanager, "a", vec![firing(&of(name), now)]);
+    };
+    beyond(&mut world, "B");
+    world.advance(Duration::from_mins(2));
+    beyond(&mut world, "B");
+    beyond(&mut world, "C");
+    world.advance(Duration::from_mins(30));
+    let full = |beyond| Cause::Problem { problem: Problem::TooManyAlerts { known: 2, limit: 2, beyond } };
+    let (first, then) = (full(1), full(3));
+    assert_eq!(
+        at(&world, "pd"),
+        [
+            (0, Kind::Page, &first),
+            (3, Kind::Update, &then),
+            (17, Kind::Resolve, &Cause::BelowAlertLimit { lasted: Duration::from_mins(15) }),
+        ]
+    );
+}
+
+#[test]
+fn a_resolve_of_an_alert_beyond_the_limit_opens_nothing() {
+    let mut policy = watched();
+    policy.limits = Limits { alerts: 1, ..Limits::default() };
+    let mut world = World::new(policy);
+    world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START)]);
+    world.say(Source::Alertmanager, "a", vec![resolved(&of("B"), START, START)]);
+    world.advance(Duration::from_mins(2));
+    assert_eq!(world.sent.len(), 1);
+    assert_eq!(world.decisions.last().unwrap().cause, Cause::UnknownAlert);
+}
+
+/// A page that `pd` leaves without an answer.
+fn hanging() -> World {
+    let mut world = World::new(watched());
+    world.answers = Answers::Hang;
+    world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START)]);
+    world
+}
+
+fn undelivered(pages: u64) -> Cause {
+    let receivers = vec![NameCount { name: "pd".into(), count: pages }];
+    Cause::Problem { problem: Problem::PagesUndelivered { after: Duration::from_mins(5), receivers } }
+}
+
+#[test]
+fn a_page_that_no_receiver_accepts_in_time_is_an_alarm_until_one_does() {
+    let mut world = hanging();
+    world.advance(Duration::from_secs(299));
+    assert_eq!(at(&world, "ops"), []);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(at(&world, "ops"), [(5, Kind::Page, &undelivered(1))]);
+    world.advance(Duration::from_mins(3));
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_mins(2));
+    assert_eq!(at(&world, "ops")[1..], [(9, Kind::Resolve, &Cause::ProblemOver)]);
+    world.advance(Duration::from_hours(1));
+    assert_eq!(at(&world, "ops").len(), 2);
+}
+
+#[test]
+fn a_page_that_is_accepted_in_time_is_no_alarm() {
+    let mut world = hanging();
+    world.advance(Duration::from_mins(4));
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_hours(1));
+    assert_eq!(at(&world, "ops"), []);
+}
+
+#[test]
+fn the_alarm_counts_the_pages_that_wait_and_not_those_that_a_worse_one_replaced() {
+    let mut world = hanging();
+    world.advance(minutes(1));
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&of("B"), now)]);
+    world.advance(Duration::from_mins(7));
+    let at_ops = at(&world, "ops");
+    assert_eq!(at_ops, [(5, Kind::Page, &undelivered(1))]);
+    let hung: Vec<_> = world.in_flight.extract_if(.., |n| n.receiver == "ops").collect();
+    let pages = std::mem::replace(&mut world.in_flight, hung);
+    world.answer(true);
+    world.in_flight = pages;
+    world.advance(minutes(1));
+    assert_eq!(at(&world, "ops").last().unwrap().2, &undelivered(2));
+}
