@@ -71,7 +71,8 @@ pub struct DecisionEntry {
     /// The same as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counterfactual: Option<String>,
-    /// Of a page that no receiver has accepted, in one sentence: that it waits, or the refusal.
+    /// Of a page that no receiver has accepted, in one sentence: that it waits, the refusal or the
+    /// recall.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<String>,
     /// Of a page: when the first integration accepted it.

@@ -28,13 +28,20 @@ pub(super) fn release_condition(disposition: Disposition, release: Option<Timest
     })
 }
 
-/// Why no receiver shows a page: the newest refusal, as the history has it, or nothing where there is none.
-pub(super) fn undelivered(refusal: &str) -> String {
-    match serde_json::from_str(refusal) {
+/// Why no receiver shows a page: the newest refusal or, of an incident that is over, the newest recall, as
+/// the history has it. It is empty where there is none.
+pub(super) fn undelivered(end: &str) -> String {
+    match serde_json::from_str(end) {
         Ok(IncidentChange::Refused { of, reason }) => {
             format!(
                 "no receiver has accepted the page, and {}/{} refused it ({reason})",
                 of.receiver, of.integration
+            )
+        }
+        Ok(IncidentChange::Recalled { of, .. }) => {
+            let place = format!("{}/{}", of.receiver, of.integration);
+            format!(
+                "no receiver accepted the page, and Squelch recalled it from {place} as the incident ended"
             )
         }
         _ => "no receiver has accepted the page yet".to_owned(),

@@ -28,8 +28,9 @@ const COLUMNS: &str = "
     ca.text, s.text, d.line, d.starts_at, d.since, d.release, d.page_at, u.dedup_key,
     CASE WHEN k.name = 'page' THEN (
         SELECT ifnull((SELECT e.change FROM history_event e WHERE e.history = h.id
-                       AND substr(e.change, 1, 10) = '{\"refused\"' ORDER BY e.id DESC LIMIT 1), '')
-        FROM (SELECT id, notified_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
+                       AND (substr(e.change, 1, 10) = '{\"refused\"' OR h.closed_at IS NOT NULL
+                            AND substr(e.change, 1, 11) = '{\"recalled\"') ORDER BY e.id DESC LIMIT 1), '')
+        FROM (SELECT id, notified_at, closed_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
               ORDER BY id DESC LIMIT 1) h
         WHERE h.notified_at IS NULL) END,
     CASE WHEN k.name = 'page' THEN (

@@ -169,7 +169,7 @@ impl DeliveryMeter {
 
     pub(super) fn queued(&self, n: &Notification) {
         self.update(&n.receiver, |state| {
-            if state.queued.insert((n.at, n.id)) {
+            if state.queued.insert((decided_at(n), n.id)) {
                 *state.waiting.entry(n.integration.clone()).or_default() += 1;
             }
         });
@@ -205,7 +205,7 @@ impl DeliveryMeter {
 
     pub(super) fn ended(&self, n: &Notification, accepted: bool) {
         self.update(&n.receiver, |state| {
-            if state.queued.remove(&(n.at, n.id))
+            if state.queued.remove(&(decided_at(n), n.id))
                 && let Some(waiting) = state.waiting.get_mut(&n.integration)
             {
                 *waiting = waiting.saturating_sub(1);
@@ -236,6 +236,11 @@ impl DeliveryMeter {
         self.queue_oldest.with_label_values(&[receiver]).set(oldest);
         self.circuit_open.with_label_values(&[receiver]).set(i64::from(!state.open_circuits.is_empty()));
     }
+}
+
+/// When a notification was decided, or the first one whose place it took.
+fn decided_at(n: &Notification) -> Timestamp {
+    n.replaces.map_or(n.at, |recalled| recalled.at)
 }
 
 fn register<M: prometheus::core::Collector + Clone + 'static>(

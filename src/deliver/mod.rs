@@ -1,6 +1,7 @@
 //! The outbox's workers: each integration of each receiver has its own queue, pace and circuit.
 //!
-//! A notification is tried until its receiver accepts it or refuses it for good. There is no third end. The
+//! A notification is tried until its receiver accepts it or refuses it for good. The engine may also recall
+//! it before an attempt, and then sends the present state of its incident, if that needs a message. The
 //! engine lets at most one notification of an incident out at a time, so this module keeps no order among
 //! them. A queue is never longer than the number of open incidents, and a digest. Nothing here is durable.
 //! The next start sends the rest of the journal's outbox again, marked as possible repeats.
@@ -19,6 +20,7 @@ mod oauth2;
 mod pace;
 mod pinned;
 mod proxy;
+mod recalls;
 mod redact;
 mod retry_after;
 mod schedule;
@@ -43,6 +45,7 @@ pub use console::{Console, ConsoleSink, Stdout};
 pub use http::HttpClient;
 pub use meter::{DeliveryMeter, FailedAttempt, Failing, Health};
 pub use pace::Pacer;
+pub use recalls::Recalls;
 pub use schedule::{Job, Next, Schedule, ScheduleLimits};
 pub use transport::{Transport, wrong_certificates};
 pub(crate) use wire::chain;
@@ -82,6 +85,8 @@ pub struct DeliveryOptions {
     /// When this process took over from one that may still have a request under way. Resolves wait until
     /// that request has ended, for a page that arrives after its resolve would stay open.
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
+    /// The notifications that the engine wants back before their next attempt.
+    pub recalls: Arc<Recalls>,
     /// Where spans come from.
     pub tracer: Tracer,
     /// Where a page asks how often its rules fire. `None` = pages say nothing about this.
@@ -106,6 +111,7 @@ impl Default for DeliveryOptions {
             console: Console::new(Arc::new(Stdout)),
             may_send: Arc::new(|| true),
             took_over: Arc::new(|| None),
+            recalls: Arc::default(),
             tracer: Tracer::default(),
             history: None,
             concurrency: 8,
@@ -329,7 +335,7 @@ impl Deliverer {
             receiver: key.0.clone(),
             name: key.1.clone(),
             transport,
-            schedule: Schedule::new(limits, pacer),
+            schedule: Schedule::new(limits, pacer).with_recalls(self.options.recalls.clone()),
             meter: self.meter.clone(),
             reports: self.reports.clone(),
             may_send: self.options.may_send.clone(),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::circuit::Circuit;
 use super::pace::Pacer;
+use super::recalls::Recalls;
 use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
 use crate::receivers::{AttemptError, Retry, Side, Verdict};
 
@@ -42,13 +43,16 @@ pub struct Job {
     /// How many answers did not decide.
     undecided: u32,
     ambiguous: bool,
+    /// The number of its last attempt. 0 = it was never tried.
     turn: u64,
     delayed_to: Option<Instant>,
+    /// When an attempt could first have begun.
+    turn_came: Option<Instant>,
 }
 
 /// Pages first, then acknowledgements, updates, resolves and digests. The higher severity first, then the
-/// older.
-type Rank = (u8, u8, NotificationId);
+/// older. A notification that replaces a recalled one has the age of that one.
+type Rank = (u8, u8, NotificationId, NotificationId);
 
 fn rank(n: &Notification) -> Rank {
     let kind = match n.kind {
@@ -58,7 +62,7 @@ fn rank(n: &Notification) -> Rank {
         Kind::Resolve => 3,
         Kind::Digest => 4,
     };
-    (kind, n.level.0, n.id)
+    (kind, n.level.0, n.replaces.map_or(n.id, |recalled| recalled.id), n.id)
 }
 
 /// The next action of the worker.
@@ -66,6 +70,8 @@ fn rank(n: &Notification) -> Rank {
 pub enum Next {
     /// Start an attempt at this one. It counts as under way.
     Start(NotificationId),
+    /// This one is recalled, and gone from the schedule. The report is its end.
+    Recalled(Arc<Notification>, Report),
     /// No work before this moment, unless another event comes.
     At(Instant),
     /// No work until another event comes.
@@ -79,6 +85,7 @@ pub enum Next {
 pub struct Schedule {
     limits: ScheduleLimits,
     pacer: Arc<Pacer>,
+    recalls: Arc<Recalls>,
     circuit: Circuit,
     jobs: BTreeMap<NotificationId, Job>,
     in_flight: BTreeSet<NotificationId>,
@@ -104,6 +111,7 @@ impl Schedule {
             circuit: Circuit::new(limits.circuit_after),
             limits,
             pacer,
+            recalls: Arc::default(),
             jobs: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             fresh: BTreeSet::new(),
@@ -117,27 +125,42 @@ impl Schedule {
         }
     }
 
-    /// Takes a notification in, to be sent from `from` on. It returns `false` if one with its number is
-    /// here already.
+    /// Gives back the notifications that these ask for.
+    pub fn with_recalls(self, recalls: Arc<Recalls>) -> Self {
+        Schedule { recalls, ..self }
+    }
+
+    /// Takes a notification in, to be sent from `from` on. One that replaces a tried one counts as tried, and
+    /// need not wait, since that one's wait was over when it was recalled. It returns `false` if one with its
+    /// number is here already.
     pub fn push(&mut self, notification: Notification, possible_repeat: bool, from: Option<Instant>) -> bool {
         let id = notification.id;
         if self.jobs.contains_key(&id) {
             return false;
         }
+        let recalled = notification.replaces;
+        let attempts = recalled.map_or(0, |recalled| recalled.attempts);
+        let possible_repeat =
+            possible_repeat || recalled.is_some_and(|r| r.ambiguous && r.kind == notification.kind);
         match from {
             Some(at) => drop(self.held.insert((at, id))),
+            None if attempts > 0 => {
+                self.due.insert(rank(&notification));
+                self.tried.insert((0, id));
+            }
             None => drop(self.fresh.insert(rank(&notification))),
         }
         let job = Job {
             notification: Arc::new(notification),
             possible_repeat,
-            attempts: 0,
+            attempts,
             // An earlier process may have got such answers. One more attempt is enough, or a process that is
             // started again and again posts without end.
             undecided: if possible_repeat { UNDECIDED - 1 } else { 0 },
             ambiguous: false,
             turn: 0,
             delayed_to: None,
+            turn_came: None,
         };
         self.jobs.insert(id, job);
         true
@@ -210,6 +233,9 @@ impl Schedule {
         if let Some(at) = wait_until.filter(|at| *at > now) {
             return Next::At(at);
         }
+        if let Some(recalled) = self.recalled(id, now) {
+            return recalled;
+        }
         if let Err(wait) = self.pacer.take(now) {
             return Next::At(now + wait);
         }
@@ -222,9 +248,9 @@ impl Schedule {
         let fresh = self.fresh.first();
         let due = self.due.first().filter(|_| !self.draining);
         match (fresh, due) {
-            (Some(f), Some(d)) => Some(if f < d { (f.2, true) } else { (d.2, false) }),
-            (Some(f), None) => Some((f.2, true)),
-            (None, Some(d)) => Some((d.2, false)),
+            (Some(f), Some(d)) => Some(if f < d { (f.3, true) } else { (d.3, false) }),
+            (Some(f), None) => Some((f.3, true)),
+            (None, Some(d)) => Some((d.3, false)),
             (None, None) => None,
         }
     }
@@ -235,11 +261,29 @@ impl Schedule {
         if self.draining {
             return None;
         }
-        let fresh = self.fresh.first().map(|(_, _, id)| (*id, true));
+        let fresh = self.fresh.first().map(|(.., id)| (*id, true));
         fresh.or_else(|| self.tried.first().map(|(_, id)| (*id, false)))
     }
 
-    fn start(&mut self, id: NotificationId) {
+    /// Takes a notification out whose attempt could begin now, if the engine asks for it. One that was never
+    /// tried leaves as it is: a program that lost its data closes by it what it opened before. One that
+    /// replaces a recalled one is tried at once too, so an incident that never stops changing is sent.
+    fn recalled(&mut self, id: NotificationId, now: Instant) -> Option<Next> {
+        let job = self.jobs.get_mut(&id)?;
+        let came = *job.turn_came.get_or_insert(now);
+        let waited = job.attempts > 0 && now >= came + self.limits.backoff.initial;
+        if !self.recalls.asks(id) || job.turn == 0 && !waited {
+            return None;
+        }
+        self.unqueue(id);
+        let job = self.jobs.remove(&id)?;
+        // A process before this one may have made attempts too.
+        let outcome = Outcome::Recalled { ambiguous: job.possible_repeat };
+        let report = Report { id, outcome, attempts: job.attempts, message: None };
+        Some(Next::Recalled(job.notification, report))
+    }
+
+    fn unqueue(&mut self, id: NotificationId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let rank = rank(&job.notification);
         self.fresh.remove(&rank);
@@ -248,6 +292,11 @@ impl Schedule {
             self.delayed.remove(&(at, id));
         }
         self.tried.remove(&(job.turn, id));
+    }
+
+    fn start(&mut self, id: NotificationId) {
+        self.unqueue(id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         self.turns += 1;
         job.turn = self.turns;
         job.attempts = job.attempts.saturating_add(1);

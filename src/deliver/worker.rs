@@ -151,6 +151,10 @@ impl Worker {
         loop {
             let id = match self.schedule.next(Instant::now()) {
                 Next::Start(id) => id,
+                Next::Recalled(notification, report) => {
+                    self.recalled(&notification, report);
+                    continue;
+                }
                 Next::At(at) => return Some(at),
                 Next::Nothing => return None,
             };
@@ -200,6 +204,20 @@ impl Worker {
             });
             under_way.insert(handle.id(), id);
         }
+    }
+
+    /// The engine gets a notification back before its attempt.
+    fn recalled(&mut self, n: &Notification, report: Report) {
+        if let Some(Arrived { mut delivery, .. }) = self.arrived.remove(&report.id) {
+            delivery.set("squelch.attempts", report.attempts);
+        }
+        tracing::info!(
+            receiver = %self.receiver, integration = %self.name, kind = n.kind.as_str(), key = %n.dedup_key,
+            id = report.id.0, attempts = report.attempts,
+            "notification recalled: its incident changed before the receiver accepted it"
+        );
+        self.meter.ended(n, false);
+        let _ = self.reports.send(report);
     }
 
     fn settle(&mut self, done: Result<(Id, Done), JoinError>, under_way: &mut HashMap<Id, NotificationId>) {
@@ -277,8 +295,8 @@ impl Worker {
             (None, Some(error)) => {
                 line!(debug, { retry = ?error.retry, %error, }, "attempt failed: Squelch tries again")
             }
-            // An attempt that was accepted is an end.
-            (None, None) => {}
+            // An attempt that was accepted is an end, and a recall is not the end of an attempt.
+            (None, None) | (Some(Outcome::Recalled { .. }), _) => {}
         }
     }
 }

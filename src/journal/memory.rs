@@ -233,6 +233,7 @@ impl Store {
             let Some((_, state @ State::Queued)) = self.notifications.get_mut(&report.id) else { continue };
             match report.outcome {
                 Outcome::Accepted if !self.kept => drop(self.notifications.remove(&report.id)),
+                Outcome::Recalled { .. } => drop(self.notifications.remove(&report.id)),
                 Outcome::Accepted => *state = State::Accepted { at: tail.now },
                 Outcome::Rejected(_) => *state = State::Dead { at: tail.now, report: report.clone() },
             }

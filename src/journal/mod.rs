@@ -57,8 +57,9 @@ pub struct Commit<'a> {
     pub history: &'a [IncidentRecord],
     /// Notifications that followed: they enter the outbox. An id that was used before is refused.
     pub notifications: &'a [Notification],
-    /// Notifications that reached their end: accepted ones leave the outbox, rejected ones become
-    /// dead letters. A report about one that is not in the outbox changes nothing.
+    /// Notifications that reached their end: accepted and recalled ones leave the outbox, rejected ones
+    /// become dead letters. The journal forgets recalled ones. A report about one that is not in the outbox
+    /// changes nothing.
     pub reports: &'a [Report],
     /// Dead letters that go back to the outbox as they are. An id that is no dead letter changes nothing.
     /// Applied after `reports`.

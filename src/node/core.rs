@@ -11,7 +11,7 @@ use crate::config::Policy;
 use crate::decision_log::line_to_ignore;
 use crate::engine::{Alarm, Engine, Event, Why};
 use crate::journal::{Crowding, JournalError, JournalSource, Seq};
-use crate::model::{Batch, Duration, Notification, NotificationId, Report, Timestamp};
+use crate::model::{Batch, Duration, Notification, NotificationId, Outcome, Report, Timestamp};
 use crate::spans::{Span, SpanRole, TraceContext, Tracer};
 use crate::web::Unavailable;
 
@@ -94,6 +94,8 @@ pub struct Core {
     pub(super) suspects: Suspects,
     /// When the engine last failed, and how long input was refused then.
     pub(super) broke: Option<(Timestamp, Duration)>,
+    /// After damage, pages left whose events are lost. They may have opened what the engine pages now.
+    pub(super) sent_orphans: bool,
     /// Whether the storage was read by this process.
     pub(super) born: bool,
     pub(super) quiesced: bool,
@@ -173,6 +175,7 @@ impl Core {
             meanwhile: None,
             suspects: Suspects::default(),
             broke: None,
+            sent_orphans: false,
             born: false,
             quiesced: false,
         };
@@ -312,7 +315,10 @@ impl Core {
                     tick.apply(open, &self.clock, &Event::Report(report))
                 }
                 Command::Delivered(report) if report.id.0 >= FAIL_OPEN => Ok(()),
-                Command::Delivered(report) => {
+                Command::Delivered(mut report) => {
+                    if let Outcome::Recalled { ambiguous } = &mut report.outcome {
+                        *ambiguous |= self.sent_orphans;
+                    }
                     // Until this is durable, the report is in `Core::owed`.
                     self.owed.push(report.clone());
                     tick.delivered(open, &self.clock, report)
@@ -339,6 +345,8 @@ impl Core {
                 }
                 Command::Quiesce(done) => {
                     self.quiesced = true;
+                    // No later notification would take their places.
+                    self.published.recalls.clear();
                     tick.wait(Box::new(move |_| {
                         let _ = done.send(());
                     }));
@@ -395,11 +403,15 @@ impl Core {
         self.durable = open.seq;
         for id in &released.ended {
             self.in_flight.remove(id);
+            self.published.recalls.ended(*id);
         }
         if !released.ended.is_empty() {
             self.owed.clear();
         }
         if !self.quiesced {
+            for id in released.recalls.iter().filter(|id| !released.ended.contains(id)) {
+                self.published.recalls.ask(*id);
+            }
             for (notification, possible_repeat) in released.notifications {
                 self.in_flight.insert(notification.id);
                 self.outbox.send(notification, possible_repeat);

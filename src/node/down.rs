@@ -13,7 +13,7 @@ use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
 use super::input::InputWatch;
 use super::observe::Accepted;
-use super::poison::Broken;
+use super::poison::{Broken, TickFailure};
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::tick::{Open, Tick};
@@ -210,6 +210,7 @@ impl Core {
 
     fn stay_down(&mut self, reason: String, backoff: Duration) {
         self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
+        self.published.recalls.clear();
         let retry_at = self.clock.now() + backoff;
         self.store = Store::Down(Down { reason, retry_at, backoff, standby: false, accepts: false });
     }
@@ -257,6 +258,7 @@ impl Core {
                 Command::Delivered(report) => self.delivered_without_storage(report),
                 Command::Quiesce(done) => {
                     self.quiesced = true;
+                    self.published.recalls.clear();
                     let _ = done.send(());
                 }
                 Command::Stop(done) => stop = Some(done),
@@ -413,6 +415,7 @@ impl Core {
             tick.delivered(&mut open, &self.clock, report)?;
         }
         self.suspects.apply(&mut tick, &mut open, &self.clock)?;
+        self.recall_stored(&mut tick, &mut open, &recovered.outbox)?;
         let mut released = tick.commit(&mut open).map_err(|(e, _)| e)?;
         self.alarms.clear();
         self.suspects.settled();
@@ -453,6 +456,7 @@ impl Core {
             // shows that, and the message to a keyless receiver says so.
             for mut orphan in recovered.orphans {
                 orphan.id.0 |= ORPHAN;
+                self.sent_orphans = true;
                 self.outbox.send(orphan, true);
             }
             for notification in outbox {
@@ -463,6 +467,30 @@ impl Core {
             }
         }
         self.release(released);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Notifications of the outbox that are not on their way, and whose incidents have changed, do not leave
+    /// again. Their receivers get the present state, in which an attempt of an earlier process counts as
+    /// possibly accepted.
+    fn recall_stored(
+        &self,
+        tick: &mut Tick,
+        open: &mut Open,
+        outbox: &[Notification],
+    ) -> Result<(), TickFailure> {
+        let asked: BTreeSet<NotificationId> = tick.recalls().iter().copied().collect();
+        let left = |id| {
+            self.in_flight.contains(&id)
+                || self.owed.iter().any(|report| report.id == id)
+                || self.meanwhile.as_ref().is_some_and(|meanwhile| meanwhile.has_sent(id))
+        };
+        for id in outbox.iter().map(|n| n.id).filter(|id| asked.contains(id) && !left(*id)) {
+            let outcome = Outcome::Recalled { ambiguous: true };
+            tick.delivered(open, &self.clock, Report { id, outcome, attempts: 0, message: None })?;
+        }
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! The state of the engine that other threads may read at any time.
 
+use std::sync::Arc;
+
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::memory::Memory;
 use super::metrics::NodeMeter;
+use crate::deliver::Recalls;
 use crate::engine::Stats;
 use crate::spans::Tracer;
 
@@ -17,6 +20,8 @@ pub struct Published {
     pub standby: ArcSwapOption<String>,
     /// That another process has taken over, if so: this one ends.
     pub fenced: ArcSwapOption<String>,
+    /// The notifications on their way that the engine wants back.
+    pub recalls: Arc<Recalls>,
     /// How much memory there is, and whether it is short.
     pub memory: Memory,
     /// Metrics of the node.
@@ -33,6 +38,7 @@ impl Published {
             trouble: ArcSwapOption::empty(),
             fenced: ArcSwapOption::empty(),
             standby: ArcSwapOption::empty(),
+            recalls: Arc::default(),
             memory: Memory::default(),
             meter,
             tracer: Tracer::default(),

@@ -140,6 +140,7 @@ impl Node {
         let (asked, taken) = (postgres.clone(), postgres.clone());
         let delivery = deliver::DeliveryOptions {
             may_send: Arc::new(move || asked.as_ref().is_none_or(|postgres| postgres.may_send())),
+            recalls: published.recalls.clone(),
             took_over: Arc::new(move || taken.as_ref().and_then(|postgres| postgres.took_over())),
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),

@@ -54,6 +54,8 @@ pub struct Abandoned {
 pub struct Released {
     /// Notifications to send. `true` = the receiver may have had it before.
     pub notifications: Vec<(Notification, bool)>,
+    /// Notifications that left earlier and are to come back.
+    pub recalls: Vec<NotificationId>,
     /// Notifications whose end is durable now.
     pub ended: BTreeSet<NotificationId>,
     /// How many events became durable.
@@ -129,6 +131,7 @@ impl Tick {
         let new = effects.notifications.into_iter().filter(|n| !ended.contains(&n.id)).map(|n| (n, false));
         Ok(Released {
             notifications: new.chain(resent).collect(),
+            recalls: effects.recalls,
             ended,
             events: records.len() as u64,
             bytes: records.iter().map(|record| record.event.len() as u64).sum(),
@@ -140,6 +143,11 @@ impl Tick {
     pub fn abandon(self) -> Abandoned {
         let Tick { records, effects, waiters, .. } = self;
         Abandoned { waiters, records, notifications: effects.notifications }
+    }
+
+    /// The notifications on their way that the handled events ask back.
+    pub fn recalls(&self) -> &[NotificationId] {
+        &self.effects.recalls
     }
 
     /// Handles once more, at their own times, events that no storage took when they happened. Those of
@@ -210,7 +218,7 @@ fn resent(open: &mut Open, ids: &[NotificationId]) -> Result<Vec<(Notification, 
 fn again(letter: DeadLetter) -> (Notification, bool) {
     let ambiguous = match letter.report.outcome {
         Outcome::Rejected(rejection) => rejection.ambiguous,
-        Outcome::Accepted => true,
+        Outcome::Accepted | Outcome::Recalled { .. } => true,
     };
     (letter.notification, ambiguous)
 }

@@ -256,6 +256,7 @@ mod tests {
             truncated: 0,
             opened_at: Timestamp::ZERO,
             message: None,
+            replaces: None,
             cause: Cause::FirstPage,
         }
     }

@@ -189,6 +189,7 @@ fn sample(
         truncated: u64::from(!labels.is_empty()),
         opened_at: NOW,
         message: None,
+        replaces: None,
         cause: Cause::FirstPage,
     };
     let reading = RuleReading { value: "0.5".into(), graph: "▁▄█".into() };

@@ -95,7 +95,7 @@ async fn page(kind: &str, answer: &str, then: Then) -> (Report, Server) {
 fn rejection(report: Report) -> Rejection {
     match report.outcome {
         Outcome::Rejected(rejection) => rejection,
-        Outcome::Accepted => panic!("accepted"),
+        other => panic!("{other:?}"),
     }
 }
 

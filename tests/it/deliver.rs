@@ -120,6 +120,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         truncated: 0,
         opened_at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
         message: None,
+        replaces: None,
         cause: squelch::model::Cause::FirstPage,
     }
 }
@@ -156,10 +157,9 @@ impl World {
     }
 
     pub async fn rejection(&mut self) -> Rejection {
-        match self.report().await.outcome {
-            Outcome::Rejected(rejection) => rejection,
-            Outcome::Accepted => panic!("accepted"),
-        }
+        let outcome = self.report().await.outcome;
+        let Outcome::Rejected(rejection) = outcome else { panic!("{outcome:?}") };
+        rejection
     }
 
     /// The value of a series, written as in the text format.

@@ -92,6 +92,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         truncated: 0,
         opened_at: now,
         message: None,
+        replaces: None,
         cause: squelch::model::Cause::FirstPage,
     }
 }
@@ -120,6 +121,11 @@ pub(crate) fn rejected(id: u64) -> Report {
     let rejection =
         Rejection { reason: "clientError".into(), detail: "404: no such key".into(), ambiguous: true };
     Report { id: NotificationId(id), outcome: Outcome::Rejected(rejection), attempts: 3, message: None }
+}
+
+pub(crate) fn recalled(id: u64) -> Report {
+    let outcome = Outcome::Recalled { ambiguous: true };
+    Report { id: NotificationId(id), outcome, attempts: 3, message: None }
 }
 
 /// Commits event `seq` with the additions of `more`.
@@ -231,6 +237,37 @@ fn the_outbox_keeps_what_is_not_delivered(store: &dyn Store) {
     let twice = [notification(4, at(8)), notification(4, at(8))];
     assert!(is_refused(tick(&mut *journal, 8, |c| c.notifications = &twice)));
     tick(&mut *journal, 8, |_| {}).unwrap();
+}
+
+fn a_recalled_notification_leaves_the_outbox_as_its_successor_enters(store: &dyn Store) {
+    let mut journal = store.open();
+    journal.recover().unwrap();
+    let pages: Vec<_> = (1..=3).map(|id| notification(id, at(1))).collect();
+    tick(&mut *journal, 1, |c| c.notifications = &pages).unwrap();
+    let replaces = squelch::model::Recalled {
+        id: NotificationId(1),
+        at: at(1),
+        kind: Kind::Page,
+        attempts: 3,
+        ambiguous: true,
+    };
+    let next = [Notification { replaces: Some(replaces), ..notification(4, at(2)) }];
+    let reports = [recalled(1), accepted(2), recalled(99)];
+    tick(&mut *journal, 2, |c| (c.notifications, c.reports) = (&next, &reports)).unwrap();
+    assert!(dead(&mut *journal).is_empty(), "it is no dead letter");
+    drop(journal);
+    let mut journal = store.open();
+    assert_eq!(journal.recover().unwrap().outbox, [pages[2].clone(), next[0].clone()]);
+    // Only one that waits is recalled.
+    let ends = [[rejected(3)], [recalled(3)]];
+    tick(&mut *journal, 3, |c| c.reports = &ends[0]).unwrap();
+    tick(&mut *journal, 4, |c| c.reports = &ends[1]).unwrap();
+    assert_eq!(dead(&mut *journal), [3]);
+    let resend = [NotificationId(1)];
+    tick(&mut *journal, 5, |c| c.resend = &resend).unwrap();
+    drop(journal);
+    let mut journal = store.open();
+    assert_eq!(ids(&journal.recover().unwrap()), [4], "nothing is left of it");
 }
 
 fn a_commit_needs_no_event(store: &dyn Store) {
@@ -381,6 +418,7 @@ contract!(
     events_come_back_in_order,
     a_gap_is_refused_and_changes_nothing,
     the_outbox_keeps_what_is_not_delivered,
+    a_recalled_notification_leaves_the_outbox_as_its_successor_enters,
     a_commit_needs_no_event,
     snapshots_shorten_the_replay,
     a_large_event_is_one_like_others,

@@ -8,6 +8,8 @@ mod inbox;
 mod input;
 #[path = "node_poison.rs"]
 mod poison;
+#[path = "node_recall.rs"]
+mod recall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use squelch::deliver::{
-    AttemptError, Backoff, DeliveryMeter, DeliveryOptions, FailureReason, Next, Pacer, Retry, Schedule,
-    ScheduleLimits, Side, Transport,
+    AttemptError, Backoff, DeliveryMeter, DeliveryOptions, FailureReason, Next, Pacer, Recalls, Retry,
+    Schedule, ScheduleLimits, Side, Transport,
 };
 use squelch::model::{Notification, NotificationId, Outcome, Report};
 use squelch::receivers::Request;
@@ -44,7 +44,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(bug: Option<Bug>) -> Workers {
+    pub fn new(bug: Option<Bug>, recalls: &Arc<Recalls>) -> Workers {
         let limits = ScheduleLimits {
             concurrency: 8,
             backoff: Backoff::default(),
@@ -57,7 +57,7 @@ impl Workers {
             let integration = integrations.iter().find(|i| i.name == name);
             let pace = integration.unwrap_or_else(|| panic!("{name}")).notifier.pace();
             let pacer = Pacer::new(pace, at(0));
-            Schedule::new(limits, Arc::new(pacer))
+            Schedule::new(limits, Arc::new(pacer)).with_recalls(recalls.clone())
         };
         Workers {
             schedules: (0..LANES).map(schedule).collect(),
@@ -81,13 +81,19 @@ impl Workers {
         }
     }
 
-    /// Starts the deliveries that may leave at `now`, and returns when to ask again.
-    pub fn pump(&mut self, now: Millis) -> (Vec<Attempt>, Option<Millis>) {
-        let (mut begun, mut wake) = (Vec::new(), None);
+    /// Starts the deliveries that may leave at `now`. It returns the reports about recalled ones, and when to
+    /// ask again.
+    pub fn pump(&mut self, now: Millis) -> (Vec<Attempt>, Vec<Report>, Option<Millis>) {
+        let (mut begun, mut recalled, mut wake) = (Vec::new(), Vec::new(), None);
         for (lane, secret) in SECRETS.iter().enumerate() {
             loop {
                 let id = match self.schedules[lane].next(at(now)) {
                     Next::Start(id) => id,
+                    Next::Recalled(_, report) => {
+                        self.attempts.remove(&report.id);
+                        recalled.push(report);
+                        continue;
+                    }
                     Next::At(instant) => {
                         let due = since(instant).max(now + 1);
                         wake = Some(wake.map_or(due, |w: Millis| w.min(due)));
@@ -119,7 +125,7 @@ impl Workers {
                 });
             }
         }
-        (begun, wake)
+        (begun, recalled, wake)
     }
 
     /// An attempt ended. It returns the report, if that was the end of its notification.

@@ -184,7 +184,7 @@ impl World {
             readers: Readers::new(bug),
             secretless: BTreeSet::new(),
             unanswered: 0,
-            workers: Workers::new(bug),
+            workers: Workers::new(bug, &Arc::default()),
             trace: Vec::new(),
             findings: Vec::new(),
             steps: 0,
@@ -355,6 +355,7 @@ impl World {
         match core {
             Ok(core) => {
                 self.note("started");
+                self.workers = Workers::new(self.bug, &published.recalls);
                 self.process = Some(Process {
                     core,
                     queue,
@@ -364,7 +365,6 @@ impl World {
                     replays: Vec::new(),
                     acknowledging: Vec::new(),
                 });
-                self.workers = Workers::new(self.bug);
                 self.pagers.started_anew();
                 self.readers = Readers::new(self.bug);
                 self.core_due = self.now;
@@ -482,8 +482,14 @@ impl World {
     }
 
     fn pump(&mut self) {
-        let (begun, wake) = self.workers.pump(self.now);
+        let (begun, recalled, wake) = self.workers.pump(self.now);
         self.lanes_due = wake.unwrap_or(Millis::MAX);
+        for report in recalled {
+            self.note(format_args!("recalled {}", report.id.0));
+            let Some(process) = &self.process else { break };
+            let _ = process.queue.push(Command::Delivered(report));
+            self.poke();
+        }
         for attempt in begun {
             if let (Some(report), Some(process)) = (&attempt.early, &self.process) {
                 let _ = process.queue.push(Command::Delivered(report.clone()));

@@ -1,6 +1,6 @@
 //! One test on the engine, under a clock that only this turns.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use smol_str::SmolStr;
 
@@ -11,8 +11,8 @@ use crate::causes;
 use crate::config::Policy;
 use crate::engine::{Effects, Engine, Event, RestoreError};
 use crate::model::{
-    AlertId, Batch, Decision, Disposition, Duration, LabelSet, Notification, Observation, Outcome, Rejection,
-    Report, SilenceChange, SilenceError, SilenceRequest, Source, Status, Timestamp,
+    AlertId, Batch, Decision, Disposition, Duration, LabelSet, Notification, NotificationId, Observation,
+    Outcome, Rejection, Report, SilenceChange, SilenceError, SilenceRequest, Source, Status, Timestamp,
 };
 
 /// The result of one test.
@@ -134,6 +134,8 @@ struct Scene {
     answer: ScriptedAnswer,
     answers: BTreeMap<SmolStr, ScriptedAnswer>,
     hanging: Vec<Notification>,
+    /// Which of them come back in place of an answer, because their incidents have changed.
+    recalled: BTreeSet<NotificationId>,
     /// The latest statement of each sender, by label set.
     told: BTreeMap<LabelSet, BTreeMap<(Source, SmolStr), Observation>>,
     labels: BTreeMap<AlertId, LabelSet>,
@@ -154,6 +156,7 @@ impl Scene {
             answer: ScriptedAnswer::Accept,
             answers: BTreeMap::new(),
             hanging: Vec::new(),
+            recalled: BTreeSet::new(),
             told: BTreeMap::new(),
             labels: BTreeMap::new(),
             shown: Shown::default(),
@@ -247,6 +250,7 @@ impl Scene {
             for decision in effects.take_disposed() {
                 self.decided(decision);
             }
+            self.recalled.extend(effects.recalls);
             for notification in effects.notifications {
                 match self.answer_of(&notification.receiver) {
                     ScriptedAnswer::Hang => self.hanging.push(notification),
@@ -283,6 +287,12 @@ impl Scene {
         for notification in ended {
             match self.answer_of(&notification.receiver) {
                 ScriptedAnswer::Hang => self.hanging.push(notification),
+                // It hung, and took nothing. The present state gets the answer.
+                _ if self.recalled.remove(&notification.id) => {
+                    let outcome = Outcome::Recalled { ambiguous: false };
+                    let report = Report { id: notification.id, outcome, attempts: 1, message: None };
+                    self.handle(Event::Delivered(report));
+                }
                 answer => {
                     let event = self.answered(notification, answer);
                     self.handle(event);

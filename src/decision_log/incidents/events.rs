@@ -52,6 +52,20 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
             entry.text = format!("{} refused the {} ({reason})", place(&of), what(of.kind));
             entry.integration = Some(place(&of));
         }
+        IncidentChange::Recalled { of, attempts } => {
+            (entry.lane, entry.event) = ("delivery".into(), "recalled".into());
+            let tried = match attempts {
+                0 => "before an attempt".to_owned(),
+                1 => "after one attempt".to_owned(),
+                n => format!("after {n} attempts"),
+            };
+            entry.text = format!(
+                "Squelch recalled the {} to {} {tried}, because the incident changed before it was accepted",
+                what(of.kind),
+                place(&of)
+            );
+            entry.integration = Some(place(&of));
+        }
         IncidentChange::Acknowledged { by: Some(by) } => {
             (entry.lane, entry.event) = ("person".into(), "acknowledged".into());
             entry.text = format!("{by} acknowledged the incident");

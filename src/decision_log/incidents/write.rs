@@ -43,7 +43,10 @@ pub(in crate::decision_log) fn add(
         .optional()?;
     let Some(id) = known else { return Ok(()) };
     match &record.change {
-        IncidentChange::Opened(_) | IncidentChange::Refused { .. } | IncidentChange::Escalated { .. } => {}
+        IncidentChange::Opened(_)
+        | IncidentChange::Refused { .. }
+        | IncidentChange::Recalled { .. }
+        | IncidentChange::Escalated { .. } => {}
         IncidentChange::Issued(issued) => {
             tx.prepare_cached(
                 "UPDATE history SET title = iif(?1 > alerts, ?2, title), severity = ?3, firing = ?4, alerts = ?1

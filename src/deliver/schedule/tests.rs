@@ -1,7 +1,7 @@
 //! The schedule in virtual time.
 
 use super::*;
-use crate::model::Timestamp;
+use crate::model::{Recalled, Timestamp};
 use crate::receivers::{FailureReason, Notifier};
 
 fn notification(id: u64, kind: Kind, level: u8) -> Notification {
@@ -26,6 +26,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         truncated: 0,
         opened_at: Timestamp::from_millis(0),
         message: None,
+        replaces: None,
         cause: crate::model::Cause::FirstPage,
     }
 }
@@ -50,6 +51,7 @@ fn step(schedule: &mut Schedule, now: &mut Instant) -> u64 {
         match schedule.next(*now) {
             Next::Start(id) => return id.0,
             Next::At(at) => *now = at.max(*now),
+            Next::Recalled(n, _) => panic!("{} is recalled", n.id.0),
             Next::Nothing => panic!("nothing to do"),
         }
     }
@@ -290,4 +292,183 @@ fn what_must_wait_leaves_later_and_holds_up_nothing_else() {
     assert_eq!((step(&mut schedule, &mut now), now), (2, start));
     schedule.settle(NotificationId(2), Ok(()), now);
     assert_eq!((step(&mut schedule, &mut now), now), (1, start + wait));
+}
+
+/// Steps to the next recall in virtual time.
+fn recall(schedule: &mut Schedule, now: &mut Instant) -> Report {
+    loop {
+        match schedule.next(*now) {
+            Next::Recalled(_, report) => return report,
+            Next::At(at) => *now = at.max(*now),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The notification that takes the place of one that came back with this report.
+fn successor(id: u64, report: &Report, kind: Kind) -> Notification {
+    let Outcome::Recalled { ambiguous } = report.outcome else { panic!("{report:?}") };
+    let (first, at) = (report.id, Timestamp::from_millis(0));
+    let replaces = Recalled { id: first, at, kind: Kind::Page, attempts: report.attempts, ambiguous };
+    Notification { replaces: Some(replaces), ..notification(id, kind, 0) }
+}
+
+fn recalling(concurrency: usize, now: Instant) -> (Schedule, Arc<Recalls>) {
+    let recalls = Arc::new(Recalls::default());
+    (schedule(concurrency, now).with_recalls(recalls.clone()), recalls)
+}
+
+#[test]
+fn a_recalled_notification_comes_back_where_its_next_attempt_would_begin() {
+    let start = Instant::now();
+    let (mut now, (mut schedule, recalls)) = (start, recalling(8, start));
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    for _ in 0..3 {
+        step(&mut schedule, &mut now);
+        schedule.settle(NotificationId(1), down(), now);
+    }
+    let Next::At(due) = schedule.next(now) else { panic!("it waits") };
+    recalls.ask(NotificationId(1));
+    assert_eq!(schedule.next(now), Next::At(due), "its wait goes on");
+    let report = recall(&mut schedule, &mut now);
+    assert_eq!((now, report.id.0, report.attempts), (due, 1, 3));
+    assert_eq!(report.outcome, Outcome::Recalled { ambiguous: false });
+    assert_eq!((schedule.len(), schedule.next(now)), (0, Next::Nothing));
+    // The present state leaves at once, and its wait is as long as the fourth of the first one.
+    schedule.push(successor(2, &report, Kind::Page), false, None);
+    assert_eq!((step(&mut schedule, &mut now), now), (2, due));
+    assert!(!schedule.job(NotificationId(2)).unwrap().possible_repeat);
+    schedule.settle(NotificationId(2), down(), now);
+    let wait = Backoff::default().wait(NotificationId(2), 4);
+    assert_eq!(schedule.next(now), Next::At(now + wait));
+    step(&mut schedule, &mut now);
+    assert_eq!(schedule.settle(NotificationId(2), Ok(()), now).unwrap().attempts, 5);
+}
+
+#[test]
+fn an_answer_to_an_attempt_under_way_is_the_end_of_a_recalled_notification() {
+    for refuses in [false, true] {
+        let mut now = Instant::now();
+        let (mut schedule, recalls) = recalling(8, now);
+        schedule.push(notification(1, Kind::Page, 0), false, None);
+        step(&mut schedule, &mut now);
+        recalls.ask(NotificationId(1));
+        assert_eq!(schedule.next(now), Next::Nothing);
+        let refused = AttemptError::refused(FailureReason::AuthError, "status 401");
+        let answer = if refuses { Err(refused) } else { Ok(()) };
+        let outcome = schedule.settle(NotificationId(1), answer, now).unwrap().outcome;
+        assert_eq!(outcome == Outcome::Accepted, !refuses);
+        assert!(!matches!(outcome, Outcome::Recalled { .. }));
+    }
+}
+
+#[test]
+fn an_attempt_that_may_have_been_accepted_marks_the_recall_and_its_page() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    step(&mut schedule, &mut now);
+    recalls.ask(NotificationId(1));
+    let late = AttemptError::passing(FailureReason::ContextDeadlineExceeded, "no answer");
+    schedule.settle(NotificationId(1), Err(AttemptError { ambiguous: true, ..late }), now);
+    let report = recall(&mut schedule, &mut now);
+    assert_eq!(report.outcome, Outcome::Recalled { ambiguous: true });
+    schedule.push(successor(2, &report, Kind::Page), false, None);
+    schedule.push(successor(3, &report, Kind::Resolve), false, None);
+    assert!(schedule.job(NotificationId(2)).unwrap().possible_repeat);
+    assert!(!schedule.job(NotificationId(3)).unwrap().possible_repeat, "no resolve was said before");
+}
+
+#[test]
+fn a_notification_that_was_never_tried_leaves_as_it_is() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    recalls.ask(NotificationId(1));
+    assert_eq!(step(&mut schedule, &mut now), 1);
+}
+
+/// The attempts of an earlier process are not known.
+#[test]
+fn a_notification_of_an_earlier_process_may_have_been_accepted() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    schedule.push(notification(1, Kind::Page, 0), true, None);
+    step(&mut schedule, &mut now);
+    schedule.settle(NotificationId(1), down(), now);
+    recalls.ask(NotificationId(1));
+    let report = recall(&mut schedule, &mut now);
+    assert_eq!((report.attempts, report.outcome), (1, Outcome::Recalled { ambiguous: true }));
+}
+
+#[test]
+fn an_incident_that_never_stops_changing_is_sent_all_the_same() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    (1..20).for_each(|id| recalls.ask(NotificationId(id)));
+    step(&mut schedule, &mut now);
+    schedule.settle(NotificationId(1), down(), now);
+    let report = recall(&mut schedule, &mut now);
+    schedule.push(successor(2, &report, Kind::Page), false, None);
+    assert_eq!(step(&mut schedule, &mut now), 2, "it is tried, although it is asked back already");
+    schedule.settle(NotificationId(2), down(), now);
+    assert_eq!(recall(&mut schedule, &mut now).id, NotificationId(2));
+}
+
+#[test]
+fn a_recall_takes_no_turn_from_the_pace_and_keeps_its_place() {
+    let start = Instant::now();
+    let pace = crate::deliver::tests::pagerduty("k").pace();
+    let recalls = Arc::new(Recalls::default());
+    let limits = ScheduleLimits { concurrency: 1000, ..schedule(1, start).limits };
+    let mut schedule = Schedule::new(limits, Arc::new(Pacer::new(pace, start))).with_recalls(recalls.clone());
+    let mut now = start;
+    schedule.push(notification(0, Kind::Page, 0), false, None);
+    step(&mut schedule, &mut now);
+    schedule.settle(NotificationId(0), down(), now);
+    recalls.ask(NotificationId(0));
+    let report = recall(&mut schedule, &mut now);
+    for id in 1..200 {
+        schedule.push(notification(id, Kind::Page, 0), false, None);
+    }
+    schedule.push(successor(200, &report, Kind::Page), false, None);
+    let began = now;
+    let order: Vec<u64> = (0..120).map(|_| step(&mut schedule, &mut now)).collect();
+    assert_eq!((order[0], now), (200, began), "it has the place of the first one, and 120 leave at once");
+}
+
+#[test]
+fn an_open_circuit_recalls_its_probe_and_sends_the_present_state_in_its_place() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    for id in 1..=2 {
+        schedule.push(notification(id, Kind::Page, 0), false, None);
+    }
+    while !schedule.circuit_is_open() {
+        let id = step(&mut schedule, &mut now);
+        schedule.settle(NotificationId(id), down(), now);
+    }
+    let Next::At(probe) = schedule.next(now) else { panic!("the circuit is open") };
+    (1..=2).for_each(|id| recalls.ask(NotificationId(id)));
+    let report = recall(&mut schedule, &mut now);
+    assert_eq!(now, probe, "no recall before the probe");
+    schedule.push(successor(9, &report, Kind::Page), false, None);
+    assert_eq!((step(&mut schedule, &mut now), now), (9, probe));
+    assert_eq!(schedule.next(now + Duration::from_secs(3600)), Next::Nothing, "one probe at a time");
+}
+
+#[test]
+fn a_drain_sends_no_page_that_replaces_a_tried_one() {
+    let mut now = Instant::now();
+    let (mut schedule, recalls) = recalling(8, now);
+    schedule.push(notification(1, Kind::Page, 0), false, None);
+    step(&mut schedule, &mut now);
+    schedule.settle(NotificationId(1), down(), now);
+    recalls.ask(NotificationId(1));
+    let report = recall(&mut schedule, &mut now);
+    schedule.push(successor(2, &report, Kind::Page), false, None);
+    schedule.drain();
+    assert!(schedule.is_drained());
+    assert_eq!((schedule.next(now), schedule.len()), (Next::Nothing, 1));
 }

@@ -44,6 +44,8 @@ struct Reports {
     id: Vec<i64>,
     state: Vec<&'static str>,
     report: Vec<String>,
+    /// The recalled ones. The journal forgets them.
+    recalled: Vec<i64>,
 }
 
 impl Rows {
@@ -73,12 +75,17 @@ impl Rows {
         // Of several reports about one notification the first counts.
         let (mut reports, mut known) = (Reports::default(), BTreeSet::new());
         for report in commit.reports.iter().filter(|report| known.insert(report.id)) {
-            reports.id.push(int(report.id.0));
-            reports.report.push(json(report)?);
-            reports.state.push(match &report.outcome {
+            let state = match &report.outcome {
                 Outcome::Accepted => "accepted",
                 Outcome::Rejected(_) => "dead",
-            });
+                Outcome::Recalled { .. } => {
+                    reports.recalled.push(int(report.id.0));
+                    continue;
+                }
+            };
+            reports.id.push(int(report.id.0));
+            reports.report.push(json(report)?);
+            reports.state.push(state);
         }
         let ids = |ids: &[crate::model::NotificationId]| ids.iter().map(|id| int(id.0)).collect();
         let (resend, made_good) = (ids(commit.resend), ids(commit.made_good));
@@ -135,7 +142,7 @@ async fn insert(tx: &Transaction<'_>, rows: &Rows) -> Result<(), JournalError> {
     if !rows.reports.id.is_empty() {
         let sql = "UPDATE squelch_notification n SET state = r.state, ended_at = $1, report = r.report
              FROM unnest($2, $3, $4) AS r (id, state, report) WHERE n.id = r.id AND n.state = 'queued'";
-        let Reports { id, state, report } = &rows.reports;
+        let Reports { id, state, report, .. } = &rows.reports;
         let values: [Param<'_>; 4] = [
             (&at, Type::INT8),
             (id, Type::INT8_ARRAY),
@@ -143,6 +150,10 @@ async fn insert(tx: &Transaction<'_>, rows: &Rows) -> Result<(), JournalError> {
             (report, Type::TEXT_ARRAY),
         ];
         execute(tx, sql, &values).await?;
+    }
+    if !rows.reports.recalled.is_empty() {
+        let sql = "DELETE FROM squelch_notification WHERE id = ANY($1) AND state = 'queued'";
+        execute(tx, sql, &[(&rows.reports.recalled, Type::INT8_ARRAY)]).await?;
     }
     if !rows.resend.is_empty() {
         let sql = "UPDATE squelch_notification SET state = 'queued', ended_at = NULL, report = NULL

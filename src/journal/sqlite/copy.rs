@@ -216,7 +216,7 @@ fn insert_notification(
         Some(_) => "accepted",
     };
     let rejection = end.and_then(|end| match &end.report.outcome {
-        Outcome::Accepted => None,
+        Outcome::Accepted | Outcome::Recalled { .. } => None,
         Outcome::Rejected(rejection) => Some(rejection),
     });
     tx.prepare_cached(

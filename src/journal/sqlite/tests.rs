@@ -55,6 +55,7 @@ fn notification(seq: Seq) -> Notification {
         truncated: 0,
         opened_at: at(seq),
         message: None,
+        replaces: None,
         cause: Cause::Released { by: noise(seq, 16_000).into() },
     }
 }

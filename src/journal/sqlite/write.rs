@@ -89,6 +89,12 @@ fn end(tx: &Transaction<'_>, report: &Report, now: Timestamp) -> Result<usize, r
     let (state, rejection) = match &report.outcome {
         Outcome::Accepted => ("accepted", None),
         Outcome::Rejected(rejection) => ("dead", Some(rejection)),
+        // Nothing is left of it. The change of its incident says that it was recalled.
+        Outcome::Recalled { .. } => {
+            return tx
+                .prepare_cached("DELETE FROM notification WHERE id = ? AND state = 'queued'")?
+                .execute([int(report.id.0)]);
+        }
     };
     tx.prepare_cached(
         "UPDATE notification SET state = ?, attempts = ?, ended_at = ?, reason = ?, detail = ?, ambiguous = ?

@@ -248,7 +248,7 @@ async fn refusal(app: &App, one: &Undelivered) -> Option<(SmolStr, String)> {
     let of_it = |letter: &DeadLetter| letter.notification.integration == one.integration;
     match letters.find(of_it)?.report.outcome {
         Outcome::Rejected(rejection) => Some((rejection.reason, rejection.detail)),
-        Outcome::Accepted => None,
+        Outcome::Accepted | Outcome::Recalled { .. } => None,
     }
 }
 

@@ -127,7 +127,7 @@ fn entry(letter: DeadLetter) -> LetterEntry {
     let DeadLetter { notification: n, report, died_at } = letter;
     let (reason, detail, ambiguous) = match report.outcome {
         Outcome::Rejected(rejection) => (rejection.reason.to_string(), rejection.detail, rejection.ambiguous),
-        Outcome::Accepted => Default::default(),
+        Outcome::Accepted | Outcome::Recalled { .. } => Default::default(),
     };
     LetterEntry {
         id: n.id.0,

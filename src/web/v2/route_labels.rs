@@ -95,6 +95,7 @@ fn notification(route: &RouteStanding, alerts: Vec<AlertView>, now: crate::model
         truncated: 0,
         opened_at: now,
         message: None,
+        replaces: None,
         cause: Cause::FirstPage,
     }
 }

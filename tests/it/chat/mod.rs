@@ -126,7 +126,7 @@ impl Vendor {
     async fn refuses(&self, yaml: &str) -> (String, String) {
         match self.take(yaml, &[page()]).await.remove(0).outcome {
             Outcome::Rejected(rejection) => (rejection.reason.to_string(), rejection.detail),
-            Outcome::Accepted => panic!("accepted"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! SIGKILL in the middle of a storm, again and again, on the same storage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use squelch::commands::fake_pager::{FakePager, Fault, Incident};
+use serde_json::Value;
+use squelch::commands::fake_pager::{FakePager, Fault};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -15,7 +16,7 @@ use super::child::free_port;
 use super::http;
 use super::sender::{Told, body};
 use super::squelch::{Home, Squelch};
-use super::{PATIENCE, pager, shown};
+use super::{PATIENCE, pager, until};
 
 /// How often the process is killed, unless `SQUELCH_KILLS` says otherwise, as `tests/faults` does.
 const KILLS: u32 = 10;
@@ -102,14 +103,19 @@ async fn no_page_is_lost_or_doubled_over_many_kills() {
     let outages = timeout(PATIENCE, storm).await.expect("the senders get through").unwrap();
     not_less(&counted, &squelch).await;
 
-    let all = usize::try_from(outages).unwrap();
-    let over = |i: &[Incident]| i.len() >= all && i.iter().all(|i| i.closed_at.is_some());
-    shown(&pager, &format!("{all} outages, all of them over"), over).await;
-    let mut shown = BTreeMap::<String, u64>::new();
-    for incident in pager.incidents() {
-        let at = incident.summary.find("Outage-").unwrap();
-        *shown.entry(incident.summary[at..at + "Outage-00000".len()].to_owned()).or_default() +=
-            incident.notified;
+    // An outage that ended while its page waited needs no page. If the answer to an attempt was lost, the
+    // pager may show it all the same.
+    let over = async || {
+        let (shown, recalled) = (interruptions(&pager)?, recalled(&squelch).await);
+        let known = |n| shown.contains_key(&name(n)) || recalled.contains(&name(n));
+        (0..outages).all(known).then_some((shown, recalled))
+    };
+    let (mut shown, recalled) = until(&format!("{outages} outages, all of them over"), over).await;
+    let lost = outages - u64::try_from(shown.len()).unwrap();
+    println!("{} pages were recalled, and {lost} outages interrupted nobody", recalled.len());
+    assert!(recalled.len() as u64 * 4 < outages, "most outages are longer than a page waits: {recalled:?}");
+    for outage in recalled {
+        shown.entry(outage).or_insert(1);
     }
     let expected = (0..outages).map(|n| (name(n), 1)).collect();
     assert_eq!(shown, expected, "each outage interrupts once");
@@ -131,6 +137,34 @@ async fn no_page_is_lost_or_doubled_over_many_kills() {
     assert!(outages > 100, "{outages} outages are no storm");
     healthy(&squelch.child.said());
     assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+/// How often each outage interrupted a person. `None` while one is open.
+fn interruptions(pager: &FakePager) -> Option<BTreeMap<String, u64>> {
+    let mut shown = BTreeMap::<String, u64>::new();
+    for incident in pager.incidents() {
+        incident.closed_at?;
+        let at = incident.summary.find("Outage-").unwrap();
+        let outage = incident.summary[at..at + "Outage-00000".len()].to_owned();
+        *shown.entry(outage).or_default() += incident.notified;
+    }
+    Some(shown)
+}
+
+/// The outages whose page Squelch recalled, and no receiver is known to have accepted, by its own history.
+async fn recalled(squelch: &Squelch) -> BTreeSet<String> {
+    let (mut found, mut cursor) = (BTreeSet::new(), String::new());
+    loop {
+        let asked = format!("/api/v1/decisions?disposition=page&limit=1000{cursor}");
+        let page = squelch.get(&asked).await.json();
+        let why = |d: &Value| d["undelivered"].as_str().unwrap_or_default().contains("recalled");
+        let recalled = page["decisions"].as_array().into_iter().flatten().filter(|d| why(d));
+        found.extend(recalled.map(|d| d["labels"]["alertname"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return found,
+        }
+    }
 }
 
 /// Lets the pager be slow, so that a kill meets deliveries under way, before and after they took effect.

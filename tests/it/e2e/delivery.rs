@@ -61,6 +61,42 @@ async fn a_receiver_that_hangs_delays_no_other() {
     assert_eq!(pager.incidents().len(), 1);
 }
 
+/// PagerDuty is down while one alert ends and another one joins the group of a third.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_waits_leaves_with_the_present_state_or_not_at_all() {
+    let pager = pager().await;
+    let quick = "group_by: [alertname]\n  group_interval: 1s";
+    let home = Home::new(&config(&pager).replace("group_by: [alertname]", quick));
+    let squelch = home.serve().await;
+    pager.script(Fault { next: 1000, answer: Some(500), path: "/v2/enqueue".into(), ..Fault::default() });
+    let (over, first) = (Told::fires("Over", "host", "a"), Told::fires("Half", "host", "a"));
+    squelch.hook(&body("http://am-0", &[over.clone(), first.clone()])).await;
+    until("each page is tried", async || (pager.requests().total >= 2).then_some(())).await;
+    let second = Told::fires("Half", "host", "b");
+    squelch.hook(&body("http://am-0", &[over.resolved(), first.resolved(), second.clone()])).await;
+    let recalled =
+        async || (squelch.child.said().matches("notification recalled").count() >= 2).then_some(());
+    until("both pages are recalled", recalled).await;
+    let waits = squelch.scrape().await.sum("squelch_queue_length", &[("receiver", "pagerduty")]);
+    assert_eq!(waits, 1.0, "the page of the alert that ended waits no longer");
+    pager.clear();
+    shown(&pager, "the page, in the end", |i| !i.is_empty()).await;
+    let incidents = pager.incidents();
+    assert_eq!((incidents.len(), about(&incidents, "Half").len(), incidents[0].triggers), (1, 1, 1));
+    let details = incidents[0].details.to_string();
+    let (firing, resolved) = (&incidents[0].details["num_firing"], &incidents[0].details["num_resolved"]);
+    assert_eq!((firing.as_str(), resolved.as_str()), (Some("1"), Some("1")), "{details}");
+    // The history says why no person was paged for the other one.
+    let said = async || {
+        let over = squelch.get("/api/v1/decisions?filter=alertname%3D%22Over%22&disposition=page").await;
+        over.body.contains("Squelch recalled it from pagerduty/pagerduty[0]").then_some(())
+    };
+    until("the history says that the page was recalled", said).await;
+    squelch.hook(&body("http://am-0", &[second.resolved()])).await;
+    shown(&pager, "the end", |i| opened_and_closed(i) == (1, 1)).await;
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_honoured() {
     let (pager, _home, squelch) = started().await;

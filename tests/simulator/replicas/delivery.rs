@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squelch::deliver::{
-    AttemptError, Backoff, FailureReason, Next, Pacer, Retry, Schedule, ScheduleLimits, Side,
+    AttemptError, Backoff, FailureReason, Next, Pacer, Recalls, Retry, Schedule, ScheduleLimits, Side,
 };
 use squelch::model::{Kind, Notification, NotificationId};
 use squelch::node::Command;
@@ -43,7 +43,7 @@ pub struct Attempt {
 }
 
 impl Worker {
-    pub fn new() -> Worker {
+    pub fn new(recalls: Arc<Recalls>) -> Worker {
         let limits = ScheduleLimits {
             concurrency: 8,
             backoff: Backoff::default(),
@@ -53,7 +53,7 @@ impl Worker {
         let integration = &configuration(0).receivers["oncall"][0];
         let pacer = Arc::new(Pacer::new(integration.notifier.pace(), at(0)));
         Worker {
-            schedule: Schedule::new(limits, pacer),
+            schedule: Schedule::new(limits, pacer).with_recalls(recalls),
             asking: BTreeSet::new(),
             under_way: BTreeSet::new(),
             wakes: Millis::MAX,
@@ -100,10 +100,15 @@ impl World {
             return self.wake(replica, self.replicas[replica].paused);
         }
         let Some(process) = &mut self.replicas[replica].process else { return };
+        let mut recalled = Vec::new();
         if process.ending.is_none() {
             loop {
                 match process.worker.schedule.next(at(now)) {
                     Next::Start(id) => drop(process.worker.asking.insert(id)),
+                    Next::Recalled(n, report) => {
+                        recalled.push(named(&n));
+                        let _ = process.queue.push(Command::Delivered(report));
+                    }
                     Next::At(instant) => {
                         let due = since(instant).max(now + 1);
                         self.wake(replica, due);
@@ -112,6 +117,10 @@ impl World {
                     Next::Nothing => break,
                 }
             }
+        }
+        for one in recalled {
+            self.note(format!("replica {replica} recalls {one}"));
+            self.poke(replica, 3);
         }
         self.ask(replica);
     }

@@ -69,14 +69,16 @@ impl Pager {
         let shown = self.shown.entry(n.dedup_key.to_string()).or_default();
         shown.group = n.group_key.to_string();
         let after_its_end = shown.closed_by.is_some_and(|closed| n.id < closed);
-        let known = shown.pages.contains(&n.id);
+        // It took the place of a page that was recalled, and that may have been taken.
+        let doubtful = n.replaces.is_some_and(|recalled| recalled.kind == Kind::Page && recalled.ambiguous);
+        let known = shown.pages.contains(&n.id) || doubtful;
         let wrong = match n.kind {
             Kind::Page | Kind::Update | Kind::Acknowledge if after_its_end => {
                 "comes after the resolve that followed it"
             }
             Kind::Page if shown.open && !known && !shown.pages.is_empty() => "is silent: its key is open",
             Kind::Update | Kind::Acknowledge if shown.pages.is_empty() => "comes before its page",
-            Kind::Resolve if shown.pages.is_empty() => "overtakes its page",
+            Kind::Resolve if shown.pages.is_empty() && !doubtful => "overtakes its page",
             _ => "",
         };
         if in_doubt && after_its_end {

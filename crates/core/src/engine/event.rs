@@ -99,6 +99,12 @@ pub struct Alarm {
 pub struct Effects {
     /// To be sent, in this order for each (receiver, integration, incident).
     pub notifications: Vec<Notification>,
+    /// Notifications that left earlier, and whose incidents have changed. Delivery gives each back with
+    /// [`Outcome::Recalled`] where its next attempt would begin. If the receiver accepts or refuses it
+    /// before, that is its end.
+    ///
+    /// [`Outcome::Recalled`]: crate::model::Outcome::Recalled
+    pub recalls: Vec<NotificationId>,
     /// For the accounting: unchanged repeats are among them once in an hour, as one.
     pub decisions: Vec<Decision>,
     /// The changes of incidents, in order.

@@ -110,6 +110,7 @@ impl Engine {
                 self.checks.heartbeats_started(&mut self.world, before);
             }
             self.pages.retry_all(&mut self.world);
+            self.pages.incidents.recall_anew(&self.world);
         }
         let was_set = matches!(event, Event::Clocks(ahead) if *ahead != self.world.alerts.ahead());
         if let Event::Clocks(ahead) = event {
@@ -146,8 +147,13 @@ impl Engine {
         }
         self.pages.forget_settled(&mut self.world);
         effects.notifications.append(&mut self.pages.incidents.outgoing);
+        if !self.pages.incidents.recalls.is_empty() {
+            effects.recalls.append(&mut self.pages.incidents.recalls);
+        }
         effects.history.append(&mut self.pages.incidents.history);
-        effects.made_good.append(&mut self.pages.incidents.made_good);
+        if !self.pages.incidents.made_good.is_empty() {
+            effects.made_good.append(&mut self.pages.incidents.made_good);
+        }
         effects.decisions.append(&mut self.world.accounting.take_decisions());
         if let Some(repeats) = &mut effects.repeats {
             repeats.append(&mut self.world.accounting.take_repeats());

@@ -2,13 +2,13 @@
 //!
 //! The feature `testing` compiles this module. No program uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::consumers::{Consumers, assert_true};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
-    AlertId, Batch, Cause, Duration, Kind, LabelSet, Notification, Observation, Outcome, Rejection, Report,
-    Source, Status, Timestamp,
+    AlertId, Batch, Cause, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome,
+    Rejection, Report, Source, Status, Timestamp,
 };
 use crate::policy::{
     Alone, FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route,
@@ -97,6 +97,8 @@ pub struct World {
     pub pager: BTreeMap<(String, String), Shown>,
     /// Notifications that no receiver has answered yet.
     pub in_flight: Vec<Notification>,
+    /// The notifications that the engine asked back.
+    pub recalls: BTreeSet<NotificationId>,
     /// The state that the readers of an integration's messages hold for true.
     pub consumers: BTreeMap<String, Consumers>,
     /// Whether each message is held to the truth when it is decided.
@@ -123,6 +125,7 @@ impl World {
             unreachable: Vec::new(),
             pager: BTreeMap::new(),
             in_flight: Vec::new(),
+            recalls: BTreeSet::new(),
             consumers: BTreeMap::new(),
             checks_messages: true,
             sent: Vec::new(),
@@ -161,6 +164,11 @@ impl World {
             self.sent.push(notification.clone());
             self.in_flight.push(notification);
         }
+        for id in effects.recalls {
+            let in_flight = self.engine.query().in_flight().any(|known| known == id);
+            assert!(in_flight, "{id:?} is asked back, and not in flight");
+            self.recalls.insert(id);
+        }
         match self.answers {
             Answers::Accept => self.answer(true),
             Answers::Reject => self.answer(false),
@@ -183,6 +191,20 @@ impl World {
                 attempts: 1,
                 message: None,
             }));
+        }
+    }
+
+    /// The notifications in flight that the engine asked back come back. `ambiguous`: an attempt may have
+    /// been accepted.
+    pub fn give_back(&mut self, ambiguous: bool) {
+        let recalls = std::mem::take(&mut self.recalls);
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let (back, rest) = in_flight.into_iter().partition(|n| recalls.contains(&n.id));
+        self.in_flight = rest;
+        let back: Vec<Notification> = back;
+        for n in back {
+            let outcome = Outcome::Recalled { ambiguous };
+            self.handle(Event::Delivered(Report { id: n.id, outcome, attempts: 3, message: None }));
         }
     }
 

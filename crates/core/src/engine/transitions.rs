@@ -262,10 +262,12 @@ impl Engine {
                         self.pages.incidents.made_good.push(refused);
                     }
                 }
+                Outcome::Recalled { .. } => {}
             }
             match report.outcome {
                 Outcome::Rejected(_) => self.pages.incidents.fall_back(&mut self.world, id, true),
                 Outcome::Accepted => self.pages.incidents.tell_anew(&self.world, (id, index), report.id),
+                Outcome::Recalled { .. } => {}
             }
             self.pages.incidents.pump(&mut self.world, id);
             self.checks.say_refused(&mut self.world, &mut self.pages);

@@ -36,6 +36,13 @@ pub enum IncidentChange {
         /// The reason, in Alertmanager's word.
         reason: SmolStr,
     },
+    /// Squelch recalled a notification that an integration had not accepted.
+    Recalled {
+        /// Which notification, and where.
+        of: IncidentDelivery,
+        /// How many attempts this process made.
+        attempts: u32,
+    },
     /// A person acknowledged it. Without a name, the acknowledgement was taken back.
     Acknowledged {
         /// The name of the person.

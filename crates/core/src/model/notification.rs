@@ -100,8 +100,26 @@ pub struct Notification {
     /// where the receiver can change a message. A later notification changes this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<SmolStr>,
+    /// The recalled notification whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Recalled>,
     /// Why it leaves.
     pub cause: Cause,
+}
+
+/// A notification that Squelch took back before its receiver accepted it, since its incident had changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Recalled {
+    /// Its number, or that of the first one if it replaced another one in its turn.
+    pub id: NotificationId,
+    /// When that one was decided.
+    pub at: Timestamp,
+    /// Its kind.
+    pub kind: Kind,
+    /// How many attempts were made, those at notifications that it replaced included.
+    pub attempts: u32,
+    /// One of these may have been accepted.
+    pub ambiguous: bool,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -165,6 +183,12 @@ pub enum Outcome {
     Accepted,
     /// The receiver refused it for good: dead letter.
     Rejected(Rejection),
+    /// Squelch took it back, since its incident had changed. The receiver has not accepted it, as far as
+    /// Squelch knows.
+    Recalled {
+        /// An attempt may have been accepted (it timed out, or the connection broke).
+        ambiguous: bool,
+    },
 }
 
 /// Why a notification became a dead letter.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::incidents::second::Second;
-use crate::model::{AlertId, Duration, Kind, NotificationId, Outcome, Report, Timestamp};
+use crate::model::{AlertId, Duration, Kind, NotificationId, Outcome, Recalled, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
 /// The incident's side of the matter.
@@ -53,6 +53,9 @@ pub(crate) struct Channel {
     /// Content last accepted.
     version: u64,
     in_flight: Option<InFlight>,
+    /// The notification that was recalled, until another one takes its place or none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recalled: Option<Recalled>,
     /// Refusals in a row, and when the next attempt is due.
     refused: u32,
     retry_at: Option<Timestamp>,
@@ -112,6 +115,18 @@ struct InFlight {
     id: NotificationId,
     kind: Kind,
     version: u64,
+    /// When it was decided.
+    #[serde(default)]
+    at: Timestamp,
+    /// It was owed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    owed: bool,
+    /// The recalled notification whose place it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<Recalled>,
+    /// Delivery was asked to give it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asked_back: bool,
 }
 
 /// A refused notification is tried again with the state of that time, after this long, doubling up to
@@ -137,6 +152,7 @@ impl Channel {
             opened_at: None,
             version: 0,
             in_flight: None,
+            recalled: None,
             refused: 0,
             retry_at: None,
             refused_version: 0,
@@ -304,11 +320,22 @@ impl Channel {
         }
         // The refused change may be void by now. Then there is nothing to try again.
         self.retry_at = None;
+        let kind = self.due(now, wanted);
+        if kind.is_none() {
+            self.recalled = None;
+        }
+        kind
+    }
+
+    fn due(&mut self, now: Timestamp, wanted: Wanted) -> Option<Kind> {
         if wanted.closed && self.give_up_at.is_some_and(|at| at <= now) {
             self.notified = Notified::Closed;
         }
         match self.notified {
-            Notified::Nothing | Notified::Open if self.gone && !wanted.closed => None,
+            // A page that was recalled as the integration left still goes there.
+            Notified::Nothing | Notified::Open if self.gone && !wanted.closed && self.recalled.is_none() => {
+                None
+            }
             Notified::Nothing if !wanted.over => Some(Kind::Page),
             Notified::Nothing | Notified::Open if wanted.closed => {
                 let owed = self.notified == Notified::Open || self.ambiguous;
@@ -336,13 +363,45 @@ impl Channel {
         }
     }
 
-    /// A notification with content `version` was decided.
-    pub(crate) fn sent(&mut self, id: NotificationId, kind: Kind, version: u64) {
-        self.in_flight = Some(InFlight { id, kind, version });
+    /// A notification with content `version` was decided at `now`. It returns the recalled one whose place
+    /// it takes.
+    pub(crate) fn sent(
+        &mut self,
+        now: Timestamp,
+        id: NotificationId,
+        kind: Kind,
+        version: u64,
+    ) -> Option<Recalled> {
+        let replaces = self.recalled.take();
+        let owed = kind != Kind::Acknowledge && std::mem::take(&mut self.owes);
+        if kind == Kind::Acknowledge {
+            self.acknowledged = Acknowledged::Told;
+        }
+        self.in_flight = Some(InFlight { id, kind, version, at: now, owed, replaces, asked_back: false });
         self.retry_at = None;
-        match kind {
-            Kind::Acknowledge => self.acknowledged = Acknowledged::Told,
-            _ => self.owes = false,
+        replaces
+    }
+
+    /// The notification on its way, if delivery should give it back: it is not what would be sent now.
+    /// Delivery is asked once. An integration that is gone gets no later page, so it keeps this one until
+    /// the incident is over.
+    pub(crate) fn recall(&mut self, now: Timestamp, wanted: Wanted, version: u64) -> Option<NotificationId> {
+        let flight = self.in_flight.filter(|f| !f.asked_back && (!self.gone || wanted.closed))?;
+        let mut anew = self.clone();
+        let outcome = Outcome::Recalled { ambiguous: false };
+        anew.ended(now, &Report { id: flight.id, outcome, attempts: 0, message: None });
+        let same = anew.next(now, wanted) == Some(flight.kind) && flight.version >= version && !self.owes;
+        if same {
+            return None;
+        }
+        self.in_flight = Some(InFlight { asked_back: true, ..flight });
+        Some(flight.id)
+    }
+
+    /// Delivery has forgotten which notifications it was to give back.
+    pub(crate) fn recall_anew(&mut self) {
+        if let Some(flight) = &mut self.in_flight {
+            flight.asked_back = false;
         }
     }
 
@@ -350,7 +409,7 @@ impl Channel {
     pub(crate) fn pretend(&mut self, now: Timestamp, wanted: Wanted, version: u64) {
         let nobody = NotificationId(0);
         while let Some(kind) = self.next(now, wanted) {
-            self.sent(nobody, kind, version);
+            self.sent(now, nobody, kind, version);
             self.ended(now, &Report { id: nobody, outcome: Outcome::Accepted, attempts: 0, message: None });
         }
     }
@@ -376,19 +435,35 @@ impl Channel {
                 self.retry_at = Some(now + Duration::from_millis(wait.min(RETRY_LONGEST.as_millis())));
                 self.refused_version = flight.version;
                 self.refused += 1;
-                if flight.kind == Kind::Acknowledge && self.acknowledged == Acknowledged::Told {
-                    self.acknowledged = Acknowledged::Nothing;
-                }
+                self.not_taken(flight);
                 if self.gone && flight.kind == Kind::Resolve {
                     self.give_up_at = self.give_up_at.or(Some(now + GONE));
                 }
-                // The channel tells it again once that is due. After a refused resolve the group may fire
-                // again, and then an update says which alerts resolved.
-                let news = matches!(flight.kind, Kind::Update | Kind::Resolve);
-                self.owes |= news && self.version >= flight.version;
+            }
+            (Outcome::Recalled { ambiguous }, _) => {
+                self.ambiguous |= ambiguous;
+                self.not_taken(flight);
+                let first = flight.replaces;
+                self.recalled = Some(Recalled {
+                    id: first.map_or(flight.id, |first| first.id),
+                    at: first.map_or(flight.at, |first| first.at),
+                    kind: flight.kind,
+                    attempts: report.attempts,
+                    ambiguous: *ambiguous,
+                });
             }
         }
         Some(flight.kind)
+    }
+
+    /// The receiver did not take a notification. The channel tells its content again once that is due. After
+    /// a resolve the group may fire again, and then an update says which alerts resolved.
+    fn not_taken(&mut self, flight: InFlight) {
+        if flight.kind == Kind::Acknowledge && self.acknowledged == Acknowledged::Told {
+            self.acknowledged = Acknowledged::Nothing;
+        }
+        let news = matches!(flight.kind, Kind::Update | Kind::Resolve);
+        self.owes |= flight.owed || news && self.version >= flight.version;
     }
 
     /// The integration as the configuration has it now. `None` if it left the configuration.
@@ -422,177 +497,4 @@ impl Channel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Rejection;
-
-    const NOW: Timestamp = Timestamp::ZERO;
-    const OPEN: Wanted = Wanted {
-        version: 1,
-        repeat: 1,
-        over: false,
-        closed: false,
-        silent: false,
-        waits: false,
-        acknowledged: false,
-    };
-    const CLOSED: Wanted = Wanted { over: true, closed: true, ..OPEN };
-
-    fn channel() -> Channel {
-        Channel::new(&IntegrationRef::new("pagerduty[0]", KnownBy::DedupKey))
-    }
-
-    fn report(id: u64, outcome: Outcome) -> Report {
-        Report { id: NotificationId(id), outcome, attempts: 1, message: None }
-    }
-
-    fn refusal(ambiguous: bool) -> Outcome {
-        Outcome::Rejected(Rejection { reason: "clientError".into(), detail: String::new(), ambiguous })
-    }
-
-    #[test]
-    fn a_resolve_never_overtakes_its_page() {
-        let mut c = channel();
-        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
-        c.sent(NotificationId(1), Kind::Page, 1);
-        let closed = CLOSED;
-        assert_eq!(c.next(NOW, closed), None);
-        assert_eq!(c.ended(NOW, &report(1, Outcome::Accepted)), Some(Kind::Page));
-        assert_eq!(c.next(NOW, closed), Some(Kind::Resolve));
-        c.sent(NotificationId(2), Kind::Resolve, 1);
-        assert_eq!(c.ended(NOW, &report(1, Outcome::Accepted)), None, "an old report changes nothing");
-        c.ended(NOW, &report(2, Outcome::Accepted));
-        assert!(c.settled());
-    }
-
-    #[test]
-    fn an_acknowledgement_follows_its_page_and_never_its_resolve() {
-        let mut c = Channel { takes_acknowledgements: true, ..channel() };
-        let taken = Wanted { acknowledged: true, ..OPEN };
-        assert_eq!(c.next(NOW, taken), Some(Kind::Page));
-        c.sent(NotificationId(1), Kind::Page, 1);
-        assert_eq!(c.next(NOW, taken), None, "the page is not accepted yet");
-        c.ended(NOW, &report(1, Outcome::Accepted));
-        assert_eq!(c.clone().next(NOW, Wanted { acknowledged: true, ..CLOSED }), Some(Kind::Resolve));
-        assert_eq!(c.next(NOW, taken), Some(Kind::Acknowledge));
-        c.sent(NotificationId(2), Kind::Acknowledge, 1);
-        c.ended(NOW, &report(2, refusal(false)));
-        assert_eq!(c.next(NOW, taken), None);
-        assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..taken }), Some(Kind::Update));
-        assert_eq!(c.next(c.retry_at().unwrap(), taken), Some(Kind::Acknowledge));
-        c.sent(NotificationId(3), Kind::Acknowledge, 1);
-        c.ended(NOW, &report(3, Outcome::Accepted));
-        assert_eq!(c.next(NOW, taken), None, "it knows");
-        assert_eq!(
-            c.next(NOW, Wanted { version: 2, ..taken }),
-            Some(Kind::Update),
-            "it says nothing of this"
-        );
-    }
-
-    #[test]
-    fn changes_during_flight_go_out_as_one() {
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, Outcome::Accepted));
-        assert_eq!(c.next(NOW, OPEN), None);
-        let wanted = Wanted { version: 5, ..OPEN };
-        assert_eq!(c.next(NOW, wanted), Some(Kind::Update));
-        c.sent(NotificationId(2), Kind::Update, 5);
-        c.ended(NOW, &report(2, Outcome::Accepted));
-        assert_eq!(c.next(NOW, wanted), None);
-    }
-
-    #[test]
-    fn a_message_is_remembered_until_the_integration_leads_elsewhere() {
-        let posted = |id, name: &str| Report { message: Some(name.into()), ..report(id, Outcome::Accepted) };
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &posted(1, "C1 1.5"));
-        c.sent(NotificationId(2), Kind::Update, 2);
-        c.ended(NOW, &report(2, Outcome::Accepted));
-        assert_eq!(c.message.as_deref(), Some("C1 1.5"), "an update names none, and changed this one");
-        let same = IntegrationRef::new("slack[1]", KnownBy::Nothing);
-        c.adopt(Some(&same));
-        assert!(c.message.is_some(), "another position, and the same place");
-        c.adopt(Some(&IntegrationRef { endpoint: 7, ..same }));
-        assert_eq!(c.message, None);
-    }
-
-    #[test]
-    fn a_refused_page_is_tried_anew_and_suppresses_nothing() {
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, refusal(false)));
-        assert_eq!(c.next(NOW, OPEN), None);
-        assert_eq!(c.clone().next(NOW, Wanted { version: 2, ..OPEN }), Some(Kind::Page), "it says more now");
-        assert_eq!(c.next(c.retry_at().unwrap(), OPEN), Some(Kind::Page));
-        c.retry_now();
-        assert_eq!(c.next(NOW, OPEN), Some(Kind::Page));
-        assert_eq!(c.next(NOW, CLOSED), None, "nothing was opened");
-        assert!(c.settled());
-    }
-
-    #[test]
-    fn a_refused_resolve_is_owed_as_an_update_if_the_group_fires_again() {
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, Outcome::Accepted));
-        c.sent(NotificationId(2), Kind::Resolve, 1);
-        c.ended(NOW, &report(2, refusal(false)));
-        let due = c.retry_at().unwrap();
-        assert_eq!(c.clone().next(due, CLOSED), Some(Kind::Resolve));
-        assert_eq!(c.next(due, OPEN), Some(Kind::Update), "the receiver still shows all of it as firing");
-    }
-
-    #[test]
-    fn what_may_have_been_opened_is_closed() {
-        let mut c = channel();
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, refusal(true)));
-        c.retry_now();
-        assert_eq!(c.next(NOW, CLOSED), Some(Kind::Resolve));
-    }
-
-    #[test]
-    fn an_integration_that_is_gone_is_told_of_the_end_and_of_nothing_else() {
-        let (mut c, mut paged) = (channel(), channel());
-        c.adopt(None);
-        assert_eq!(c.next(NOW, OPEN), None, "it is not paged");
-        assert!(!c.is_orphan());
-        assert_eq!(c.next(NOW, CLOSED), None);
-        assert!(c.settled());
-        paged.sent(NotificationId(1), Kind::Page, 1);
-        paged.ended(NOW, &report(1, Outcome::Accepted));
-        paged.adopt(None);
-        assert!(paged.is_orphan());
-        assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, ..OPEN }), None);
-        let over = CLOSED;
-        let mut now = NOW;
-        for attempt in 2.. {
-            now = paged.retry_at().unwrap_or(now);
-            let Some(kind) = paged.next(now, over) else { break };
-            assert_eq!(kind, Kind::Resolve);
-            paged.sent(NotificationId(attempt), kind, 1);
-            paged.ended(now, &report(attempt, refusal(false)));
-            assert!(paged.is_orphan() && paged.end_was_refused());
-        }
-        assert!(
-            paged.settled() && now >= NOW + GONE,
-            "it is given up after a day of refusals, and not before"
-        );
-    }
-
-    #[test]
-    fn without_updates_only_repeats_are_told() {
-        let slack = IntegrationRef::new("slack[0]", KnownBy::Nothing);
-        let slack = IntegrationRef { send_resolved: false, send_updates: false, ..slack };
-        let mut c = Channel::new(&slack);
-        c.sent(NotificationId(1), Kind::Page, 1);
-        c.ended(NOW, &report(1, Outcome::Accepted));
-        assert_eq!(c.next(NOW, Wanted { version: 7, ..OPEN }), None);
-        assert_eq!(c.next(NOW, Wanted { version: 7, repeat: 7, ..OPEN }), Some(Kind::Update));
-        assert_eq!(c.next(NOW, CLOSED), None);
-        assert!(c.settled());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use crate::engine::incidents::truth::spot_of;
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Cause, Disposition, Kind, NotificationId, Status, Timestamp};
+use crate::model::{AlertId, Cause, Disposition, Kind, NotificationId, Recalled, Status, Timestamp};
 use crate::policy::KnownBy;
 
 /// Which of the waiting observations made the notification go.
@@ -35,9 +35,11 @@ impl Incidents {
             if let Some(kind) = kind {
                 let notification = NotificationId(self.next_notification);
                 self.next_notification += 1;
-                channel.sent(notification, kind, incident.version);
+                let replaces = channel.sent(world.now, notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
-                self.notify(world, (notification, kind), (id, &incident), channel);
+                self.notify(world, (notification, kind), (id, &incident), channel, replaces);
+            } else {
+                self.recalls.extend(channel.recall(world.now, wanted, incident.version));
             }
             let tells = kind.is_some() || incident.is_over();
             let waits = channel.known_by == KnownBy::Group || wanted.waits;
@@ -79,6 +81,21 @@ impl Incidents {
         self.watch_orphan(world, id);
         if let Some(old) = supersedes {
             self.pump(world, old);
+        }
+    }
+
+    /// Delivery began anew. It is asked again for the notifications that it was to give back.
+    pub(crate) fn recall_anew(&mut self, world: &World) {
+        for id in self.all.keys().copied().collect::<Vec<_>>() {
+            let Some(mut incident) = self.all.remove(&id) else { continue };
+            let mut channels = std::mem::take(&mut incident.channels);
+            for channel in channels.iter_mut().filter(|_| incident.side != Side::Observed) {
+                channel.recall_anew();
+                let wanted = self.wanted(world, id, &incident, channel);
+                self.recalls.extend(channel.recall(world.now, wanted, incident.version));
+            }
+            incident.channels = channels;
+            self.all.insert(id, incident);
         }
     }
 
@@ -145,6 +162,7 @@ impl Incidents {
         (number, kind): (NotificationId, Kind),
         (id, incident): (IncidentId, &Incident),
         channel: &mut Channel,
+        replaces: Option<Recalled>,
     ) {
         let group = channel.known_by == KnownBy::Group && kind == Kind::Update;
         if group && incident.is_over() && !self.shows_one_that_fires(world, id, incident, channel) {
@@ -168,7 +186,11 @@ impl Incidents {
                 listed.filter(|alert| alert.status == Status::Resolved).map(|alert| alert.id).collect();
             self.contradict(world, id, &resolved, spot_of(world, incident, channel));
         }
-        world.accounting.notified(&notification.receiver, &notification.integration, kind);
+        notification.replaces = replaces;
+        // The same notification with a newer content is not one more.
+        if replaces.is_none_or(|recalled| recalled.kind != kind) {
+            world.accounting.notified(&notification.receiver, &notification.integration, kind);
+        }
         self.outgoing.push(notification);
     }
 }

@@ -137,6 +137,7 @@ impl Incidents {
         let change = match &report.outcome {
             Outcome::Accepted => IncidentChange::Accepted(of),
             Outcome::Rejected(rejection) => IncidentChange::Refused { of, reason: rejection.reason.clone() },
+            Outcome::Recalled { .. } => IncidentChange::Recalled { of, attempts: report.attempts },
         };
         self.history.push(incident.record(world.now, id, change));
     }

@@ -64,7 +64,7 @@ pub(crate) struct Incidents {
     /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.
     #[serde(skip)]
     pub(crate) kin: BTreeMap<LabelSet, BTreeSet<IncidentId>>,
-    /// Incidents that the event at hand touched. Empty between events, as are the next four.
+    /// Incidents that the event at hand touched. Empty between events, as are the next five.
     #[serde(skip)]
     pub(crate) touched: BTreeSet<IncidentId>,
     /// Incidents with nothing left to send.
@@ -73,6 +73,9 @@ pub(crate) struct Incidents {
     /// Notifications that leave.
     #[serde(skip)]
     pub(crate) outgoing: Vec<Notification>,
+    /// Notifications on their way that delivery is to give back.
+    #[serde(skip)]
+    pub(crate) recalls: Vec<NotificationId>,
     /// Refused notifications that were made good.
     #[serde(skip)]
     pub(crate) made_good: Vec<NotificationId>,
@@ -95,6 +98,7 @@ impl Default for Incidents {
             touched: BTreeSet::new(),
             settled: Vec::new(),
             outgoing: Vec::new(),
+            recalls: Vec::new(),
             made_good: Vec::new(),
             history: Vec::new(),
         }

@@ -70,6 +70,7 @@ impl Incidents {
             truncated: left_out as u64 + incident.shed,
             opened_at: incident.paged_at,
             message: channel.message.clone(),
+            replaces: None,
             cause: (*incident.cause).clone(),
         }
     }

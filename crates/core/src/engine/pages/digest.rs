@@ -420,6 +420,7 @@ fn digest_of(
         beside: Vec::new(),
         opened_at: period.since,
         message: None,
+        replaces: None,
         cause: period.cause(world.now, &withheld_names),
     }
 }

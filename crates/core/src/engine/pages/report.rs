@@ -82,6 +82,7 @@ impl Pages {
             truncated: 0,
             opened_at: report.since,
             message: None,
+            replaces: None,
             cause: Cause::Report { text: report.text.clone() },
         };
         for integration in integrations {

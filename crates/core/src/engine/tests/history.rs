@@ -16,6 +16,7 @@ fn words(history: &[IncidentRecord]) -> Vec<String> {
         IncidentChange::Issued(issued) => format!("issued {}/{}", issued.firing, issued.alerts),
         IncidentChange::Accepted(of) => format!("accepted {}", of.kind.as_str()),
         IncidentChange::Refused { of, reason } => format!("refused {} {reason}", of.kind.as_str()),
+        IncidentChange::Recalled { of, attempts } => format!("recalled {} {attempts}", of.kind.as_str()),
         IncidentChange::Acknowledged { by } => format!("acknowledged {}", by.as_deref().unwrap_or("-")),
         IncidentChange::Escalated { to, within } => format!("escalated to {to} after {within}"),
         IncidentChange::Remarked(remark) => format!("remarked {}", remark.by),

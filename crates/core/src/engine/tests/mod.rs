@@ -24,6 +24,7 @@ mod noise;
 mod observe;
 mod quarantine;
 mod read;
+mod recall;
 mod relations;
 mod reload;
 mod repeats;
