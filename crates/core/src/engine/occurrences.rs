@@ -74,6 +74,11 @@ pub(crate) type OccurrenceKey = (Source, AlertId);
 /// How long a peer that states an old firing must go on before it is believed.
 pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
+/// A sender whose start moves with each statement states the same occurrence, if each start is at most this
+/// long after the statement before. A later start stands for a resolve that the sender did not send:
+/// Alertmanager keeps the start of an alert for as long as it fires.
+pub(crate) const MOVES_WITHIN: Duration = Duration::from_mins(10);
+
 /// An alert keeps at most this many full label sets. A new one then replaces the one whose last statement
 /// is the oldest, and a resolved one before one that fires. Values that `ignore_labels` leaves out make
 /// many label sets of one alert.
@@ -125,8 +130,8 @@ struct Statement {
     /// Firing, while the occurrence is over: since when the peer has been stating it, in engine time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waits_since: Option<Timestamp>,
-    /// The start moved with the last statement. A sender whose start moves each time states no new
-    /// occurrences.
+    /// The start moved with the last statement. If it soon moves again, that is no new occurrence: see
+    /// [`MOVES_WITHIN`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     moved: bool,
     /// How often the peer stated in a row an end that had passed and was later than the one before.

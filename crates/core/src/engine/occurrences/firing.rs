@@ -1,7 +1,8 @@
 //! A peer states that a full label set fires: the same occurrence, another one, or an old word.
 
 use super::{
-    Few, Moment, NEVER, Observation, Occurrence, OccurrenceChange, PeerId, REFIRE_WAIT, Statement, expiry,
+    Few, MOVES_WITHIN, Moment, NEVER, Observation, Occurrence, OccurrenceChange, PeerId, REFIRE_WAIT,
+    Statement, expiry,
 };
 
 impl Occurrence {
@@ -47,7 +48,8 @@ impl Occurrence {
         statement.starts_at = said.starts_at;
         let later = said.starts_at > before.starts_at && at.engine(starts_at) > before.last_seen;
         statement.moved = later;
-        if at.engine(starts_at) > covered && !before.moved {
+        let moves = before.moved && at.engine(starts_at) <= before.last_seen + MOVES_WITHIN;
+        if at.engine(starts_at) > covered && !moves {
             self.ended_at = starts_at;
             self.ended_on = at.now;
             self.starts_at = starts_at;

@@ -198,6 +198,18 @@ fn a_start_that_moves_is_one_occurrence_at_either_door() {
     }
 }
 
+/// With `send_resolved: false`, or with a silence in Alertmanager while the alert resolves, no resolve comes.
+#[test]
+fn each_occurrence_counts_although_no_resolve_arrives() {
+    let mut one = Script::new(Source::Alertmanager);
+    assert_eq!(one.fires(0, "a", 0), Fired);
+    for hours in [5, 10, 15] {
+        let now = hours * 3600;
+        assert!(matches!(one.fires(now, "a", now), Restarted(_)), "after {hours} h");
+        assert_eq!(one.fires(now + 1, "b", now), Nothing, "the other member of the pair");
+    }
+}
+
 #[test]
 fn an_old_resolve_ends_no_later_occurrence() {
     let mut pair = Script::new(Source::Alertmanager);
