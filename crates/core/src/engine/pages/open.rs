@@ -225,6 +225,8 @@ impl Pages {
         *incident.cause = Cause::Superseded { cause: Box::new(cause.clone()) };
         let waiting = std::mem::take(&mut incident.waiting);
         let (again, mut merges) = (incident.again, incident.merges.clone());
+        // Readers of a `groupKey` know these alerts as firing under the key of the old incident.
+        let unsaid_ends = incident.members.news().any(|(_, member)| !member.firing);
         let members = incident.members.move_out(world.now);
         for alert in members.keys() {
             // Alerts that were merged at the receiver came by destinations of their own.
@@ -260,6 +262,9 @@ impl Pages {
         self.incidents.seconds_moved(world, old, new);
         self.page(world, new, cause);
         self.incidents.group_changed(&key.1);
+        if unsaid_ends {
+            self.incidents.owe_update(world, old);
+        }
         self.incidents.pump(world, old);
     }
 
