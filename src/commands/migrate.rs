@@ -213,6 +213,8 @@ fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
        receivers:
          - name: squelch
            webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]
+     Delete its inhibit_rules and make new silences in Squelch: Alertmanager sends no resolve for an alert
+     that ends while it is silenced or inhibited.
 
 In place of Alertmanager, copy its silences. They get new ids, so do it once:
   amtool --alertmanager.url=http://ALERTMANAGER:9093 silence query -o json > silences.json
