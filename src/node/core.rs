@@ -238,7 +238,7 @@ impl Core {
         let commands = self.queue.take(patience.to_std());
         if let Store::Up { open, upkeep } = &mut self.store
             && open.journal.inbox_every().is_some()
-            && commands.iter().any(Command::carries_no_time)
+            && commands.iter().any(Command::order_counts)
         {
             upkeep.inbox_waits = true;
         }

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 use crate::config::Policy;
 use crate::engine::{Alarm, PeriodReport, Release};
 use crate::journal::{DeadLetters, LetterQuery};
-use crate::model::{Batch, NotificationId, OrphanedIncident, Report, SilenceRequest, Source};
+use crate::model::{
+    Batch, NotificationId, Observation, OrphanedIncident, Report, SilenceRequest, Source, Status,
+};
 use crate::spans::TraceContext;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
 
@@ -49,11 +51,16 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether only the order of arrival says which of two such commands about one alert counts: the events
-    /// of PagerDuty and Opsgenie, and acknowledgements.
-    pub(super) fn carries_no_time(&self) -> bool {
+    /// Whether an earlier statement of the same sender about the same alert must count earlier. That is so
+    /// for events of PagerDuty and Opsgenie, acknowledgements, resolves, and alerts without a start. Of a
+    /// firing alert, the start says that an earlier resolve is an old one.
+    pub(super) fn order_counts(&self) -> bool {
         match self {
-            Command::Observe(batch, ..) => matches!(batch.source, Source::Pagerduty | Source::Opsgenie),
+            Command::Observe(batch, ..) => {
+                let unordered = |said: &Observation| said.status == Status::Resolved || said.start_unknown;
+                matches!(batch.source, Source::Pagerduty | Source::Opsgenie)
+                    || batch.observations.iter().any(unordered)
+            }
             Command::Acknowledge(..) => true,
             _ => false,
         }
@@ -233,7 +240,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{LabelSet, Observation, Outcome, Status, Timestamp};
+    use crate::model::{LabelSet, Outcome, Timestamp};
 
     const NOW: std::time::Duration = std::time::Duration::ZERO;
 

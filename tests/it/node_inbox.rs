@@ -57,3 +57,48 @@ fn an_event_without_a_time_counts_after_those_that_a_standby_took_first() {
     bench.observe(firing("C")).unwrap();
     assert_eq!(inbox.lock().unwrap().len(), 1, "alerts with times cost no look");
 }
+
+/// A resolve does not end a firing that comes after it: the sender would seem to say the old firing again.
+#[test]
+fn a_resolve_counts_after_the_firing_that_a_standby_took_first() {
+    let (mut bench, inbox) = bench(Vec::new());
+    bench.step();
+    inbox.lock().unwrap().push_back(Handed { row: 1, batches: row(&[firing("A")]) });
+    bench.observe(batch("A", Status::Resolved)).unwrap();
+    assert!(inbox.lock().unwrap().is_empty(), "the firing is taken first");
+    bench.advance(Duration::from_mins(2));
+    bench.step();
+    assert_eq!(bench.published.stats.load_full().firing, 0, "nobody says any more that A fires");
+}
+
+#[test]
+fn an_alert_without_a_start_counts_after_the_resolve_that_a_standby_took_first() {
+    let (mut bench, inbox) = bench(Vec::new());
+    bench.observe(firing("A")).unwrap();
+    inbox.lock().unwrap().push_back(Handed { row: 1, batches: row(&[batch("A", Status::Resolved)]) });
+    let mut again = firing("A");
+    again.observations[0].start_unknown = true;
+    bench.observe(again).unwrap();
+    assert!(inbox.lock().unwrap().is_empty(), "the resolve is taken first");
+    assert_eq!(bench.published.stats.load_full().firing, 1, "A fires again");
+}
+
+/// The other order needs no look: the later start says which statement is the later one.
+#[test]
+fn a_resolve_that_a_standby_took_first_ends_no_later_firing() {
+    let (mut bench, inbox) = bench(Vec::new());
+    bench.observe(firing("A")).unwrap();
+    bench.advance(Duration::from_secs(30));
+    bench.step();
+    inbox.lock().unwrap().push_back(Handed { row: 1, batches: row(&[batch("A", Status::Resolved)]) });
+    let mut next = firing("A");
+    next.observations[0].starts_at = Timestamp::from_millis(T0 + 25_000);
+    bench.observe(next).unwrap();
+    assert_eq!(inbox.lock().unwrap().len(), 1, "the firing costs no look");
+    for wait in [Duration::from_millis(100), Duration::from_mins(2)] {
+        bench.advance(wait);
+        bench.step();
+        assert!(inbox.lock().unwrap().is_empty());
+        assert_eq!(bench.published.stats.load_full().firing, 1, "A fires since the later start");
+    }
+}

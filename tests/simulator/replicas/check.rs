@@ -9,7 +9,8 @@ use super::senders::labels;
 use super::world::World;
 
 impl World {
-    /// All has been well for long enough: each critical firing alert is in an open incident.
+    /// All has been well for long enough: the owner knows that each firing alert fires, and each critical one
+    /// is in an open incident.
     pub fn check_paged(&mut self) {
         let mut findings = Vec::new();
         {
@@ -18,10 +19,17 @@ impl World {
                 drop(state);
                 return self.findings.push("nobody decided anything".into());
             };
-            for alert in (0..ALERTS).filter(|alert| alert % 2 == 0 && self.truth[*alert].fires()) {
+            for alert in 0..ALERTS {
                 let id = engine.policy().identity(&LabelSet::from_pairs(labels(alert)));
-                if !self.pager.shows(id) {
+                let fires = self.truth[alert].fires();
+                if fires && alert % 2 == 0 && !self.pager.shows(id) {
                     findings.push(format!("critical alert {alert} fires, all is well, and nobody is paged"));
+                }
+                let believed = engine.query().alert(engine.now(), id).is_some_and(|known| known.alert.firing);
+                // A late copy of an old firing, which its sender gave up, is believed: in doubt, page.
+                if fires && !believed {
+                    findings
+                        .push(format!("alert {alert} fires, all is well, and the owner does not know it"));
                 }
             }
         }
@@ -51,16 +59,22 @@ impl World {
                 findings.push(format!("statement {number} was sent {sent} times and counts {count} times"));
             }
         }
+        // A resolve counts after all that its sender had said before it: it would not end a firing that comes
+        // later. A firing may come before an earlier resolve. Its start is later than that end, so the engine
+        // takes the resolve for an old one. `check_paged` sees the outcome.
         for stream in &self.streams {
-            let mut rest = state.said.iter();
-            let mut known = BTreeSet::new();
-            for number in stream.acknowledged.iter().filter(|number| known.insert(**number)) {
-                if !state.holds(*number) {
+            // The place of each earlier statement, and the last of these places.
+            let (mut known, mut last) = (BTreeSet::new(), None);
+            for (number, fires) in stream.acknowledged.iter().filter(|(number, _)| known.insert(*number)) {
+                let place = |said: Option<usize>| said.map(|place| (place, *number));
+                let first = place(state.said.iter().position(|said| said == number));
+                let latest = place(state.said.iter().rposition(|said| said == number));
+                if first.is_none() {
                     findings.push(format!("statement {number} was acknowledged and is lost"));
-                } else if !rest.any(|said| said == number) {
-                    findings
-                        .push(format!("statement {number} stands before one that was acknowledged earlier"));
+                } else if !fires && let Some((_, earlier)) = last.filter(|_| latest < last) {
+                    findings.push(format!("resolve {number} stands before the earlier statement {earlier}"));
                 }
+                last = last.max(first);
             }
         }
         drop(state);

@@ -261,11 +261,6 @@ impl State {
         }
     }
 
-    /// Each acknowledged statement is there at the end.
-    pub fn holds(&self, number: u64) -> bool {
-        self.known.contains(&number)
-    }
-
     /// How often each statement stands in the records.
     pub fn counts(&self) -> BTreeMap<u64, u64> {
         let mut counts = BTreeMap::new();

@@ -39,8 +39,8 @@ pub struct Stream {
     sending: Option<Statement>,
     /// The last tried statement, which perhaps did not arrive.
     tried: Option<(Truth, u64)>,
-    /// The statements that were acknowledged, in order.
-    pub acknowledged: Vec<u64>,
+    /// The statements that were acknowledged, in order, and whether the alert fires by them.
+    pub acknowledged: Vec<(u64, bool)>,
 }
 
 fn same(a: &Truth, b: &Truth) -> bool {
@@ -169,7 +169,7 @@ impl World {
         let Some(statement) = s.sending.take() else { return };
         s.told = Some((statement.truth, number, now));
         s.tried = None;
-        s.acknowledged.push(number);
+        s.acknowledged.push((number, statement.truth.fires()));
     }
 
     /// The process is gone: connections are reset.
