@@ -94,6 +94,7 @@ pub(crate) struct Section<'a> {
     known: Vec<&'static str>,
     unsupported: Vec<&'static str>,
     removed: &'static [(&'static str, &'static str)],
+    absent: &'static [(&'static str, &'static str)],
 }
 
 impl<'a> Section<'a> {
@@ -127,6 +128,7 @@ impl<'a> Section<'a> {
             known: Vec::new(),
             unsupported: Vec::new(),
             removed: &[],
+            absent: &[],
         })
     }
 
@@ -140,6 +142,7 @@ impl<'a> Section<'a> {
             known: Vec::new(),
             unsupported: Vec::new(),
             removed: &[],
+            absent: &[],
         }
     }
 
@@ -292,6 +295,12 @@ impl<'a> Section<'a> {
         self.removed = keys;
     }
 
+    /// Keys that people look for in vain, each with the reason and the remedy. [`Section::finish`] refuses
+    /// them.
+    pub(crate) fn absent(&mut self, keys: &'static [(&'static str, &'static str)]) {
+        self.absent = keys;
+    }
+
     /// Reports every key that no reader asked for.
     pub(crate) fn finish(self) {
         self.problems.keys.borrow_mut().entry(self.what.clone()).or_default().extend(&self.known);
@@ -305,6 +314,8 @@ impl<'a> Section<'a> {
                 format!("{name} in {} is called {new} now. Write {new}", self.what)
             } else if let Some((_, advice)) = self.removed.iter().find(|(old, _)| *old == name) {
                 format!("{name} in {} does not exist any more. {advice}", self.what)
+            } else if let Some((_, reason)) = self.absent.iter().find(|(absent, _)| *absent == name) {
+                format!("{name} in {} does not exist. {reason}", self.what)
             } else if self.unsupported.contains(&name) {
                 format!(
                     "{name} in {} is not supported by this version and would not be in force. Remove it",

@@ -144,6 +144,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
         }
     };
     escalation::check(&severities, &escalations, &routes, &receivers.deciding, problems);
+    top.absent(&storage::NO_PARTITIONS);
     let (storage, postgres) = storage::read(top.section("storage"), base);
     let on_call = on_call::read(top.section("on_call"));
     let report = report::read(top.section("report"), &receivers.deciding);

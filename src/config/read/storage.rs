@@ -10,10 +10,18 @@ use crate::settings::{Secret, SecretFile, SecretForm};
 /// The least that makes sense: an empty decision log has 100 kB.
 const SMALLEST: u64 = 10 << 20;
 
+/// A key that other tools have for their partitions.
+pub(super) const NO_PARTITIONS: [(&str, &str); 1] = [(
+    "partition_by",
+    "One owner decides about all alerts, so that grouping, inhibition and limits see all of them. Two cores decide \
+     about 15,000 new alerts a second. If you need more, run two clusters: docs/cluster.md says how",
+)];
+
 /// The keys of `storage`, and the file with the URL of a PostgreSQL. A path is relative to `base`.
 pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Option<Secret>) {
     let mut storage = Storage::default();
     let Some(mut keys) = section else { return (storage, None) };
+    keys.absent(&NO_PARTITIONS);
     storage.retention = keys.positive("retention").unwrap_or(storage.retention);
     let right = "a size of at least 10MB, such as 500MB or 2GB";
     let size = keys.parsed("max_size", right, |text| bytes(text).filter(|size| *size >= SMALLEST));
@@ -24,6 +32,7 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Optio
 }
 
 fn postgres(mut keys: Section<'_>, base: &Path) -> Option<Secret> {
+    keys.absent(&NO_PARTITIONS);
     let file = keys.text("url_file").filter(|file| !file.text.is_empty());
     if file.is_none() {
         let message = "storage.postgres has no url_file. Write url_file: FILE, a file that holds \
@@ -53,7 +62,24 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{NO_PARTITIONS, bytes};
+    use std::path::Path;
+
+    #[test]
+    fn a_key_for_partitions_is_refused_with_the_reason() {
+        let rest = "route: {receiver: a}\nreceivers: [{name: a}]";
+        for (text, what) in [
+            ("partition_by: [team]", "the configuration"),
+            ("storage: {partition_by: [team]}", "storage"),
+            ("storage: {postgres: {url_file: url, partition_by: [team]}}", "postgres"),
+        ] {
+            let Err(found) = super::super::read(&format!("{text}\n{rest}"), Path::new("")) else {
+                panic!("{text} is accepted")
+            };
+            let message = format!("partition_by in {what} does not exist. {}", NO_PARTITIONS[0].1);
+            assert_eq!(found, [crate::config::Problem::new(1, message)]);
+        }
+    }
 
     #[test]
     fn sizes_are_prometheus_sizes() {
