@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use crate::config::BUSY_PAGES;
 use crate::engine::NextStep;
 use crate::model::{
-    Cause, Counted, Duration, HeldBack, LabelSet, NameCount, Notification, OrphanedIncident, Problem, Status,
-    Timestamp,
+    Cause, ClockError, Counted, Duration, HeldBack, LabelSet, NameCount, Notification, OrphanedIncident,
+    Problem, Status, Timestamp,
 };
 
 /// A cause as one sentence without its full stop. Texts of senders and people stand in it unchanged.
@@ -219,16 +219,28 @@ pub fn problem(problem: &Problem) -> String {
             )
         }
         Problem::SenderClocksWrong { senders, others } => {
-            let each = senders.iter().map(|wrong| {
-                let side = if wrong.ahead { "ahead" } else { "behind" };
-                format!("{:?} is at least {} {side}", wrong.sender.as_str(), wrong.by)
-            });
-            let more = if *others > 0 { " and others" } else { "" };
             format!(
-                "the clocks of these senders differ from the clock of this machine: {}{more}. Check that all of \
+                "the clocks of these senders differ from the clock of this machine: {}. Check that all of \
                  them use NTP",
-                each.collect::<Vec<_>>().join(", ")
+                clocks(senders, *others)
             )
+        }
+        Problem::ReplicaClocksWrong { owner, standbys, others } => {
+            let owner = owner.as_ref().map(|owner| {
+                format!(
+                    "the owner of the storage has a wrong clock: {}. Silences and time intervals follow it. Set it, \
+                     or stop this replica, so that another one takes over",
+                    clocks(std::slice::from_ref(owner), 0)
+                )
+            });
+            let standbys = (!standbys.is_empty()).then(|| {
+                format!(
+                    "standbys have wrong clocks: {}. They take over last. Check that all of them use NTP",
+                    clocks(standbys, *others)
+                )
+            });
+            let parts: Vec<String> = owner.into_iter().chain(standbys).collect();
+            format!("compared with the clock of PostgreSQL, {}", parts.join(". Also, "))
         }
         Problem::TooManyAlerts { known, limit, beyond } => format!(
             "Squelch knows {known} alerts and remembers no more (limits.alerts {limit}). Senders stated {beyond} \
@@ -314,6 +326,15 @@ pub fn event(kind: &str) -> &'static str {
         "tick" => "the passing of time",
         _ => "an event",
     }
+}
+
+fn clocks(wrong: &[ClockError], others: usize) -> String {
+    let each = wrong.iter().map(|wrong| {
+        let side = if wrong.ahead { "ahead" } else { "behind" };
+        format!("{:?} is at least {} {side}", wrong.sender.as_str(), wrong.by)
+    });
+    let more = if others > 0 { " and others" } else { "" };
+    each.collect::<Vec<_>>().join(", ") + more
 }
 
 fn of_each(receivers: &[NameCount]) -> Vec<String> {

@@ -1,13 +1,14 @@
 //! `squelch cluster`: the replicas that share a PostgreSQL, and the owner.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::failed;
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};
 use crate::journal::Replica;
-use crate::web::ClusterEntry;
+use crate::web::{ClusterEntry, ReplicaEntry};
 
 /// Options of `squelch cluster`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,13 +44,34 @@ pub async fn run(args: Args) -> ExitCode {
     said
 }
 
+fn is_gone(replica: &ReplicaEntry) -> bool {
+    replica.seen_seconds > Replica::GONE.as_secs_f64()
+}
+
+/// A line for each live replica with another configuration or a wrong clock.
+fn faults(replicas: &[ReplicaEntry]) -> String {
+    let mut said = String::new();
+    for replica in replicas.iter().filter(|replica| !is_gone(replica)) {
+        let name = &replica.name;
+        if replica.config_differs {
+            let _ = writeln!(said, "{name} has another configuration than the owner.");
+        }
+        let ahead = replica.clock_ahead_seconds.unwrap_or(0.0);
+        if ahead.abs() > Replica::CLOCKS_APART.as_secs_f64() {
+            let side = if ahead > 0.0 { "ahead of" } else { "behind" };
+            let _ = writeln!(said, "The clock of {name} is {:.0}s {side} that of PostgreSQL.", ahead.abs());
+        }
+    }
+    said
+}
+
 fn simple(cluster: &ClusterEntry, screen: &Screen) -> String {
     if cluster.storage != "postgres" {
         return "One process with a file of its own. Several replicas need storage.postgres.\n".into();
     }
-    let row = |replica: &crate::web::ReplicaEntry| {
+    let row = |replica: &ReplicaEntry| {
         let role = match replica.owner {
-            _ if replica.seen_seconds > Replica::GONE.as_secs_f64() => "gone",
+            _ if is_gone(replica) => "gone",
             true => "owner",
             false => "standby",
         };
@@ -58,9 +80,36 @@ fn simple(cluster: &ClusterEntry, screen: &Screen) -> String {
     };
     let rows: Vec<_> = cluster.replicas.iter().map(row).collect();
     let replicas = screen.table(&["Replica", "Role", "Seen", "URL"], &rows);
+    let faults = faults(&cluster.replicas);
     let inbox = &cluster.inbox;
     format!(
-        "{replicas}\nEpoch {}, fenced owners {}. The inbox has {} rows of {} bytes, the oldest is {:.1}s old.\n",
+        "{replicas}\n{faults}Epoch {}, fenced owners {}. The inbox has {} rows of {} bytes, the oldest is {:.1}s old.\n",
         cluster.epoch, cluster.fenced, inbox.rows, inbox.bytes, inbox.lag_seconds
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_with_another_configuration_or_a_wrong_clock_are_named() {
+        let replica = |name: &str, config_differs, clock_ahead_seconds, seen_seconds| ReplicaEntry {
+            name: name.into(),
+            url: String::new(),
+            owner: false,
+            seen_seconds,
+            config_differs,
+            clock_ahead_seconds,
+        };
+        let replicas = [
+            replica("a", false, Some(60.0), 0.0),
+            replica("b", true, None, 0.0),
+            replica("c", false, Some(-90.4), 0.0),
+            replica("d", true, Some(90.0), 11.0),
+        ];
+        let said = "b has another configuration than the owner.\n\
+                    The clock of c is 90s behind that of PostgreSQL.\n";
+        assert_eq!(faults(&replicas), said);
+    }
 }

@@ -19,7 +19,7 @@ use crate::config::{self, Config, OnCall, Policy, ReportSchedule, Storage};
 use crate::deliver::{self, Deliverer, Prepared};
 use crate::ingest::NamedLabels;
 use crate::journal::Postgres;
-use crate::model::{Duration, OrphanedIncident};
+use crate::model::{Duration, OrphanedIncident, hex, sha256};
 use crate::outside;
 use crate::settings::Secret;
 use crate::web::{self, Access, Callback, Labelling};
@@ -169,7 +169,7 @@ impl Reload {
         self.keep.store(Arc::new(config.storage));
         in_force.take(&fresh);
         if let Some(postgres) = &self.postgres {
-            postgres.shows(pin);
+            postgres.shows(pin, hash_of(&self.masked.load()));
         }
         Ok(said_of(&orphans))
     }
@@ -194,6 +194,11 @@ impl Reload {
             Err(_) => Err(format!("the files have not been read within {} s", RELOAD_PATIENCE.as_secs())),
         }
     }
+}
+
+/// A hash of a configuration, by which replicas notice that theirs differ. Secrets do not count.
+pub(super) fn hash_of(masked: &str) -> String {
+    hex(&sha256(masked.as_bytes())[..8])
 }
 
 /// The variable of the environment that names the file with the URL of a database.

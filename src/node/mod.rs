@@ -20,6 +20,7 @@ mod poison;
 mod published;
 pub mod queue;
 mod recover;
+mod replicas;
 mod report;
 mod run;
 mod signals;

@@ -26,7 +26,7 @@ use crate::web::{self, Access, Gate};
 use super::clock::EngineClock;
 use super::core::{Core, Outbox, Parts};
 use super::gate::{GateParts, NodeGate};
-use super::load::{NodeError, database, load_access, log_warnings};
+use super::load::{NodeError, database, hash_of, load_access, log_warnings};
 use super::memory;
 use super::metrics::NodeMeter;
 use super::published::Published;
@@ -131,6 +131,7 @@ impl Node {
             port: listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |address| address.port()),
             pin: access.certificate_pin(),
             prefix: options.route_prefix.trim_end_matches('/').to_owned(),
+            config: hash_of(&config.masked),
             wall: Some(super::clock::wall),
         };
         // The engine's thread looks for itself.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -15,6 +15,7 @@ use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use crate::journal::{DataDir, Ownership, Part, Usage};
 
 use super::queue::{Command, Queue};
+use super::replicas::ReplicaWatch;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ pub(super) struct StorageMeter {
     inbox: IntGauge,
     inbox_lag: Gauge,
     replicas: IntGaugeVec,
+    differ: IntGaugeVec,
 }
 
 impl StorageMeter {
@@ -79,12 +81,19 @@ impl StorageMeter {
                 ),
                 &["replica"],
             )?,
+            differ: IntGaugeVec::new(
+                Opts::new(
+                    "squelch_cluster_replica_config_differs",
+                    "Whether each of these replicas has another configuration than the owner (1) or not (0).",
+                ),
+                &["replica"],
+            )?,
         };
         meter.show(&Usage::default());
         for part in Part::ALL {
             meter.trimmed.with_label_values(&[part.as_str()]);
         }
-        let collectors: [Box<dyn Collector>; 9] = [
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(meter.size.clone()),
             Box::new(meter.limit.clone()),
             Box::new(meter.trimmed.clone()),
@@ -94,6 +103,7 @@ impl StorageMeter {
             Box::new(meter.inbox.clone()),
             Box::new(meter.inbox_lag.clone()),
             Box::new(meter.replicas.clone()),
+            Box::new(meter.differ.clone()),
         ];
         collectors.into_iter().try_for_each(|c| registry.register(c))?;
         Ok(meter)
@@ -119,8 +129,10 @@ impl StorageMeter {
         self.inbox.set(shown(cluster.waiting_bytes));
         self.inbox_lag.set(seconds(cluster.waiting_ms));
         self.replicas.reset();
-        for replica in cluster.replicas.iter().filter(|replica| !replica.is_gone()) {
+        self.differ.reset();
+        for replica in cluster.live() {
             self.replicas.with_label_values(&[&replica.name]).set(replica.owner.into());
+            self.differ.with_label_values(&[&replica.name]).set(cluster.differs(replica).into());
         }
     }
 
@@ -160,10 +172,22 @@ impl StorageWatch {
     ) -> std::io::Result<StorageWatch> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let mut replicas = ReplicaWatch::default();
         let run = move || {
             while !stopped.load(Ordering::Relaxed) {
                 data.allow(max_size());
-                meter.stands(&ownership());
+                let ownership = ownership();
+                meter.stands(&ownership);
+                let (differ, alarm) = replicas.look(Instant::now(), &ownership);
+                for replica in differ {
+                    tracing::warn!(
+                        replica,
+                        "a replica has another configuration than the owner of the storage: give all of them the same"
+                    );
+                }
+                if let Some(alarm) = alarm {
+                    let _ = queue.push(Command::Alarm(alarm));
+                }
                 look(&data, &meter, &queue);
                 std::thread::park_timeout(EVERY);
             }
@@ -205,9 +229,9 @@ mod tests {
         let meter = StorageMeter::register(&registry).unwrap();
         let replica = |name: &str, owner, seen_ms| Replica {
             name: name.to_owned(),
-            url: String::new(),
             owner,
             seen_ms,
+            ..Replica::default()
         };
         let replicas = vec![replica("a", true, 0), replica("b", false, 10_000), replica("c", false, 10_001)];
         let cluster = Arc::new(Cluster { replicas, ..Cluster::default() });

@@ -62,6 +62,35 @@ fn a_replica_with_a_wrong_clock_leaves_others_the_first_chance_to_take_over() {
     drop((journal, taken));
 }
 
+/// The columns came later: a program of the same version may leave them empty, or have made the table.
+#[test]
+fn replicas_report_their_configurations_and_their_clocks() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let with = |config: &str, wall| {
+        let own = Advertised { config: config.into(), wall: Some(wall), ..Advertised::default() };
+        Postgres::new(database.url(), own, || {})
+    };
+    drop(owner(&process(&database)));
+    end_the_lease(server, &database);
+    server.sql(&database.name, &["ALTER TABLE squelch_replica DROP COLUMN config, DROP COLUMN clock_ms"]);
+    let journal = owner(&with("one", squelch::node::clock::wall));
+    let second = with("two", || Timestamp::EPOCH);
+    refused(&second);
+    let found = || {
+        let cluster = second.ownership().cluster;
+        let shown = |replica: &squelch::journal::Replica| {
+            let clock = replica.clock_ms.map(|_| replica.wrong_clock().map_or(0, i64::signum));
+            (replica.config.clone(), cluster.differs(replica), clock)
+        };
+        cluster.replicas.iter().map(shown).collect::<std::collections::BTreeSet<_>>()
+    };
+    let one = (Some("one".to_owned()), false, Some(0));
+    let two = |differs| (Some("two".to_owned()), differs, Some(-1));
+    assert_eq!(found(), [(None, false, None), one.clone(), two(true)].into());
+    drop(journal);
+}
+
 #[test]
 fn one_process_owns_it_and_a_second_waits_until_the_lease_ends() {
     let Some(server) = shared() else { return };

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::connect::DatabasePlace;
-use super::replicas::{self, Advertised, Cluster};
+use super::replicas::{self, Advertised, Cluster, Replica};
 use super::{failed, run, runtime};
 use crate::journal::JournalError;
 use crate::model::{self, Timestamp};
@@ -28,9 +28,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The lease, as the database counts it. `TAKE` and `RENEWED` have the same number.
 const LEASE: Duration = Duration::from_secs(10);
-/// A replica whose clock differs from that of the database by more leaves the others the first chance to take
-/// over. After `OWNER`'s 10 s without an owner it takes over itself, since a wrong clock is better than none.
-const CLOCKS_APART: model::Duration = model::Duration::from_mins(1);
 /// So much earlier the owner stops.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -230,9 +227,10 @@ impl Lease {
         (state.owned, state.deadline) = (true, began + LEASE - MARGIN);
     }
 
-    /// The certificate that this process shows from now on.
-    pub(super) fn shows(&self, pin: Option<String>) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).pin = pin;
+    /// The certificate that this process shows from now on, and the hash of its configuration.
+    pub(super) fn shows(&self, pin: Option<String>, config: String) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        (own.pin, own.config) = (pin, config);
     }
 
     /// Where this process answers the others.
@@ -244,7 +242,8 @@ impl Lease {
     /// Reports this replica to the others, and reads their reports.
     async fn meet(&self, client: &Client) -> Result<Arc<Cluster>, JournalError> {
         let (process, began) = (self.process().unwrap_or_default(), now());
-        let cluster = Arc::new(replicas::meet(client, &process, &name(), &self.url()).await?);
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cluster = Arc::new(replicas::meet(client, &process, &name(), &self.url(), &own).await?);
         self.state().met = began;
         Ok(cluster)
     }
@@ -378,12 +377,13 @@ impl Lease {
     }
 }
 
-/// How a clock differs from that of the database, if by more than [`CLOCKS_APART`].
+/// How a clock differs from that of the database, if by more than [`Replica::CLOCKS_APART`].
 fn apart(wall: Timestamp, database: Timestamp) -> Option<String> {
     let (ahead, behind) = (wall.since(database), database.since(wall));
     let (by, word) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     let shown = model::Duration::from_secs(by.as_millis() / 1000);
-    (by > CLOCKS_APART).then(|| format!("the clock of this machine is {shown} {word} that of PostgreSQL"))
+    (by.to_std() > Replica::CLOCKS_APART)
+        .then(|| format!("the clock of this machine is {shown} {word} that of PostgreSQL"))
 }
 
 /// Counts an owner that found that another process had taken over. Nothing depends on it.

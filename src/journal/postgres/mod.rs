@@ -152,9 +152,9 @@ impl Postgres {
     }
 
     /// The certificate that this process shows to other replicas from now on: its SHA-256 in hexadecimal
-    /// digits. `None`: plain HTTP.
-    pub fn shows(&self, pin: Option<String>) {
-        self.lease.shows(pin);
+    /// digits. `None`: plain HTTP. `config` is the hash of its configuration, as [`Advertised`] has it.
+    pub fn shows(&self, pin: Option<String>, config: String) {
+        self.lease.shows(pin, config);
     }
 
     /// Whether a delivery may begin. An owner that slept beyond its lease asks the database first. It sends

@@ -9,20 +9,22 @@ use super::{failed, number};
 use crate::journal::JournalError;
 use crate::model::Timestamp;
 
-const MEET: &str = "INSERT INTO squelch_replica (process, name, url, seen_at)
-    VALUES ($1, $2, $3, clock_timestamp())
-    ON CONFLICT (process) DO UPDATE SET url = EXCLUDED.url, seen_at = EXCLUDED.seen_at";
+const MEET: &str = "INSERT INTO squelch_replica (process, name, url, config, clock_ms, seen_at)
+    VALUES ($1, $2, $3, $4, $5 - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, clock_timestamp())
+    ON CONFLICT (process) DO UPDATE SET url = EXCLUDED.url, config = EXCLUDED.config,
+        clock_ms = EXCLUDED.clock_ms, seen_at = EXCLUDED.seen_at";
 /// Only the owner forgets, so that no two replicas delete the same row.
 const FORGET: &str = "DELETE FROM squelch_replica WHERE seen_at < clock_timestamp() - interval '1 minute'
     AND EXISTS (SELECT FROM squelch_owner WHERE process = $1)";
 const REPLICAS: &str = "SELECT r.name, r.url, r.process = o.process,
-        (extract(epoch FROM clock_timestamp() - r.seen_at) * 1000)::bigint
+        (extract(epoch FROM clock_timestamp() - r.seen_at) * 1000)::bigint, r.config, r.clock_ms
     FROM squelch_replica r, squelch_owner o ORDER BY r.name, r.process";
 const INBOX: &str = "SELECT count(*), (SELECT bytes FROM squelch_inbox),
         coalesce((extract(epoch FROM clock_timestamp() - min(at)) * 1000)::bigint, 0)
     FROM squelch_handed";
 
-/// A process as it shows itself to the other replicas: where it answers, and whether its clock is right.
+/// A process as it shows itself to the other replicas: where it answers, its configuration, and whether its
+/// clock is right.
 #[derive(Debug, Clone, Default)]
 pub struct Advertised {
     /// Host, or host and port, if the operator named it. Default: the address from which the database sees
@@ -34,6 +36,8 @@ pub struct Advertised {
     pub pin: Option<String>,
     /// The prefix of all its paths, without a slash at the end.
     pub prefix: String,
+    /// A hash of its configuration, to compare with that of the owner. Empty: they are not compared.
+    pub config: String,
     /// The clock of this machine, to compare with that of the database. `None`: they are not compared.
     pub wall: Option<fn() -> Timestamp>,
 }
@@ -79,8 +83,22 @@ pub struct Cluster {
     pub waiting_ms: u64,
 }
 
+impl Cluster {
+    /// The replicas that have not ended.
+    pub fn live(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(|replica| !replica.is_gone())
+    }
+
+    /// Whether a replica has another configuration than the owner. False while there is no owner, or while
+    /// one of them runs a program that does not report its configuration.
+    pub fn differs(&self, replica: &Replica) -> bool {
+        let owner = self.live().find(|replica| replica.owner).and_then(|owner| owner.config.as_ref());
+        owner.zip(replica.config.as_ref()).is_some_and(|(owner, own)| owner != own)
+    }
+}
+
 /// One replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replica {
     /// Its host and process.
     pub name: String,
@@ -90,15 +108,30 @@ pub struct Replica {
     pub owner: bool,
     /// How long ago it last said that it is there, in milliseconds.
     pub seen_ms: u64,
+    /// The hash of its configuration, if it reports one.
+    pub config: Option<String>,
+    /// By how many milliseconds its clock is ahead of that of the database, if it compares them. Below 0: its
+    /// clock is behind.
+    pub clock_ms: Option<i64>,
 }
 
 impl Replica {
     /// A replica that sent the database no report for this long has ended. It also has no lease any more.
     pub const GONE: Duration = Duration::from_secs(10);
 
+    /// A replica whose clock differs from that of the database by more leaves the others the first chance to
+    /// take over. After 10 s without an owner it takes over itself, since a wrong clock is better than none.
+    pub const CLOCKS_APART: Duration = Duration::from_secs(60);
+
     /// Whether it has ended.
     pub fn is_gone(&self) -> bool {
         Duration::from_millis(self.seen_ms) > Self::GONE
+    }
+
+    /// By how many milliseconds its clock is ahead of that of the database, if by more than
+    /// [`Self::CLOCKS_APART`] in one direction.
+    pub fn wrong_clock(&self) -> Option<i64> {
+        self.clock_ms.filter(|by| Duration::from_millis(by.unsigned_abs()) > Self::CLOCKS_APART)
     }
 }
 
@@ -108,8 +141,17 @@ pub(super) async fn meet(
     process: &str,
     name: &str,
     url: &str,
+    own: &Advertised,
 ) -> Result<Cluster, JournalError> {
-    let values = [(&process as _, Type::TEXT), (&name as _, Type::TEXT), (&url as _, Type::TEXT)];
+    let config = Some(own.config.as_str()).filter(|config| !config.is_empty());
+    let wall = own.wall.map(|wall| wall().as_millis());
+    let values: [super::write::Param<'_>; 5] = [
+        (&process, Type::TEXT),
+        (&name, Type::TEXT),
+        (&url, Type::TEXT),
+        (&config, Type::TEXT),
+        (&wall, Type::INT8),
+    ];
     client.execute_typed(MEET, &values).await.map_err(failed)?;
     client.execute_typed(FORGET, &[(&process, Type::TEXT)]).await.map_err(failed)?;
     let rows = client.query_typed(REPLICAS, &[]).await.map_err(failed)?;
@@ -118,6 +160,8 @@ pub(super) async fn meet(
         url: row.get(1),
         owner: row.get(2),
         seen_ms: number(row.get(3)),
+        config: row.get(4),
+        clock_ms: row.get(5),
     });
     let inbox = client.query_typed_one(INBOX, &[]).await.map_err(failed)?;
     Ok(Cluster {
@@ -137,9 +181,8 @@ mod tests {
         let own = |address: Option<&str>| Advertised {
             address: address.map(str::to_owned),
             port: 9096,
-            pin: None,
             prefix: "/squelch".into(),
-            wall: None,
+            ..Advertised::default()
         };
         for (address, seen, url) in [
             (None, Some("10.0.0.7"), "http://10.0.0.7:9096/squelch"),
@@ -153,5 +196,35 @@ mod tests {
         }
         let over_tls = Advertised { pin: Some("ab12".into()), ..own(None) };
         assert_eq!(over_tls.url(Some("10.0.0.7")), "https://10.0.0.7:9096/squelch#ab12");
+    }
+
+    #[test]
+    fn a_replica_differs_if_it_and_a_live_owner_report_other_configurations() {
+        let replica = |owner, config: Option<&str>| Replica {
+            owner,
+            config: config.map(str::to_owned),
+            ..Replica::default()
+        };
+        let gone = Replica { seen_ms: 10_001, ..replica(true, Some("a")) };
+        for (owner, own, differs) in [
+            (replica(true, Some("a")), Some("b"), true),
+            (replica(true, Some("a")), Some("a"), false),
+            (replica(true, Some("a")), None, false),
+            (replica(true, None), Some("b"), false),
+            (replica(false, Some("a")), Some("b"), false),
+            (gone, Some("b"), false),
+        ] {
+            let cluster = Cluster { replicas: vec![owner], ..Cluster::default() };
+            assert_eq!(cluster.differs(&replica(false, own)), differs, "{cluster:?}, {own:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_wrong_by_more_than_a_minute_on_either_side() {
+        for (by, wrong) in [(60_000, false), (60_001, true), (-60_000, false), (-60_001, true)] {
+            let replica = Replica { clock_ms: Some(by), ..Replica::default() };
+            assert_eq!(replica.wrong_clock(), Some(by).filter(|_| wrong));
+        }
+        assert_eq!(Replica::default().wrong_clock(), None);
     }
 }

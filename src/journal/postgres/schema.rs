@@ -75,13 +75,25 @@ CREATE TABLE squelch_snapshot (
 );
 "];
 
-/// Creates the tables that are missing, one process at a time. It refuses those of a newer version.
+/// Columns that a program of the same version may not know. It leaves them empty, so they need no new
+/// version, and the replicas of both programs work together.
+const COLUMNS: &str = "ALTER TABLE squelch_replica
+    ADD COLUMN IF NOT EXISTS config text, ADD COLUMN IF NOT EXISTS clock_ms bigint";
+const HAS_COLUMNS: &str = "SELECT count(*) = 2 FROM pg_attribute
+    WHERE attrelid = 'squelch_replica'::regclass AND attname IN ('config', 'clock_ms') AND NOT attisdropped";
+
+/// Creates the tables and columns that are missing, one process at a time. It refuses those of a newer
+/// version.
 pub(super) async fn migrate(place: &DatabasePlace, client: &Client) -> Result<(), JournalError> {
     match found(client).await? {
-        Some(version) if version == STEPS.len() => Ok(()),
-        Some(version) if version > STEPS.len() => Err(newer(place, version)),
-        _ => create(place, client).await,
+        Some(version) if version == STEPS.len() => {}
+        Some(version) if version > STEPS.len() => return Err(newer(place, version)),
+        _ => create(place, client).await?,
     }
+    if !client.query_typed_one(HAS_COLUMNS, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+        client.batch_execute(COLUMNS).await.map_err(|e| refused(place, &e))?;
+    }
+    Ok(())
 }
 
 /// An error unless the tables are there and have this program's format.

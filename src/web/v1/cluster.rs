@@ -45,6 +45,11 @@ pub struct ReplicaEntry {
     pub owner: bool,
     /// How long ago it last reported to PostgreSQL. A replica does so every 3 s.
     pub seen_seconds: f64,
+    /// Whether it has another configuration than the owner.
+    pub config_differs: bool,
+    /// By how much its clock is ahead of that of PostgreSQL. Below 0: its clock is behind. Null if it does
+    /// not report that.
+    pub clock_ahead_seconds: Option<f64>,
 }
 
 /// Alerts that wait for the owner.
@@ -82,6 +87,8 @@ fn cluster(app: &App, uri: &Uri) -> Result<ClusterEntry, Problem> {
         url: replica.url.split('#').next().unwrap_or_default().to_owned(),
         owner: replica.owner,
         seen_seconds: seconds(replica.seen_ms),
+        config_differs: cluster.differs(replica),
+        clock_ahead_seconds: replica.clock_ms.map(|by| by as f64 / 1000.0),
     });
     Ok(ClusterEntry {
         storage: storage.into(),

@@ -169,7 +169,8 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     let Some(server) = shared() else { return };
     let (pager, database) = (pager().await, server.database());
     let text = config(&pager, &database);
-    let homes = [Home::new(&text), Home::new(&text), Home::new(&text)];
+    let other = text.replace("timeout: 15s", "timeout: 14s");
+    let homes = [Home::new(&text), Home::new(&format!("# The same.\n{text}")), Home::new(&other)];
     let owner = homes[0].serve().await;
     let (mut second, third) = (homes[1].serve().await, homes[2].serve().await);
     answers(&second).await;
@@ -211,6 +212,15 @@ async fn every_replica_accepts_alerts_and_answers_for_the_cluster() {
     assert_eq!((&cluster["storage"], &cluster["owner"]), (&"postgres".into(), &false.into()));
     let url = format!("http://{}", owner.address);
     assert!(replicas.iter().any(|r| r["url"] == url.as_str()), "{cluster}");
+    let differ: Vec<_> =
+        replicas.iter().filter(|r| r["configDiffers"] == true).map(|r| r["name"].clone()).collect();
+    assert_eq!(differ, [name(&third)], "{cluster}");
+    assert!(replicas.iter().all(|r| r["clockAheadSeconds"].as_f64().is_some_and(|by| by.abs() < 60.0)));
+    let differs = async || {
+        let (metric, replica) = ("squelch_cluster_replica_config_differs", name(&third));
+        (owner.scrape().await.sum(metric, &[("replica", &replica)]) == 1.0).then_some(())
+    };
+    until("the metrics name the other configuration", differs).await;
 
     // An acknowledgement that comes in at a standby reaches the owner.
     let event = |action: &str| {

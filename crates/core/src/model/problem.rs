@@ -49,6 +49,15 @@ pub enum Problem {
         /// How many others.
         others: usize,
     },
+    /// The clocks of replicas differ from the clock of PostgreSQL.
+    ReplicaClocksWrong {
+        /// That of the owner, if it is one of them.
+        owner: Option<ClockError>,
+        /// Some of the standbys.
+        standbys: Vec<ClockError>,
+        /// How many other standbys.
+        others: usize,
+    },
     /// More alerts fire than Squelch may remember.
     TooManyAlerts {
         /// How many Squelch knows.
@@ -153,10 +162,10 @@ pub struct OrphanedIncident {
     pub dedup_key: SmolStr,
 }
 
-/// By how much the clock of a sender is wrong.
+/// By how much the clock of a sender or of a replica is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClockError {
-    /// The sender.
+    /// The sender or the replica.
     #[schema(value_type = String)]
     pub sender: SmolStr,
     /// By how much at least.
@@ -185,6 +194,7 @@ impl Problem {
             Problem::DeadLetters { .. } => "SquelchDeadLetters",
             Problem::IncidentsOrphaned { .. } => "SquelchIncidentOrphaned",
             Problem::SenderClocksWrong { .. } => "SquelchSenderClockWrong",
+            Problem::ReplicaClocksWrong { .. } => "SquelchReplicaClockWrong",
             Problem::TooManyAlerts { .. } => "SquelchTooManyAlerts",
             Problem::HeartbeatNeverHeard { .. } | Problem::HeartbeatSilent { .. } => "SquelchHeartbeatSilent",
             Problem::Quarantined { .. } => "SquelchQuarantined",
