@@ -18,8 +18,8 @@ use crate::receivers::text::cut;
 use crate::receivers::{Answer, Attempt, AttemptError, Renderer, Request, Templates, View};
 use crate::templates::{NO_READINGS, Readings};
 
-/// The most requests of one attempt: a lookup, the change, and its confirmation fit.
-const MOST_REQUESTS: usize = 4;
+/// The most requests of one attempt: two lookups, a change, and the ends of several issues of Jira fit.
+const MOST_REQUESTS: usize = 16;
 
 /// The parts that make one attempt.
 pub struct Transport {
@@ -188,6 +188,12 @@ impl Transport {
                 "a template failed, so the default text was sent"
             );
             self.meter.template_error(&self.receiver, self.kind());
+        }
+        for link in attempt.texts.take_left_out() {
+            tracing::warn!(
+                receiver = %self.receiver, integration = %self.integration.name, key = %link.key,
+                scheme = %link.scheme, "the message has no link here, because the receiver takes no such URL"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, cut, escape_markdown, http_url, marked, story, subject};
+use super::text::{Style, clean_line, clean_text, cut, escape_markdown, marked, story, subject};
 use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request, Templated,
     View, webhook_url,
@@ -149,7 +149,7 @@ fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
         content: cut(content, CONTENT_CHARS),
         embeds: [embed],
         username: cut(clean_line(texts.text("username", String::new).trim()), NAME_CHARS),
-        avatar_url: http_url(&texts.text("avatar_url", String::new)).unwrap_or_default().to_owned(),
+        avatar_url: texts.link("avatar_url", String::new).unwrap_or_default(),
         allowed_mentions: AllowedMentions { parse: [] },
     };
     // Strings into memory: nothing here can fail.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, calls_nobody, clean_line, cut, http_url, marked, repeated, story, subject};
+use super::text::{Style, calls_nobody, clean_line, cut, marked, repeated, story, subject};
 use super::texts::Texts;
 use super::{
     Attempt, AttemptError, Escape, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Templated,
@@ -223,7 +223,7 @@ impl MattermostConfig {
             text,
             channel: clean_line(said("channel").trim()),
             username: line("username"),
-            icon_url: http_url(&said("icon_url")).unwrap_or_default().to_owned(),
+            icon_url: texts.link("icon_url", String::new).unwrap_or_default(),
             icon_emoji: line("icon_emoji"),
             attachments,
             kind: line("type"),
@@ -241,7 +241,7 @@ impl MattermostConfig {
         own: impl Fn(&str) -> String,
     ) -> Attachment {
         let said = |key: &str| attempt.texts.text(&format!("{place}{key}"), || own(key));
-        let link = |key: &str| http_url(&said(key)).unwrap_or_default().to_owned();
+        let link = |key: &str| attempt.texts.link(&format!("{place}{key}"), || own(key)).unwrap_or_default();
         let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
         let field = |(i, short): (usize, &Option<bool>)| Field {
             title: said(&format!("fields[{i}].title")),

@@ -425,8 +425,7 @@ fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts: &Renderer<
     }
     if n.kind != Kind::Digest {
         event.client = Some(line(texts.text("client", || "Squelch".into()), SHORT_CHARS));
-        let client_url = texts.text("client_url", || view.incident_url());
-        event.client_url = http_url(&client_url).map(str::to_owned);
+        event.client_url = texts.link("client_url", || view.incident_url());
         event.images = images(config, texts);
     }
     event.links = links(config, view, texts);
@@ -537,13 +536,12 @@ fn configured_details(config: &PagerdutyConfig, texts: &Renderer<'_>) -> BTreeMa
 }
 
 fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {
-    let text = |i: usize, part: &str| texts.text(&format!("images[{i}].{part}"), String::new);
     let one = |i: usize| {
-        let src = text(i, "src");
+        let key = |part: &str| format!("images[{i}].{part}");
         // PagerDuty refuses the whole event for a picture that is not served over https.
-        let src = http_url(&src).filter(|s| s.to_ascii_lowercase().starts_with("https://"))?.to_owned();
-        let href = http_url(&text(i, "href")).unwrap_or_default().to_owned();
-        Some(Image { src, href, alt: line(text(i, "alt"), SHORT_CHARS) })
+        let src = texts.https_link(&key("src"))?;
+        let href = texts.link(&key("href"), String::new).unwrap_or_default();
+        Some(Image { src, href, alt: line(texts.text(&key("alt"), String::new), SHORT_CHARS) })
     };
     (0..config.images.len()).filter_map(one).collect()
 }
@@ -551,18 +549,19 @@ fn images(config: &PagerdutyConfig, texts: &Renderer<'_>) -> Vec<Image> {
 /// The configured links, the runbooks, and the rules' own pages, each once, at most 20.
 fn links(config: &PagerdutyConfig, view: &View<'_>, texts: &Renderer<'_>) -> Vec<Link> {
     let (mut links, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut add = |href: &str, text: String| {
-        if let Some(href) = http_url(href).filter(|h| links.len() < LINKS && seen.insert((*h).to_owned())) {
-            let text = if text.is_empty() { href.to_owned() } else { text };
-            links.push(Link { href: href.to_owned(), text });
+    let mut add = |href: Option<String>, text: String| {
+        if let Some(href) = href.filter(|href| links.len() < LINKS && seen.insert(href.clone())) {
+            let text = if text.is_empty() { href.clone() } else { text };
+            links.push(Link { href, text });
         }
     };
     for i in 0..config.links.len() {
-        let part = |part: &str| texts.text(&format!("links[{i}].{part}"), String::new);
-        add(&part("href"), line(part("text"), SHORT_CHARS));
+        let key = |part: &str| format!("links[{i}].{part}");
+        let text = texts.text(&key("text"), String::new);
+        add(texts.link(&key("href"), String::new), line(text, SHORT_CHARS));
     }
     for (name, href) in view.links() {
-        add(&href, line(name, 100));
+        add(http_url(&href), line(name, 100));
     }
     links
 }

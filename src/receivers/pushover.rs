@@ -13,7 +13,7 @@ use squelch_core::policy::KnownBy;
 
 use super::form::form;
 use super::keyed::{known_as, read_key, secret_template};
-use super::text::{PLAIN, clean_line, clean_text, cut, escape_html, http_url, marked, story, subject};
+use super::text::{PLAIN, clean_line, clean_text, cut, escape_html, marked, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request,
@@ -203,11 +203,12 @@ impl PushoverConfig {
         };
         let message = cut(clean_text(message.trim()), MESSAGE_CHARS);
         let url = attempt.text(&self.texts, "url", || view.incident_url());
+        let url = texts.link_of("url", &url).filter(|url| url.chars().count() <= URL_CHARS);
         let mut pairs = vec![
             ("title", marked(&title, view, TITLE_CHARS)),
             // Pushover refuses a message without a text.
             ("message", if message.is_empty() { "(no details)".into() } else { message }),
-            ("url", http_url(&url).filter(|url| url.chars().count() <= URL_CHARS).unwrap_or_default().into()),
+            ("url", url.unwrap_or_default()),
             ("url_title", line("url_title")),
             ("priority", self.priority(attempt).to_owned()),
             ("retry", self.retry.as_secs().to_string()),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{Notifier, View};
 use crate::model::{LabelSet, Timestamp};
-use crate::templates::{Compiled, Data, Escape, Facts, Library, TemplateText, clean_text};
+use crate::templates::{Compiled, Data, Escape, Facts, Library, TemplateText, clean_text, http_url, scheme};
 
 /// A templated key of an integration.
 pub struct Templated {
@@ -62,12 +62,28 @@ pub struct Renderer<'a> {
     now: Timestamp,
     data: OnceLock<Data>,
     errors: Mutex<Vec<String>>,
+    left_out: Mutex<Vec<LeftOut>>,
+}
+
+/// A link that is not in the message, because it is no http or https URL, or one that the receiver refuses.
+pub struct LeftOut {
+    /// The key, such as `actions[0].url`.
+    pub key: String,
+    /// The scheme of the link, such as `grafana`. It is empty for a text without one.
+    pub scheme: String,
 }
 
 impl<'a> Renderer<'a> {
     /// The templates with the data of this notification.
     pub fn new(templates: &'a Templates, view: View<'a>, now: Timestamp) -> Self {
-        Renderer { templates, view, now, data: OnceLock::new(), errors: Mutex::default() }
+        Renderer {
+            templates,
+            view,
+            now,
+            data: OnceLock::new(),
+            errors: Mutex::default(),
+            left_out: Mutex::default(),
+        }
     }
 
     /// The text of `key`: its template's if it has one that works, else `default`.
@@ -97,6 +113,42 @@ impl<'a> Renderer<'a> {
             true => self.required(key, default),
             false => self.text(key, default),
         }
+    }
+
+    /// The link that the text of `key` is. `None` if there is none, or it is no http or https URL.
+    pub fn link(&self, key: &str, default: impl FnOnce() -> String) -> Option<String> {
+        self.link_of(key, &self.text(key, default))
+    }
+
+    /// The same for the text that `key` rendered to.
+    pub fn link_of(&self, key: &str, text: &str) -> Option<String> {
+        let link = http_url(text);
+        if link.is_none() {
+            self.leave_out(key, text);
+        }
+        link
+    }
+
+    /// The same where the receiver takes https alone.
+    pub fn https_link(&self, key: &str) -> Option<String> {
+        let link = self.link(key, String::new)?;
+        if !scheme(&link).eq_ignore_ascii_case("https") {
+            self.leave_out(key, &link);
+            return None;
+        }
+        Some(link)
+    }
+
+    fn leave_out(&self, key: &str, text: &str) {
+        if !text.trim().is_empty() {
+            let (key, scheme) = (key.to_owned(), scheme(text).to_owned());
+            self.left_out.lock().unwrap_or_else(PoisonError::into_inner).push(LeftOut { key, scheme });
+        }
+    }
+
+    /// The links that were left out since the last call.
+    pub fn take_left_out(&self) -> Vec<LeftOut> {
+        std::mem::take(&mut *self.left_out.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The labels of the route.

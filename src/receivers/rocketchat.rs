@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, calls_nobody, clean_line, cut, http_url, marked, story, subject};
+use super::text::{Style, calls_nobody, clean_line, cut, marked, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, Escape, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
@@ -214,8 +214,7 @@ impl RocketchatConfig {
         let (view, texts) = (&attempt.view, &attempt.texts);
         let digest = view.notification.kind == Kind::Digest;
         let said = |key: &str| texts.text(key, String::new);
-        let linked = |url: &str| http_url(url).unwrap_or_default().to_owned();
-        let link = |key: &str| linked(&said(key));
+        let link = |key: &str| texts.link(key, String::new).unwrap_or_default();
         let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
         let title = if digest {
             calls_nobody(&subject(view))
@@ -243,7 +242,7 @@ impl RocketchatConfig {
         };
         let attachment = Attachment {
             title: marked(&title, view, TITLE_CHARS),
-            title_link: linked(&texts.text("title_link", || view.incident_url())),
+            title_link: texts.link("title_link", || view.incident_url()).unwrap_or_default(),
             text: cut(text, TEXT_CHARS),
             image_url: link("image_url"),
             thumb_url: link("thumb_url"),

@@ -439,7 +439,7 @@ impl SnsConfig {
         let url = match (own.trim(), http_url(&own)) {
             ("", _) => self.endpoint(attempt, "sns")?,
             (_, None) => return Err(AttemptError::ours("api_url is not an http or https URL")),
-            (_, Some(url)) if url.ends_with('/') || url.contains('?') => url.to_owned(),
+            (_, Some(url)) if url.ends_with('/') || url.contains('?') => url,
             (_, Some(url)) => format!("{url}/"),
         };
         let pairs = self.message(attempt);

@@ -172,7 +172,7 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
         }
     }
     if let Some(url) = http_url(view.common_annotations.value("runbook_url")) {
-        text.push_str(&(style.link)(url, "Runbook"));
+        text.push_str(&(style.link)(&url, "Runbook"));
         text.push('\n');
     }
     let lists = [("Firing:", &view.firing, view.notification.truncated), ("Resolved:", &view.resolved, 0)];

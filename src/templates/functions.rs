@@ -270,7 +270,7 @@ fn index(args: &[Value]) -> Answer {
 /// The URL if a browser opens it without running anything, else nothing.
 fn http_url(args: &[Value]) -> Answer {
     Ok(match super::http_url(string(args, 0)?) {
-        Some(url) => Value::Safe { kind: SafeKind::Url, s: Arc::from(url) },
+        Some(url) => Value::Safe { kind: SafeKind::Url, s: Arc::from(url.as_str()) },
         None => text(""),
     })
 }

@@ -33,7 +33,7 @@ pub(crate) use names::nearest;
 pub use order::in_order;
 pub use place::WrongTemplate;
 pub use render::{Compiled, TemplateText};
-pub use text::{Escape, as_it_is, clean_line, clean_text, http_url};
+pub use text::{Escape, as_it_is, clean_line, clean_text, http_url, scheme};
 
 /// Whether a text holds a template.
 pub fn is_template(text: &str) -> bool {

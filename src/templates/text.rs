@@ -43,14 +43,40 @@ pub fn clean_line(text: &str) -> String {
     clean(text, |_| false)
 }
 
-/// The URL, if it is one that a browser opens without running anything: http or https.
-pub fn http_url(text: &str) -> Option<&str> {
+/// Whether a character stands in no URL, so that a receiver would refuse it or read something else.
+fn is_encoded(c: char) -> bool {
+    let foreign = matches!(c, '"' | '<' | '>' | '|' | '{' | '}' | '^' | '`');
+    foreign || c.is_whitespace() || is_unsafe(c)
+}
+
+/// The URL, if it is one that a browser opens without running anything: http or https, and a host. Browsers
+/// encode some characters, such as a blank or a quote, that stand in no URL. They are encoded here.
+pub fn http_url(text: &str) -> Option<String> {
     let text = text.trim();
     let (scheme, rest) = text.split_once("://")?;
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    let plain =
-        !text.chars().any(|c| is_unsafe(c) || c.is_whitespace() || matches!(c, '<' | '>' | '"' | '|'));
-    (known && plain && !rest.is_empty()).then_some(text)
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if !known || host.is_empty() || host.chars().any(is_encoded) {
+        return None;
+    }
+    let mut url = String::with_capacity(text.len());
+    for c in text.chars() {
+        if !is_encoded(c) {
+            url.push(c);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    Some(url)
+}
+
+/// The scheme of a URL, such as `https`. It is empty for a text that begins with none.
+pub fn scheme(text: &str) -> &str {
+    let (scheme, _) = text.trim().split_once(':').unwrap_or_default();
+    let plain = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if plain && scheme.len() <= 32 { scheme } else { "" }
 }
 
 #[cfg(test)]
@@ -66,11 +92,30 @@ mod tests {
 
     #[test]
     fn only_links_that_run_nothing() {
-        assert_eq!(http_url(" https://wiki/x "), Some("https://wiki/x"));
+        assert_eq!(http_url(" https://wiki/x ").as_deref(), Some("https://wiki/x"));
         for bad in
             ["javascript:alert(1)", "JavaScript://x", "https://", "http://a b", "http://a|b", "wiki/x", ""]
         {
             assert_eq!(http_url(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_is_encoded_where_a_browser_would() {
+        let encoded = |text: &str| http_url(text).unwrap_or_default();
+        let silence = r#"http://am/#/silences/new?filter=%7Balertname%3D"A B"%7D"#;
+        assert_eq!(encoded(silence), "http://am/#/silences/new?filter=%7Balertname%3D%22A%20B%22%7D");
+        assert_eq!(encoded("http://a/<b>|{c}^`"), "http://a/%3Cb%3E%7C%7Bc%7D%5E%60");
+        assert_eq!(encoded("http://a/b\n\u{202e}/ü"), "http://a/b%0A%E2%80%AE/ü");
+        let twice = encoded(&encoded(silence));
+        assert_eq!(twice, encoded(silence), "a second time changes nothing");
+    }
+
+    #[test]
+    fn a_scheme_is_a_short_plain_word() {
+        assert_eq!(
+            ["grafana://x", "JavaScript:1", "/path", "a b://c"].map(scheme),
+            ["grafana", "JavaScript", "", ""]
+        );
     }
 }

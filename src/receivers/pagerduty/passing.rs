@@ -24,25 +24,22 @@ pub(super) fn pass(
     if config.client_url.is_none()
         && let Some(url) = http_url(event_of.url())
     {
-        event.client_url = Some(url.to_owned());
+        event.client_url = Some(url);
     }
     let text = |value: Option<&Value>| value.and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     if config.links.is_empty() {
         let of = |link: BTreeMap<String, Value>| {
             let href = text(link.get("href"));
             let name = line(text(link.get("text")), SHORT_CHARS);
-            http_url(&href).map(|href| Link {
-                href: href.to_owned(),
-                text: if name.is_empty() { href.to_owned() } else { name },
-            })
+            http_url(&href).map(|href| Link { text: if name.is_empty() { href.clone() } else { name }, href })
         };
         event.links = event_of.list(passed::LINKS).into_iter().filter_map(of).take(LINKS).collect();
     }
     if config.images.is_empty() {
         let of = |image: BTreeMap<String, Value>| {
             let src = text(image.get("src"));
-            let src = http_url(&src).filter(|s| s.to_ascii_lowercase().starts_with("https://"))?.to_owned();
-            let href = http_url(&text(image.get("href"))).unwrap_or_default().to_owned();
+            let src = http_url(&src).filter(|s| s.to_ascii_lowercase().starts_with("https://"))?;
+            let href = http_url(&text(image.get("href"))).unwrap_or_default();
             Some(Image { src, href, alt: line(text(image.get("alt")), SHORT_CHARS) })
         };
         event.images = event_of.list(passed::IMAGES).into_iter().filter_map(of).collect();

@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::{EVENT_BYTES, Image, Link, PagerdutyConfig, SHORT_CHARS, line};
 use super::{configured_details, details, images, links, summary};
 use crate::model::Kind;
-use crate::receivers::text::http_url;
 use crate::receivers::{Answer, AttemptError, FailureReason, Renderer, Retry, View};
 
 /// Beside a `url` that ends in `/v2/enqueue`.
@@ -62,8 +61,7 @@ pub(super) fn event(config: &PagerdutyConfig, key: &str, view: &View<'_>, texts:
     };
     if !matches!(n.kind, Kind::Resolve | Kind::Acknowledge) {
         event.client = Some(line(texts.text("client", || "Squelch".into()), SHORT_CHARS));
-        let client_url = texts.text("client_url", || view.incident_url());
-        event.client_url = http_url(&client_url).map(str::to_owned);
+        event.client_url = texts.link("client_url", || view.incident_url());
         event.contexts.extend(links(config, view, texts).into_iter().map(Context::Link));
         event.contexts.extend(images(config, texts).into_iter().map(Context::Image));
     }

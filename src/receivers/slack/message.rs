@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::SlackConfig;
 use crate::causes;
 use crate::model::{Cause, Kind};
-use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, http_url, story, subject};
+use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, story, subject};
 use crate::receivers::{Attempt, View};
 
 const TITLE_CHARS: usize = 1024;
@@ -131,8 +131,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
     let (view, texts) = (&attempt.view, &attempt.texts);
     let said = |key: &str| texts.text(key, String::new);
     let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
-    let linked = |url: &str| http_url(url).unwrap_or_default().to_owned();
-    let link = |key: &str| linked(&said(key));
+    let link = |key: &str| texts.link(key, String::new).unwrap_or_default();
     let channel = clean_line(texts.required("channel", String::new).trim());
     let field = |(i, short): (usize, &bool)| Field {
         title: said(&format!("fields[{i}].title")),
@@ -150,7 +149,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
         Action {
             kind: said("type"),
             text: said("text"),
-            url: http_url(&said("url")).unwrap_or_default().to_owned(),
+            url: link(&format!("actions[{i}].url")),
             style: said("style"),
             name: said("name"),
             value: said("value"),
@@ -173,7 +172,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
     };
     let attachment = Attachment {
         title: marked(clean_line(title.trim()), view),
-        title_link: linked(&texts.text("title_link", || view.incident_url())),
+        title_link: texts.link("title_link", || view.incident_url()).unwrap_or_default(),
         pretext: cut_escaped(pretext, TEXT_CHARS),
         text: cut_escaped(text, TEXT_CHARS),
         fallback: marked(words(config, attempt, "fallback", || escape(&subject(view))), view),

@@ -1,13 +1,14 @@
 //! PagerDuty's Events API v1: incidents by key, and a 403 that asks to slow down.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use squelch::model::{Kind, Outcome};
 
 use super::{Fake, lifecycle, of_incident, page, receiver};
 use crate::conformance::sink::{Answered, Request};
-use crate::deliver::World;
+use crate::deliver::{Captured, World, switch_all_log_statements_on};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -80,6 +81,54 @@ async fn a_service_key_uses_the_events_api_v1() {
     assert_eq!(fake.state().acknowledged["key-1"].get("client"), None);
     lifecycle(&mut world, "pagerduty[0]").await;
     assert!(!fake.state().incidents["key-1"].1);
+}
+
+#[tokio::test]
+async fn entries_that_pagerduty_refuses_load_with_a_warning_and_are_left_out() {
+    let fake = Fake::start(answer).await;
+    let entries = "images: [{src: 'http://i/x.png'}, {src: 'http://{{ .Status }}'}, {alt: a}, {src: ''}, \
+                   {src: 'https://i/'}], links: [{text: x}, {href: ''}, {href: 'http://l/', text: L}]";
+    let text = format!(
+        "route: {{receiver: r}}\nreceivers:\n- name: r\n  {}\n",
+        config(&fake, &format!(", {entries}"))
+    );
+    let parsed = squelch::config::parse(&text, "squelch.yml", Path::new("")).unwrap();
+    let warnings = squelch::config::warnings(&parsed).into_iter().map(|warning| warning.message);
+    let of = |list: &str| warnings.clone().filter(|message| message.starts_with(list)).count();
+    assert_eq!(
+        (of("images has an entry without an https src"), of("links has an entry without href")),
+        (4, 2)
+    );
+    let mut world = World::new(&parsed.receivers);
+    page(&mut world, "pagerduty[0]", 1).await;
+    let expected = json!([
+        {"type": "link", "href": "http://l/", "text": "L"}, {"type": "image", "src": "https://i/"},
+    ]);
+    assert_eq!(fake.state().incidents["key-1"].0["contexts"], expected);
+}
+
+#[tokio::test]
+async fn a_link_is_encoded_and_one_with_another_scheme_is_left_out_with_a_warning() {
+    let log = Captured::default();
+    let written = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
+    switch_all_log_statements_on();
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let fake = Fake::start(answer).await;
+    let more = r#", client_url: 'http://c/#/new?filter={a="b c"}',
+      links: [{href: 'grafana://x', text: X}, {href: 'http://l/a|b', text: L}]"#;
+    let mut world = World::new(&receiver(&config(&fake, more)));
+    page(&mut world, "pagerduty[0]", 1).await;
+    let body = fake.state().incidents["key-1"].0.clone();
+    assert_eq!(body["client_url"], "http://c/#/new?filter=%7Ba=%22b%20c%22%7D");
+    assert_eq!(body["contexts"], json!([{"type": "link", "href": "http://l/a%7Cb", "text": "L"}]));
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = lines.lines().filter(|line| line.contains("links[0].href")).collect();
+    assert_eq!(told.len(), 1, "{lines}");
+    for word in ["receiver=r", "integration=pagerduty[0]", "scheme=grafana"] {
+        assert!(told[0].contains(word), "{word}: {}", told[0]);
+    }
+    assert_eq!(lines.matches("the message has no link here").count(), 1, "{lines}");
 }
 
 #[tokio::test]
