@@ -1,14 +1,17 @@
 //! `jira_configs`: one issue for each incident, found again by its label `ALERT{KEY}`.
 //!
-//! An attempt searches for the issue, creates or updates it, and then takes it through the configured
-//! transition. Jira takes a summary of 255 characters, a description of 32,767, and labels without blanks.
+//! An attempt looks at the issue whose key Squelch remembers, or searches for one. It creates or updates the
+//! issue, and then takes it through the configured transition. Jira takes a summary of 255 characters, a
+//! description of 32,767, and labels without blanks.
 
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use smol_str::SmolStr;
 use squelch_core::policy::KnownBy;
 
 use super::field::{self, Field};
@@ -17,7 +20,7 @@ use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
-    ReceiverType, Request, Templated,
+    ReceiverType, Request, Templated, failure_of,
 };
 use crate::model::{self, Kind};
 use crate::settings::http::url;
@@ -32,6 +35,10 @@ pub static TYPE: ReceiverType =
 const SUMMARY_CHARS: usize = 255;
 const DESCRIPTION_CHARS: usize = 32_767;
 const LABEL_CHARS: usize = 255;
+/// Jira's own keys are shorter than 30 characters.
+const KEY_BYTES: usize = 255;
+/// So many issues a resolve closes. An incident has one, unless answers of Jira were lost.
+const MOST_ISSUES: usize = 5;
 /// The templated keys with Alertmanager's defaults.
 const TEXTS: [(&str, &str); 3] =
     [("project", ""), ("issue_type", ""), ("priority", r#"{{ template "jira.default.priority" . }}"#)];
@@ -183,13 +190,13 @@ impl Notifier for JiraConfig {
         self.texts.templated(clean_text)
     }
 
-    /// Looks for the issue.
+    /// Looks at the issue that the incident has, or for one.
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         if attempt.view.notification.kind == Kind::Digest {
             return Err(AttemptError::refused(FailureReason::Other, "Jira has no place for a digest"));
         }
-        let body = json!({ "jql": self.jql(attempt), "maxResults": 2, "fields": ["status"] });
-        Ok(send(HttpMethod::Post, self.search_url(), Some(&body)))
+        let first = self.next(attempt, &[])?;
+        first.ok_or_else(|| AttemptError::ours("no request for a notification, which is a bug"))
     }
 
     fn reads(&self, status: u16) -> bool {
@@ -197,34 +204,46 @@ impl Notifier for JiraConfig {
     }
 
     fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
-        answers.last().map_or(Ok(()), |answer| self.judge(answer))?;
-        let Some(search) = answers.first() else { return Ok(None) };
-        let found = parsed::<Found>(search, "the search")?.issues.into_iter().next();
-        let firing = attempt.view.is_firing();
-        let Some(issue) = found else {
-            // An issue that does not exist, or that a person closed, is over.
-            let opens = firing && answers.len() == 1;
-            let create = || {
-                let fields = self.issue(attempt, false);
-                send(HttpMethod::Post, below(&self.api_url.0, "issue"), Some(&json!({ "fields": fields })))
-            };
-            return Ok(opens.then(create));
-        };
-        let place = |end: &str| below(&self.api_url.0, &format!("issue/{}{end}", encoded(&issue.key)));
-        let wanted = issue.transition(firing, self);
-        match (answers, wanted) {
-            ([_], _) => {
-                let fields = self.issue(attempt, true);
-                Ok(Some(send(HttpMethod::Put, place(""), Some(&json!({ "fields": fields })))))
-            }
-            ([_, _], Some(_)) => Ok(Some(send(HttpMethod::Get, place("/transitions"), None))),
-            ([_, _, listed], Some(wanted)) => {
-                let id = transition_of(listed, wanted)?;
-                let body = json!({ "transition": { "id": id } });
-                Ok(Some(send(HttpMethod::Post, place("/transitions"), Some(&body))))
-            }
-            _ => Ok(None),
+        match self.walk(attempt, &mut Answers(answers.iter())) {
+            Ok(_) => Ok(None),
+            Err(Pause::Asks(request)) => Ok(Some(*request)),
+            Err(Pause::Fails(error)) => Err(error),
         }
+    }
+
+    /// The key of the issue. A search may not see the issue for some seconds after its creation.
+    fn message(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Option<SmolStr> {
+        let key = self.walk(attempt, &mut Answers(answers.iter())).ok()?;
+        key.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES).map(SmolStr::from)
+    }
+}
+
+/// The answers of an attempt. A walk takes them one after the other, and pauses where one is missing.
+struct Answers<'a>(slice::Iter<'a, Answer>);
+
+/// Why a walk does not reach its end.
+enum Pause {
+    /// It needs the answer to this request.
+    Asks(Box<Request>),
+    /// Jira refused, or its answer does not say what it should.
+    Fails(AttemptError),
+}
+
+impl From<AttemptError> for Pause {
+    fn from(error: AttemptError) -> Self {
+        Pause::Fails(error)
+    }
+}
+
+impl<'a> Answers<'a> {
+    fn next(&mut self, request: impl FnOnce() -> Request) -> Result<&'a Answer, Pause> {
+        self.0.next().ok_or_else(|| Pause::Asks(Box::new(request())))
+    }
+
+    /// The same for a request that Jira has to accept.
+    fn accepted(&mut self, request: impl FnOnce() -> Request) -> Result<&'a Answer, Pause> {
+        let answer = self.next(request)?;
+        failure_of(answer).map_or(Ok(answer), |error| Err(error.into()))
     }
 }
 
@@ -275,10 +294,13 @@ struct Transition {
 }
 
 impl Issue {
+    fn is_done(&self) -> Option<bool> {
+        Some(self.fields.status.as_ref()?.category.key == "done")
+    }
+
     /// The name of the transition that brings the issue to the state of the incident.
     fn transition<'c>(&self, firing: bool, config: &'c JiraConfig) -> Option<&'c str> {
-        let done = self.fields.status.as_ref()?.category.key == "done";
-        let name = match (firing, done) {
+        let name = match (firing, self.is_done()?) {
             (true, true) => &config.reopen_transition,
             (false, false) => &config.resolve_transition,
             _ => return None,
@@ -305,6 +327,67 @@ fn parsed<T: for<'d> Deserialize<'d>>(answer: &Answer, what: &str) -> Result<T, 
 }
 
 impl JiraConfig {
+    /// Brings the issue of an incident to its state, from the first request to the last. Returns its key.
+    fn walk(&self, attempt: &Attempt<'_>, answers: &mut Answers<'_>) -> Result<Option<String>, Pause> {
+        let firing = attempt.view.is_firing();
+        let closes = !firing && !self.resolve_transition.is_empty();
+        let known = attempt.view.notification.message.as_deref();
+        let mut issues = Vec::new();
+        if let Some(key) = known {
+            let url = self.place(key, "");
+            let url = format!("{url}{}fields=status", if url.contains('?') { '&' } else { '?' });
+            let answer = answers.next(|| send(HttpMethod::Get, url, None))?;
+            // A person may have deleted the issue.
+            if answer.status != 404 {
+                failure_of(answer).map_or(Ok(()), Err)?;
+                let issue: Issue = parsed(answer, "the question about an issue")?;
+                issues.extend(Some(issue).filter(|issue| issue.is_done() != Some(true)));
+            }
+        }
+        if issues.is_empty() || closes {
+            let most = if closes { MOST_ISSUES } else { 2 };
+            let found = answers.accepted(|| self.search(attempt, most))?;
+            let found = parsed::<Found>(found, "the search")?.issues.into_iter();
+            // The search may still show an issue as open that is done.
+            issues.extend(found.filter(|issue| firing || known != Some(&*issue.key)).take(most));
+        }
+        let Some(first) = issues.first() else {
+            // An issue that does not exist, or that a person closed, is over.
+            if !firing {
+                return Ok(None);
+            }
+            let created = answers.accepted(|| {
+                let body = json!({ "fields": self.issue(attempt, false) });
+                send(HttpMethod::Post, below(&self.api_url.0, "issue"), Some(&body))
+            })?;
+            // Jira has made it, with any answer.
+            return Ok(serde_json::from_slice::<Issue>(&created.body).ok().map(|issue| issue.key));
+        };
+        answers.accepted(|| {
+            let body = json!({ "fields": self.issue(attempt, true) });
+            send(HttpMethod::Put, self.place(&first.key, ""), Some(&body))
+        })?;
+        // A second issue may stand there from a creation whose answer was lost. A resolve closes it too.
+        for issue in issues.iter().take(if closes { MOST_ISSUES } else { 1 }) {
+            let Some(wanted) = issue.transition(firing, self) else { continue };
+            let place = self.place(&issue.key, "/transitions");
+            let listed = answers.accepted(|| send(HttpMethod::Get, place.clone(), None))?;
+            let body = json!({ "transition": { "id": transition_of(listed, wanted)? } });
+            answers.accepted(|| send(HttpMethod::Post, place, Some(&body)))?;
+        }
+        Ok(Some(first.key.clone()))
+    }
+
+    fn search(&self, attempt: &Attempt<'_>, most: usize) -> Request {
+        let body = json!({ "jql": self.jql(attempt), "maxResults": most, "fields": ["status"] });
+        send(HttpMethod::Post, self.search_url(), Some(&body))
+    }
+
+    /// A place below an issue.
+    fn place(&self, key: &str, end: &str) -> String {
+        below(&self.api_url.0, &format!("issue/{}{end}", encoded(key)))
+    }
+
     fn search_url(&self) -> String {
         let host = self.api_url.0.split("://").nth(1).unwrap_or_default();
         let host = host.split(['/', ':', '?']).next().unwrap_or_default();

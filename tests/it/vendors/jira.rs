@@ -12,6 +12,8 @@ struct Jira {
     issues: Vec<Issue>,
     searches: Vec<Value>,
     descriptions: usize,
+    /// The search does not see the issues yet.
+    lags: bool,
 }
 
 struct Issue {
@@ -35,13 +37,8 @@ fn answer(vendor: &mut Jira, request: &Request) -> Answered {
                 let labelled = labels.iter().any(|l| jql.contains(&format!("labels = {l}")));
                 labelled && (!issue.done || jql.contains("resolutiondate"))
             };
-            let found = vendor.issues.iter().enumerate().filter(|(_, issue)| wanted(issue));
-            let issues: Vec<Value> = found
-                .map(|(i, issue)| {
-                    let key = if issue.done { "done" } else { "new" };
-                    json!({"key": format!("OPS-{i}"), "fields": {"status": {"name": "x", "statusCategory": {"key": key}}}})
-                })
-                .collect();
+            let found = vendor.issues.iter().enumerate().filter(|(_, issue)| wanted(issue) && !vendor.lags);
+            let issues: Vec<Value> = found.map(|(i, issue)| shown(i, issue)).collect();
             Answered::json(200, json!({ "issues": issues }))
         }
         ("POST", ["issue"]) => {
@@ -53,7 +50,15 @@ fn answer(vendor: &mut Jira, request: &Request) -> Answered {
                 return Answered::json(400, json!({"errorMessages": [], "errors": {"summary": "is wrong"}}));
             }
             vendor.issues.push(Issue { fields, done: false });
-            Answered::json(201, json!({"id": "1", "key": "OPS-0"}))
+            Answered::json(201, json!({"id": "1", "key": format!("OPS-{}", vendor.issues.len() - 1)}))
+        }
+        ("GET", ["issue", key]) => {
+            let i = key.strip_prefix("OPS-").unwrap().strip_suffix("?fields=status").unwrap();
+            let i: usize = i.parse().unwrap();
+            match vendor.issues.get(i) {
+                Some(issue) => Answered::json(200, shown(i, issue)),
+                None => Answered::json(404, json!({"errorMessages": ["Issue does not exist"]})),
+            }
         }
         ("PUT", ["issue", key]) => {
             let i: usize = key.strip_prefix("OPS-").unwrap().parse().unwrap();
@@ -74,6 +79,11 @@ fn answer(vendor: &mut Jira, request: &Request) -> Answered {
         }
         _ => Answered::json(404, json!({"errorMessages": ["not found"]})),
     }
+}
+
+fn shown(i: usize, issue: &Issue) -> Value {
+    let key = if issue.done { "done" } else { "new" };
+    json!({"key": format!("OPS-{i}"), "fields": {"status": {"name": "x", "statusCategory": {"key": key}}}})
 }
 
 fn config(fake: &Fake<Jira>, more: &str) -> String {
@@ -133,6 +143,47 @@ async fn nothing_is_opened_for_what_is_over() {
     world.deliverer.send(of_incident("jira[0]", 1, Kind::Resolve), false);
     assert_eq!(world.report().await.outcome, Outcome::Accepted);
     assert_eq!((fake.state().issues.len(), fake.sink.count()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_search_that_lags_leads_to_no_second_issue() {
+    let fake = Fake::start(answer).await;
+    fake.state().lags = true;
+    let more = format!("{TEXTS}, resolve_transition: Close");
+    let mut world = World::new(&receiver(&config(&fake, &more)));
+    let known = page(&mut world, "jira[0]", 1).await.message;
+    assert_eq!(known.as_deref(), Some("OPS-0"));
+    for (id, kind) in [(2, Kind::Update), (3, Kind::Resolve)] {
+        let n = Notification { message: known.clone(), ..of_incident("jira[0]", id, kind) };
+        world.deliverer.send(n, false);
+        assert_eq!(world.report().await.outcome, Outcome::Accepted, "{kind:?}");
+    }
+    assert_eq!((fake.state().issues.len(), fake.state().issues[0].done), (1, true));
+    // A person closed it, or deleted it: the incident gets another.
+    for (id, gone) in [(4, "OPS-0"), (5, "OPS-9")] {
+        let n = Notification { message: Some(gone.into()), ..of_incident("jira[0]", id, Kind::Page) };
+        world.deliverer.send(n, false);
+        let made = format!("OPS-{}", id - 3);
+        assert_eq!(world.report().await.message.as_deref(), Some(&*made));
+    }
+}
+
+#[tokio::test]
+async fn a_resolve_closes_each_issue_of_the_incident() {
+    let fake = Fake::start(answer).await;
+    let more = format!("{TEXTS}, resolve_transition: Close");
+    let mut world = World::new(&receiver(&config(&fake, &more)));
+    fake.state().lags = true;
+    // The answer to the first creation is lost, and a search does not see the issue.
+    page(&mut world, "jira[0]", 1).await;
+    let known = page(&mut world, "jira[0]", 2).await.message;
+    assert_eq!(known.as_deref(), Some("OPS-1"));
+    fake.state().lags = false;
+    let n = Notification { message: known, ..of_incident("jira[0]", 3, Kind::Resolve) };
+    world.deliverer.send(n, false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    let done: Vec<bool> = fake.state().issues.iter().map(|issue| issue.done).collect();
+    assert_eq!(done, [true, true]);
 }
 
 #[tokio::test]
