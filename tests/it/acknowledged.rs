@@ -215,6 +215,12 @@ async fn an_acknowledgement_at_squelch_reaches_the_pager_and_neither_side_echoes
         async || (squelch.scrape().await.sum("squelch_http_requests_total", &webhooks) >= 1.0).then_some(());
     until("the webhook of the pager", heard).await;
     assert_eq!(incident(&squelch).await["acknowledgedBy"], "Grace");
+    acknowledge(&squelch, "").await;
+    assert_eq!(
+        incident(&squelch).await["acknowledgedBy"],
+        "Grace",
+        "a person without a name takes nothing over"
+    );
     // A person gives the incident back there, and takes it on.
     pager.person("unacknowledge", "Ada").await;
     assert_eq!(incident(&squelch).await["acknowledgedBy"], Value::Null);

@@ -17,15 +17,18 @@ use crate::decision_log::{
     NamedIncident, NamedReview, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery,
     Review, SHORTEST_KEY, WhichIncident,
 };
-use crate::engine::{Acknowledge, IncidentRemark};
+use crate::engine::{Acknowledge, Engine, IncidentRemark};
 use crate::model::{Remark, Said};
 use crate::web::access::Caller;
 use crate::web::acknowledged::person;
 use crate::web::app::{App, Named, Peer, Posted};
 use crate::web::gate::Acknowledgement;
+use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
 use crate::web::receive::not_json;
 
+/// The beginning of the author of an action without a name. The address follows.
+const NAMELESS: &str = "somebody at ";
 /// The longest note, in bytes.
 const NOTE_BYTES: usize = 10_000;
 
@@ -323,7 +326,8 @@ async fn remark<F: DeserializeOwned>(
     Ok(Changed::of(&incident.incident))
 }
 
-/// Acknowledges an incident, or takes that back, and waits until it is durable.
+/// Acknowledges an incident, or takes that back, and waits until it is durable. An incident that has a person
+/// keeps the person if another gives no name.
 pub(in crate::web) async fn acknowledged(
     app: &App,
     incident: &PastIncident,
@@ -332,6 +336,16 @@ pub(in crate::web) async fn acknowledged(
     if incident.closed_at.is_some() {
         let detail = "the incident is closed, so nobody needs to acknowledge it";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    if by.as_ref().is_some_and(|by| by.starts_with(NAMELESS)) {
+        let key = incident.dedup_key.clone();
+        let has_person = move |engine: &Engine| {
+            let open = engine.query().incident(&key, false, 0, 0);
+            open.is_some_and(|open| open.row.acknowledged.is_some())
+        };
+        if look(app, has_person).await? {
+            return Ok(());
+        }
     }
     let change = Acknowledge {
         dedup_key: incident.dedup_key.as_str().into(),
@@ -380,7 +394,7 @@ pub(in crate::web) fn author(said: &str, peer: Peer, caller: Option<Caller>) -> 
         return caller.name;
     }
     match person(said.trim()) {
-        name if name.is_empty() => format_smolstr!("somebody at {}", peer.0),
+        name if name.is_empty() => format_smolstr!("{NAMELESS}{}", peer.0),
         name => name,
     }
 }
