@@ -311,7 +311,7 @@ async fn audited(
         let user = caller.as_ref().map_or("", |caller| caller.name.as_str());
         let (role, status) = (role.as_str(), response.status().as_u16());
         let path: String = path.strip_prefix(&*app.prefix).unwrap_or(&path).chars().take(200).collect();
-        tracing::info!(user, %peer, %method, ?path, needs = role, status, "audit");
+        tracing::info!(user, %peer, %method, %path, needs = role, status, "audit");
     }
     response
 }

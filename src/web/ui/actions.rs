@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -26,6 +26,8 @@ use crate::web::v2::silencing::{MADE_COMPILED, ask};
 /// How often, and how many times, an answer checks whether the decision log has the person's remark.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 const LOOKS: usize = 20;
+/// A longer silence is probably a mistake of the person who fills in the form.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 #[derive(Deserialize)]
 struct ReleaseForm {
@@ -111,6 +113,14 @@ fn wanted(form: &silence::Form, now: Timestamp, by: &SmolStr) -> Result<Silence,
     let matchers = parse_matchers_within(&form.matchers, &mut allowance);
     let matchers = matchers.map_err(|e| wrong("matchers", "the alerts to silence", &e))?;
     let length: Duration = form.length.trim().parse().map_err(|e| wrong("for", "for how long", &e))?;
+    if length > LONGEST {
+        let why =
+            format!("at most {LONGEST} would be right. The command line and the API take a longer time");
+        return Err(wrong("for", "for how long", &why));
+    }
+    if form.comment.trim().is_empty() {
+        return Err(wrong("comment", "because", &"the reason is missing, such as the work under way"));
+    }
     Ok(Silence {
         id: SmolStr::default(),
         matchers: vec![matchers],
@@ -236,7 +246,7 @@ async fn form<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -
     let text = std::str::from_utf8(&arrived.bytes).map_err(|_| Problem::bad("the form is not UTF-8"))?;
     let uri: Uri =
         format!("/?{text}").parse().map_err(|_| Problem::bad("not a form, or longer than 64 kB"))?;
-    Query::try_from_uri(&uri).map(|Query(form)| form).map_err(|e| Problem::bad(format!("the form: {e}")))
+    super::fields(&uri, "form", "Go back, and send the form again")
 }
 
 /// Leads to a page that says what was done, so that a reload of the page does not ask again.

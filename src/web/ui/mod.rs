@@ -87,12 +87,32 @@ fn alert_id(text: &str) -> Result<AlertId, Problem> {
 
 /// The parameters of an address line.
 fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    let wrong = |e: QueryRejection| match e.body_text() {
-        text if text.contains("missing field") => {
-            let field = text.split('`').nth(1).unwrap_or_default();
-            format!("The address has no {field}. Open the page by a link")
+    fields(uri, "address", "Open the page by a link")
+}
+
+/// The fields of an address or a form, which `what` names. An error names the field that is missing or wrong,
+/// and ends with `remedy`.
+fn fields<T: DeserializeOwned>(uri: &Uri, what: &str, remedy: &str) -> Result<T, Problem> {
+    let wrong = |e: QueryRejection| {
+        let text = e.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        match text.split_once(": ") {
+            _ if text.contains("missing field") => {
+                let field = text.split('`').nth(1).unwrap_or_default();
+                format!("The {what} has no {field}. {remedy}")
+            }
+            Some((field, why)) => {
+                let right = match why {
+                    _ if why.contains("digit") || why.contains("integer") || why.contains("number") => {
+                        "It takes a whole number from 0 on"
+                    }
+                    _ if why.contains("`true`") => "It takes true or false",
+                    _ => why,
+                };
+                format!("The field {field} of the {what} is wrong. {right}. {remedy}")
+            }
+            None => format!("Squelch cannot read the {what} ({text}). {remedy}"),
         }
-        text => format!("Squelch cannot read the address ({text}). Open the page by a link"),
     };
     Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(wrong(e)))
 }

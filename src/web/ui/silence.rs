@@ -254,6 +254,10 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&WrongField>, counted: &Coun
     let error =
         |field: &str| wrong.filter(|wrong| wrong.field == field).map(|wrong| text::tame(&wrong.why, 400));
     let bad = |field: &str| error(field).map(|_| "true");
+    let beside = |field: &str| {
+        html! { @if let Some(why) = error(field) { small.error id=(format!("{field}-error")) { (why) } } }
+    };
+    let described = |field: &str| error(field).map(|_| format!("{field}-error"));
     let unread = matches!(counted, Counted::Wrong(_));
     let unconfirmed =
         wrong.is_none() && form.counted.as_ref().is_some_and(|known| !same(known, &form.matchers));
@@ -273,9 +277,11 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&WrongField>, counted: &Coun
             (said(&form.matchers, &form.incident, counted))
             input type="hidden" name="incident" value=(form.incident);
             label { span { "for" } input name="for" required value=(form.length) size="6" pattern="[0-9a-z ]+"
-                aria-invalid=[bad("for")] title="such as 30m, 2h or 1d12h"; }
+                aria-invalid=[bad("for")] aria-describedby=[described("for")]
+                title="such as 30m, 2h or 1d12h"; (beside("for")) }
             label { span { "because" } input name="comment" required maxlength="500" value=(form.comment)
-                placeholder="the reason, and the work under way"; }
+                aria-invalid=[bad("comment")] aria-describedby=[described("comment")]
+                placeholder="the reason, and the work under way"; (beside("comment")) }
             label { span { "by" } input name="by" required maxlength="100" value=(form.by)
                 autocomplete="username" data-author; }
             button.primary { "Silence" }

@@ -87,6 +87,7 @@ async fn what_is_wrong_is_said_in_words() {
         ("/?q=%3D", 200, "cannot read these matchers: &quot;=&quot; is not a matcher"),
         ("/incident", 400, "The address has no key"),
         ("/?page=x", 400, "the address"),
+        ("/?page=x", 400, "The field page of the address is wrong. It takes a whole number"),
         ("/incident?key=x", 400, "not the key of an incident"),
         ("/incident?key=abcdef", 404, "no incident has this key"),
         ("/alert?id=x", 400, "32 hex digits"),
@@ -120,5 +121,28 @@ async fn what_is_wrong_is_said_in_words() {
         let answer = form(path, body).await;
         assert_eq!(answer.status, status, "{path} {body}: {}", answer.body);
     }
+    for (path, body, says) in [
+        ("/incident/acknowledge", "by=ada", "The form has no key. Go back"),
+        (
+            "/incident/note",
+            "key=abcdef&number=x",
+            "The field number of the form is wrong. It takes a whole number",
+        ),
+        (
+            "/incident/acknowledge",
+            "key=abcdef&back=maybe",
+            "The field back of the form is wrong. It takes true or false",
+        ),
+    ] {
+        let answer = form(path, body).await;
+        assert!(answer.status == 400 && answer.body.contains(says), "{path} {body}: {}", answer.body);
+    }
+    let audited = async || {
+        let said = squelch.child.said();
+        said.lines()
+            .any(|line| line.contains("msg=audit") && line.contains(" path=/act/silence "))
+            .then_some(())
+    };
+    until("the audit log has the plain path", audited).await;
     assert_eq!(squelch.post("/silences/expire", "{}").await.status, 415);
 }

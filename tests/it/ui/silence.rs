@@ -134,9 +134,12 @@ async fn without_a_script_the_count_is_shown_before_anything_is_silenced() {
         (format!("matchers=host%3D~%28&{rest}"), "the alerts to silence"),
         ("matchers=host%3Da&for=soon&comment=look&by=ada".into(), "for how long"),
         (format!("matchers=host%3D&{rest}"), "Nothing is silenced"),
+        ("matchers=host%3Da&for=99999d&comment=look&by=ada".into(), "id=\"for-error\""),
     ] {
         let wrong = form(&body).await;
         assert_eq!(wrong.status, 400, "{body}: {}", wrong.body);
         assert!(wrong.body.contains(says) && wrong.body.contains("value=\"look\""), "{body}: {}", wrong.body);
     }
+    let unsaid = form("matchers=host%3Da&for=2h&comment=+&by=ada").await;
+    assert!(unsaid.status == 400 && unsaid.body.contains("id=\"comment-error\""), "{}", unsaid.body);
 }
