@@ -30,6 +30,7 @@ enum What {
     /// Show one incident with its timeline.
     Show(Show),
     /// Write the review of an incident in Markdown, with empty sections for people to complete.
+    #[command(alias = "review")]
     Export(Export),
     /// Acknowledge an open incident, so that Squelch does not repeat or escalate it, or take that back.
     Acknowledge(Acknowledge),

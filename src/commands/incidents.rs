@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use smol_str::SmolStr;
+
 use super::asking::{filters, senseless};
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};
@@ -134,7 +136,7 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
             .as_ref()
             .map_or("-".to_owned(), |next| format!("{} {}", next.action, screen.moment(next.at)));
         vec![
-            state(incident),
+            if screen.is_narrow() { short_state(incident) } else { state(incident) },
             incident.title.clone(),
             incident.severity.to_string(),
             incident.receiver.to_string(),
@@ -158,21 +160,62 @@ fn simple(incidents: &[IncidentEntry], screen: &Screen) -> String {
 
 /// Its state, and the decider.
 pub(super) fn state(incident: &IncidentEntry) -> String {
+    let by = |by: &SmolStr| format!(", acknowledged by {by}");
+    let to = |to: &SmolStr| format!(", escalated to {to}");
+    let by = incident.acknowledged_by.as_ref().map(by).unwrap_or_default();
+    let to = incident.escalated_to.as_ref().map(to).unwrap_or_default();
+    stated(incident, &format!("{by}{to}"))
+}
+
+/// The same without names, so that the title has room.
+fn short_state(incident: &IncidentEntry) -> String {
+    let acked = if incident.acknowledged_by.is_some() { ", acked" } else { "" };
+    let escalated = if incident.escalated_to.is_some() { ", escalated" } else { "" };
+    stated(incident, &format!("{acked}{escalated}"))
+}
+
+fn stated(incident: &IncidentEntry, people: &str) -> String {
     let state = match &incident.would {
         Some(would) => format!("observed (would be {})", would.as_str()),
         None => incident.state.to_string(),
     };
     let refused = if incident.refused.is_empty() { "" } else { ", refused" };
-    let by =
-        incident.acknowledged_by.as_ref().map(|by| format!(", acknowledged by {by}")).unwrap_or_default();
     let silenced =
         if incident.silenced > 0 && incident.silenced >= incident.firing { ", silenced" } else { "" };
-    let to = incident.escalated_to.as_ref().map(|to| format!(", escalated to {to}")).unwrap_or_default();
     let waits = if incident.not_accepted.is_some() { ", not accepted" } else { "" };
-    let state = format!("{state}{waits}{silenced}{by}{to}");
+    let state = format!("{state}{waits}{silenced}{people}");
     match incident.origin {
         Origin::Squelch => format!("{state}{refused}"),
         Origin::Sender => format!("{state}{refused} (as sent)"),
         Origin::Internal => format!("{state}{refused} (internal)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_narrow_list_has_short_states_and_readable_titles() {
+        let incident = json!({
+            "number": 1, "dedupKey": "4be1ab29c16d", "groupKey": "k", "generation": 1, "receiver": "pager",
+            "severity": "critical", "state": "paged", "origin": "squelch",
+            "title": "CheckoutDown eu-1 (shop-1:8080)", "openedAt": "2026-11-28T14:03:10Z",
+            "why": "first page", "delivered": [], "refused": [], "firing": 1, "size": 1, "alerts": [],
+            "acknowledgedBy": "somebody at 127.0.0.1", "escalatedTo": "boss",
+        });
+        let incident: IncidentEntry = serde_json::from_value(incident).unwrap();
+        let drawn = |width| simple(std::slice::from_ref(&incident), &Screen::of_width(width));
+        let narrow = drawn(Some(80));
+        assert!(
+            narrow.contains("paged, acked, escalated ") && narrow.contains("CheckoutDown eu-1"),
+            "{narrow}"
+        );
+        for width in [Some(120), None] {
+            let roomy = drawn(width);
+            assert!(roomy.contains("acknowledged by somebody at 127.0.0.1, escalated to boss"), "{roomy}");
+        }
     }
 }

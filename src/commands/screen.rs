@@ -30,6 +30,8 @@ const NARROWEST: usize = 12;
 /// has `TITLE` characters.
 const LEFT_OUT: [&str; 6] = ["Next", "Receiver", "Firing", "Acknowledge", "Notify", "Opened At"];
 const TITLE: usize = 24;
+/// A line with fewer columns is narrow.
+const ROOMY: usize = 120;
 
 /// When the output has colours, as `--color` says.
 static COLOUR: OnceLock<ColorChoice> = OnceLock::new();
@@ -158,6 +160,12 @@ impl Screen {
         Screen { now: wall(), colour, terminal, width, wide }
     }
 
+    /// A line of this many columns, if there is an end of it.
+    #[cfg(test)]
+    pub fn of_width(width: Option<usize>) -> Screen {
+        Screen { now: wall(), colour: false, terminal: width.is_some(), width, wide: false }
+    }
+
     /// A time with its age: the hour of today, or the day and the hour, in UTC.
     pub fn moment(&self, at: Timestamp) -> String {
         match at > self.now {
@@ -175,6 +183,11 @@ impl Screen {
     pub fn key(&self, key: &str) -> String {
         let digits = if self.wide { usize::MAX } else { KEY_DIGITS };
         key.chars().take(digits).collect()
+    }
+
+    /// Whether a line has few columns, so that a list has short words.
+    pub fn is_narrow(&self) -> bool {
+        !self.wide && self.width.is_some_and(|width| width < ROOMY)
     }
 
     /// Whether whole texts are wanted.
@@ -285,7 +298,7 @@ const DIM: &str = "\x1b[2m";
 fn tint(head: &str, cell: &str) -> Option<&'static str> {
     let begins = |words: &[&str]| words.iter().any(|word| cell.starts_with(word));
     match head {
-        "State" if cell.contains("acknowledged") => Some(GREEN),
+        "State" if cell.contains("acknowledged") || cell.contains("acked") => Some(GREEN),
         "State" if begins(&["observed", "muted", "resolved", "closed", "expired"]) => Some(DIM),
         "State" if begins(&["paged", "passing", "flapping", "firing"]) => Some(RED),
         "State" if begins(&["held", "rate_limited", "withheld", "resolving", "pending"]) => Some(YELLOW),

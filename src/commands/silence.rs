@@ -26,6 +26,7 @@ enum What {
     /// Silence matching alerts, from now on. Prints the id.
     Add(Add),
     /// List silences. By default those in force or to come, the first to end first.
+    #[command(alias = "list")]
     Query(Query),
     /// Change the end of silences, or their comment. Prints their ids.
     Update(Update),
@@ -307,4 +308,18 @@ fn one(id: &str) -> String {
 
 fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_is_another_word_for_query() {
+        let command = <Args as clap::Args>::augment_args(clap::Command::new("silence"));
+        for word in ["list", "query"] {
+            let read = command.clone().try_get_matches_from(["silence", word]);
+            assert_eq!(read.unwrap().subcommand_name(), Some("query"), "{word}");
+        }
+    }
 }
