@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::review::{NO_NAME, cell, second};
 use super::{AnswersEntry, NameEntry, NoiseEntry, PeriodEntry, of_them};
+use crate::config::Location;
 use crate::model::Duration;
 
 /// The blocks of a sparkline, from none to the most.
@@ -121,17 +122,24 @@ impl NoiseEntry {
 
     /// The report as Markdown.
     pub fn markdown(&self) -> String {
+        self.markdown_in(&Location::default())
+    }
+
+    /// The same with the period in the local time of a place.
+    pub fn markdown_in(&self, place: &Location) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text);
+        let _ = self.write(&mut text, place);
         text
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, out: &mut String, place: &Location) -> std::fmt::Result {
         let period = &self.period;
-        writeln!(out, "# Alert noise from {} to {} UTC\n", second(period.since), second(period.until))?;
+        let local = |at| place.civil(at).strftime("%Y-%m-%d %H:%M:%S");
+        let name = place.name();
+        writeln!(out, "# Alert noise from {} to {} {name}\n", local(period.since), local(period.until))?;
         if let Some(since) = period.counted_since {
-            writeln!(out, "There is more than one look reads. Squelch counted since {}.\n", second(since))?;
+            writeln!(out, "There is more than one look reads. Squelch counted since {}.\n", local(since))?;
         }
         if self.is_empty() {
             return writeln!(out, "Nothing came in.");

@@ -59,7 +59,7 @@ async fn send(
     if counted.is_empty() {
         return Ok(());
     }
-    let text = counted.suggesting(&gate.suggestions()).markdown();
+    let text = counted.suggesting(&gate.suggestions()).markdown_in(&schedule.location);
     let text: String = match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}\n…\n", &text[..end]),
         None => text,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, cut, escape_markdown, marked, story, subject};
+use super::report::{FENCE, fenced};
+use super::text::{Style, clean_line, clean_text, cut, escape_markdown, is_report, marked, story, subject};
 use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request, Templated,
     View, webhook_url,
@@ -37,6 +38,7 @@ const STYLE: Style = Style {
     escape,
     heading: |text| format!("**{text}**"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
+    block: |text| fenced(&cut(text.to_owned(), TEXT_CHARS - FENCE)),
     alerts: 10,
 };
 
@@ -138,7 +140,11 @@ struct AllowedMentions {
 fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let title = texts.text("title", || escape(&subject(view)));
     let content = texts.text("content", String::new);
-    let text = texts.beside(&[&title, &content], "message", || story(view, &STYLE));
+    let own = || story(view, &STYLE);
+    let text = match is_report(view.notification) {
+        true => own(),
+        false => texts.beside(&[&title, &content], "message", own),
+    };
     let color = match (view.notification.kind, view.is_firing()) {
         (Kind::Digest, _) => GREY,
         (_, true) => RED,

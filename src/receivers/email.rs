@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::HeaderName;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, escape_html, story, subject};
+use super::text::{Style, clean_line, clean_text, escape_html, is_report, story, subject};
 use super::{
     Attempt, AttemptError, FailureReason, Mail, MailAuth, MailServer, Notifier, Reader, ReceiverType,
     Request, Templated,
@@ -41,6 +41,7 @@ const STYLE: Style = Style {
     escape: escape_html,
     heading: |text| format!("<b>{text}</b>"),
     link: |url, text| format!("<a href=\"{}\">{text}</a>", escape_html(url)),
+    block: escape_html,
     alerts: 50,
 };
 
@@ -369,6 +370,7 @@ impl EmailConfig {
         let default = || format!("<html><body><pre>{}</pre></body></html>", story(&attempt.view, &STYLE));
         match self.html.as_deref() {
             Some(html) if html.trim().is_empty() => None,
+            _ if is_report(attempt.view.notification) => Some(default()),
             _ => Some(attempt.texts.text("html", default)),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
+use super::report::{FENCE, fenced};
 use super::text::{Style, calls_nobody, clean_line, cut, marked, repeated, story, subject};
 use super::texts::Texts;
 use super::{
@@ -77,6 +78,7 @@ const STYLE: Style = Style {
     escape: calls_nobody,
     heading: |text| format!("**{text}**\n"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
+    block: |text| fenced(&cut(calls_nobody(text), TEXT_CHARS - FENCE)),
     alerts: 10,
 };
 

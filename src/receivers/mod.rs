@@ -25,6 +25,7 @@ pub mod pagerduty;
 pub mod passed;
 pub mod pushover;
 mod render;
+mod report;
 pub mod rocketchat;
 mod signature;
 pub mod slack;
@@ -46,7 +47,7 @@ use smol_str::SmolStr;
 pub use answer::Answer;
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
 pub use notifier::{Attempt, HttpMethod, HttpRequest, Mail, MailAuth, MailServer, Notifier, Pace, Request};
-pub use render::{Renderer, Templated, Templates};
+pub use render::{LeftOut, Renderer, Templated, Templates};
 pub use view::View;
 
 use crate::model::Duration;

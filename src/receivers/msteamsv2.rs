@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, cut, escape_markdown, marked, story, subject};
+use super::text::{Style, cut, escape_markdown, is_report, marked, story, subject};
 use super::{
     Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request,
     Templated, View, failure_of, webhook_url,
@@ -36,6 +36,7 @@ pub(super) const STYLE: Style = Style {
     escape,
     heading: |text| format!("**{text}**\n"),
     link: |url, text| format!("[{text}]({})\n", url.replace(')', "%29")),
+    block: |text| escape(text).replace("  ", "\u{a0}\u{a0}"),
     alerts: 10,
 };
 
@@ -117,14 +118,18 @@ fn relayed(answer: &Answer) -> Option<AttemptError> {
 /// The message. Its text is cut until the message is no larger than Teams takes.
 fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let title = texts.text("title", || escape(&subject(view)));
-    let text = texts.beside(&[&title], "text", || story(view, &STYLE));
+    let own = || story(view, &STYLE);
+    let (text, font) = match is_report(view.notification) {
+        true => (own(), "Monospace"),
+        false => (texts.beside(&[&title], "text", own), ""),
+    };
     let title = marked(&title, view, TITLE_CHARS);
     let color = match (view.notification.kind, view.is_firing()) {
         (Kind::Digest, _) => "Accent",
         (_, true) => "Attention",
         (_, false) => "Good",
     };
-    fitted(&text, |text| card(&title, text, color).to_string().into_bytes())
+    fitted(&text, |text| card(&title, text, color, font).to_string().into_bytes())
 }
 
 /// The message with as much of its text as Teams takes.
@@ -139,7 +144,11 @@ pub(super) fn fitted(text: &str, message: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn card(title: &str, text: &str, color: &str) -> serde_json::Value {
+fn card(title: &str, text: &str, color: &str, font: &str) -> serde_json::Value {
+    let mut block = json!({ "type": "TextBlock", "text": text, "wrap": true });
+    if !font.is_empty() {
+        block["fontType"] = font.into();
+    }
     json!({
         "type": "message",
         "attachments": [{
@@ -159,7 +168,7 @@ fn card(title: &str, text: &str, color: &str) -> serde_json::Value {
                         "style": "heading",
                         "color": color,
                     },
-                    { "type": "TextBlock", "text": text, "wrap": true },
+                    block,
                 ],
                 "msteams": { "width": "full" },
             },

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
+use super::report::{FENCE, fenced};
 use super::text::{Style, calls_nobody, clean_line, cut, marked, story, subject};
 use super::texts::Texts;
 use super::{
@@ -48,6 +49,7 @@ const STYLE: Style = Style {
     escape: calls_nobody,
     heading: |text| format!("*{text}*"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
+    block: |text| fenced(&cut(calls_nobody(text), TEXT_CHARS - FENCE)),
     alerts: 10,
 };
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
-use super::text::{REPEAT, Style, clean_text, escape_html, story, subject};
+use super::text::{REPEAT, Style, clean_text, escape_html, is_report, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Retry,
@@ -40,6 +40,7 @@ const STYLE: Style = Style {
     escape: clean_text,
     heading: |text| text.to_owned(),
     link: |url, text| format!("{text}: {url}"),
+    block: str::to_owned,
     alerts: 10,
 };
 
@@ -261,7 +262,11 @@ impl TelegramConfig {
     /// because half of a tag is refused.
     fn words(&self, attempt: &Attempt<'_>, plain: bool) -> (String, ParseMode) {
         let (view, mode) = (&attempt.view, self.parse_mode);
-        let own = || mode.escape(&own_text(view));
+        let own = || {
+            let text = mode.escape(&own_text(view));
+            let block = mode == ParseMode::Html && is_report(view.notification);
+            if block { format!("<pre>{text}</pre>") } else { text }
+        };
         let mut text = match view.notification.kind {
             Kind::Digest => own(),
             _ => attempt.texts.required("message", own),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::View;
+use super::report::columns;
 use crate::causes;
 use crate::model::{AlertView, Cause, Kind, LabelSet, Notification, headline};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
@@ -101,7 +102,7 @@ pub fn subject(view: &View<'_>) -> String {
 }
 
 /// Whether a digest is the report of a period.
-fn is_report(n: &Notification) -> bool {
+pub(super) fn is_report(n: &Notification) -> bool {
     matches!(n.cause, Cause::Report { .. })
 }
 
@@ -138,6 +139,8 @@ pub struct Style {
     pub heading: fn(&str) -> String,
     /// A link to a URL.
     pub link: fn(&str, &str) -> String,
+    /// Text whose columns are aligned, as plain text.
+    pub block: fn(&str) -> String,
     /// Above this number, the text only counts alerts.
     pub alerts: usize,
 }
@@ -147,6 +150,7 @@ pub const PLAIN: Style = Style {
     escape: clean_text,
     heading: str::to_owned,
     link: |url, text| format!("{text}: {url}"),
+    block: clean_text,
     alerts: 50,
 };
 
@@ -154,7 +158,7 @@ pub const PLAIN: Style = Style {
 pub fn story(view: &View<'_>, style: &Style) -> String {
     let mut text = String::new();
     if let Cause::Report { text: report } = &view.notification.cause {
-        return (style.escape)(&clean_text(report));
+        return (style.block)(&columns(report));
     }
     if view.notification.kind == Kind::Digest {
         // Its subject is in that one line. The alerts only illustrate it.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
+use super::report::fenced;
 use super::text::{Style, calls_nobody, clean_text, cut_bytes, repeated, story, subject};
 use super::texts::Texts;
 use super::{
@@ -26,12 +27,15 @@ pub static TYPE: ReceiverType =
 
 /// The longest message, in bytes.
 const MESSAGE_BYTES: usize = 7_439;
+/// A report leaves so much room for its title.
+const TITLE_BYTES: usize = 512;
 const TEXTS: [(&str, &str); 2] =
     [("message", r#"{{ template "webex.default.message" . }}"#), ("room_id", "")];
 const STYLE: Style = Style {
     escape,
     heading: |text| format!("**{text}**\n"),
     link: |url, text| format!("[{text}]({})", url.replace(')', "%29")),
+    block: |text| fenced(&cut_bytes(text.to_owned(), MESSAGE_BYTES - TITLE_BYTES)),
     alerts: 10,
 };
 

@@ -48,6 +48,7 @@ const STYLE: Style = Style {
     escape: calls_nobody,
     heading: |text| text.to_owned(),
     link: |url, text| format!("{text}: {url}"),
+    block: calls_nobody,
     alerts: 10,
 };
 

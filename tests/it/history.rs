@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use prometheus::Registry;
-use squelch::config::{OnCall, Storage};
+use squelch::config::{Location, OnCall, Storage};
 use squelch::decision_log::{
     By, DecisionLogMeter, Follower, NamedIncident, NoiseEntry, PastIncidentQuery, Reader, WhichIncident,
 };
@@ -382,6 +382,9 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
             .markdown()
             .contains("and Squelch decided 5 pages, 2 of them by escalation or fallback, 1 of them about")
     );
+    let berlin = noise.markdown_in(&Location::named("Europe/Berlin").unwrap());
+    let head = "# Alert noise from 2026-11-23 01:00:00 to 2026-11-23 09:20:00 Europe/Berlin\n";
+    assert!(berlin.starts_with(head), "{berlin}");
 
     let load = reader.on_call(&OnCall::default(), at(0), at(500)).unwrap();
     let counted: Vec<(&str, u64, u64, u64)> = load

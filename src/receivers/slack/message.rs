@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::SlackConfig;
 use crate::causes;
 use crate::model::{Cause, Kind};
+use crate::receivers::report::{FENCE, fenced};
 use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, story, subject};
 use crate::receivers::{Attempt, View};
 
@@ -16,6 +17,7 @@ const STYLE: Style = Style {
     escape,
     heading: |text| format!("*{text}*"),
     link: |url, text| format!("<{}|{text}>", url.replace('&', "&amp;")),
+    block: |text| fenced(&cut_escaped(escape(text), TEXT_CHARS - FENCE)),
     alerts: 10,
 };
 /// Where Slack reads its Markdown, as Alertmanager asks for it.

@@ -48,6 +48,16 @@ fn bot(locked: bool) -> impl FnMut(&Seen) -> Said + Send {
     }
 }
 
+#[tokio::test]
+async fn a_report_is_a_code_block_with_aligned_columns() {
+    let vendor = Vendor::start(|_| (200, "ok".into())).await;
+    let text = "# Noise\n\n| Rule | Pages |\n| --- | ---: |\n| Disk\\_Full | 12 |\n| A\\<b | 3 |\n";
+    let report = Notification { kind: Kind::Digest, cause: Cause::Report { text: text.into() }, ..page() };
+    assert_eq!(vendor.take(&format!("{HOOK}}}]"), &[report]).await[0].outcome, Outcome::Accepted);
+    let shown = vendor.seen()[0].json()["attachments"][0]["text"].clone();
+    assert_eq!(shown, "```\nNoise\n\nRule       Pages\nDisk_Full     12\nA&lt;b            3\n```");
+}
+
 fn update(id: u64) -> Notification {
     Notification { id: NotificationId(id), kind: Kind::Update, ..page() }
 }
