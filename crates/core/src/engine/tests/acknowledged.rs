@@ -163,6 +163,29 @@ fn a_tool_is_not_told_of_its_own_acknowledgement_and_its_echo_changes_nothing() 
     assert_replays(&world);
 }
 
+/// Two services of PagerDuty at one receiver, with one webhook secret or two: the message names the receiver.
+#[test]
+fn an_acknowledgement_in_one_of_two_services_reaches_the_other() {
+    let mut policy = pagers();
+    let second = IntegrationRef {
+        takes_acknowledgements: true,
+        ..IntegrationRef::new("pagerduty[1]", KnownBy::DedupKey)
+    };
+    policy.receivers.get_mut("pd").unwrap().integrations[1] = second;
+    let mut world = World::new(policy);
+    let set = labels(&[("alertname", "A"), ("severity", "critical")]);
+    world.say(Source::Alertmanager, "a", vec![firing(&set, START)]);
+    said(&mut world, Some("ada"), Some("pagerduty"));
+    let services = ["pagerduty[0]", "pagerduty[1]"].map(|name| (name.to_owned(), "ada".to_owned()));
+    assert_eq!(told(&world), services);
+    // The other service says that its API acknowledged the incident.
+    said(&mut world, Some("api"), Some("pagerduty"));
+    assert_eq!(told(&world), services, "an echo changes nothing");
+    let incident = world.engine.pages.incidents.all.values().next().unwrap();
+    assert_eq!(incident.acknowledged.as_ref().map(|(by, _)| by.as_str()), Some("ada"));
+    assert_replays(&world);
+}
+
 #[test]
 fn an_acknowledgement_waits_for_its_page_and_never_follows_its_resolve() {
     let mut world = paged_at(Answers::Hang);
