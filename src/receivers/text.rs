@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::View;
 use super::report::columns;
 use crate::causes;
-use crate::model::{AlertView, Cause, Kind, LabelSet, Notification, headline};
+use crate::model::{AlertView, Cause, Kind, LabelSet, Notification};
 pub use crate::templates::{Escape, clean_line, clean_text, http_url};
 use crate::templates::{Readings, RuleReading};
 
@@ -96,9 +96,7 @@ pub fn subject(view: &View<'_>) -> String {
         _ if view.is_firing() => format!("[FIRING:{}]", view.firing.len()),
         _ => "[RESOLVED]".to_owned(),
     };
-    let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
-    let title = headline(n.title(), &labels, n.kind != Kind::Digest);
-    clean_line(format!("{state} {title}").trim_end())
+    clean_line(format!("{state} {}", n.headline()).trim_end())
 }
 
 /// Whether a digest is the report of a period.
@@ -253,6 +251,7 @@ mod tests {
             group_labels: group,
             route_labels: Default::default(),
             title: None,
+            headline: None,
             severity: "critical".into(),
             level: (0, 3),
             alerts: alerts.iter().map(view).collect(),

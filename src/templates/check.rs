@@ -182,6 +182,7 @@ fn sample(
         group_labels: labels.clone(),
         route_labels: of_route.unwrap_or(&labels).clone(),
         title: None,
+        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: vec![alert],

@@ -14,9 +14,7 @@ use super::text::clean_line;
 use super::time::GoTime;
 use super::value::{Struct, list, record, set, text};
 use crate::causes;
-use crate::model::{
-    AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp, headline,
-};
+use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
 
 /// So many digits of a key name an incident: every command and page takes them, and two incidents hardly
 /// share them.
@@ -110,8 +108,7 @@ fn key_of(n: &Notification) -> &str {
 
 fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reason: &str) -> Value {
     let common = |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
-    let labels: Vec<&LabelSet> = n.alerts.iter().map(|alert| &alert.labels).collect();
-    let title = headline(n.title(), &labels, n.kind != Kind::Digest).to_string();
+    let title = n.headline().to_string();
     record(
         Struct::Data,
         [

@@ -103,6 +103,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),
         route_labels: Default::default(),
         title: None,
+        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: vec![AlertView {

@@ -108,6 +108,7 @@ fn incident(integration: &str, kind: Kind, generation: u32) -> Notification {
         generation,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency"), ("cluster", "eu-west")]),
         title: None,
+        headline: None,
         severity: "warning".into(),
         level: (1, 3),
         alerts: vec![alert("a:9090", firing), alert("b:9090", firing), alert("c:9090", Status::Resolved)],
@@ -121,6 +122,7 @@ fn digest(integration: &str) -> Notification {
         group_key: "digest:team.checkout".into(),
         group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", "team.checkout")]),
         title: Some(LabelSet::default()),
+        headline: None,
         truncated: 2,
         cause: Cause::Digest {
             period: Duration::from_hours(24),

@@ -85,6 +85,7 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
         route_labels: Default::default(),
         title: None,
+        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: Vec::new(),

@@ -19,6 +19,7 @@ fn notification(id: u64, kind: Kind, level: u8) -> Notification {
         group_labels: Default::default(),
         route_labels: Default::default(),
         title: None,
+        headline: None,
         severity: "critical".into(),
         level: (level, 3),
         alerts: vec![],

@@ -48,6 +48,7 @@ fn notification(seq: Seq) -> Notification {
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
         route_labels: Default::default(),
         title: None,
+        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: Vec::new(),

@@ -88,6 +88,7 @@ fn notification(route: &RouteStanding, alerts: Vec<AlertView>, now: crate::model
         group_labels: route.group.clone(),
         route_labels: route.labels.clone(),
         title: None,
+        headline: None,
         severity: "".into(),
         level: (0, 1),
         alerts,

@@ -3,14 +3,19 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{LabelSet, partial_shares};
 
 /// So many alert names stand in a title at most.
 const NAMES: usize = 3;
 
-/// A title in two parts: the names of the alerts, and the other labels that they share.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A title in parts: the names of the alerts, and the other labels that they share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headline {
+    /// Of merged pages: how many alerts fire at each severity level, the highest level first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub counts: String,
     /// The name that all alerts share, or up to three names and how many more there are.
     pub names: String,
     /// The values of the group's labels, then in brackets the other labels that the alerts share.
@@ -20,7 +25,8 @@ pub struct Headline {
 impl fmt::Display for Headline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let space = if self.names.is_empty() || self.rest.is_empty() { "" } else { " " };
-        write!(f, "{}{space}{}", self.names, self.rest)
+        let colon = if self.counts.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}{space}{}", self.counts, self.names, self.rest)
     }
 }
 
@@ -29,6 +35,17 @@ impl fmt::Display for Headline {
 /// an alert always comes first, also where the alerts do not share one. With `most`, the title also names
 /// the labels that most alerts share, and how many do: `(critical, service=db: 12 of 14 alerts)`.
 pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline {
+    titled(group, alerts, most, &[])
+}
+
+/// `28 critical, 264 warning: Down, Full and 288 more`: the title of merged pages. `counts` has the names of
+/// severity levels and how many alerts fire at each, the highest level first.
+pub fn merged_headline(group: &LabelSet, alerts: &[&LabelSet], counts: &[(&str, usize)]) -> Headline {
+    let said: Vec<String> = counts.iter().map(|(level, alerts)| format!("{alerts} {level}")).collect();
+    Headline { counts: said.join(", "), ..titled(group, alerts, true, counts) }
+}
+
+fn titled(group: &LabelSet, alerts: &[&LabelSet], most: bool, counts: &[(&str, usize)]) -> Headline {
     let common = LabelSet::common(alerts.iter().copied());
     let names = match common.value("alertname") {
         "" => names(alerts),
@@ -51,14 +68,17 @@ pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline 
         Some(shared.join(" ")).filter(|text| !text.is_empty()).into_iter().collect();
     if most {
         let shares = partial_shares(alerts, 2, |name| name == "alertname");
+        // The counts say how many alerts have a severity.
+        let counted =
+            |s: &&super::Share<'_>| counts.iter().any(|(level, _)| level.eq_ignore_ascii_case(s.value));
         let said =
             |s: &super::Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, alerts.len());
-        brackets.extend(shares.iter().map(said));
+        brackets.extend(shares.iter().filter(|share| !counted(share)).map(said));
     }
     if !brackets.is_empty() {
         words.push(format!("({})", brackets.join(", ")));
     }
-    Headline { names, rest: words.join(" ") }
+    Headline { counts: String::new(), names, rest: words.join(" ") }
 }
 
 /// The names of alerts that do not share one: up to three, and how many more.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, Cause, LabelSet, Problem, Status, Timestamp};
+use super::{AlertId, Cause, Headline, LabelSet, Problem, Status, Timestamp, headline};
 
 /// Number of a notification, unique for the life of the journal, rising.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -79,6 +79,10 @@ pub struct Notification {
     /// labels that most of their alerts share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<LabelSet>,
+    /// The title of merged pages, which counts all of their alerts. `None` = the title follows from the
+    /// alerts of this notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headline: Option<Headline>,
     /// Name of the highest severity level among the alerts (the configured name, not an alias).
     pub severity: SmolStr,
     /// That level's position, 0 = the highest, and the number of levels.
@@ -130,6 +134,13 @@ impl Notification {
     /// The labels that texts name it by.
     pub fn title(&self) -> &LabelSet {
         self.title.as_ref().unwrap_or(&self.group_labels)
+    }
+
+    /// The title that a person reads, without the mark of the state.
+    pub fn headline(&self) -> Headline {
+        let alerts = || self.alerts.iter().map(|alert| &alert.labels).collect::<Vec<_>>();
+        let known = self.headline.clone();
+        known.unwrap_or_else(|| headline(self.title(), &alerts(), self.kind != Kind::Digest))
     }
 }
 

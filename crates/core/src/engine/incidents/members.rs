@@ -130,6 +130,11 @@ impl Members {
         self.firing.values().sum()
     }
 
+    /// How many fire at each level, the highest level first.
+    pub(crate) fn firing_by_level(&self) -> impl Iterator<Item = (Level, usize)> {
+        self.firing.iter().map(|(level, firing)| (*level, *firing))
+    }
+
     /// The highest level at which one fires.
     pub(crate) fn highest(&self) -> Option<Level> {
         self.firing.keys().next().copied().filter(|level| *level != UNKNOWN)

@@ -9,7 +9,8 @@ use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::engine::incidents::members::Member;
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, Status, headline, shares,
+    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, Status, headline,
+    merged_headline, shares,
 };
 use crate::policy::KnownBy;
 
@@ -62,6 +63,7 @@ impl Incidents {
             generation: incident.generation,
             group_labels: incident.group.1.clone(),
             route_labels: destination.labels.clone(),
+            headline: is_merged(world, incident).then(|| headline_of(world, incident)),
             title: Some(title).filter(|title| *title != incident.group.1),
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),
@@ -97,10 +99,15 @@ impl Incidents {
     }
 }
 
+/// Whether an incident has the merged pages of its receiver.
+fn is_merged(world: &World, incident: &Incident) -> bool {
+    incident.group == world.merged_key(incident.group.0)
+}
+
 /// The labels that name an incident: those of its group. For merged pages, these are the up to three label
 /// values that explain most of it, if they hold for more than half.
 pub(crate) fn title_of(world: &World, incident: &Incident) -> LabelSet {
-    if incident.group != world.merged_key(incident.group.0) {
+    if !is_merged(world, incident) {
         return incident.group.1.clone();
     }
     // Identities are hashes: each so-many-th of them is a fair sample.
@@ -115,6 +122,9 @@ pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
     if let Some(own) = &incident.internal {
         return headline(&group, &[&own.view(Kind::Page, world.now).labels], true);
     }
+    if is_merged(world, incident) {
+        return merged_headline_of(world, incident, &group);
+    }
     // The alerts of a notification, in their order. It decides which names the title has room for.
     let listed = incident.members.listed().take(TITLED);
     let known = listed.filter_map(|(id, member)| {
@@ -125,6 +135,21 @@ pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
     all.sort_unstable();
     let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
     headline(&group, &labels, true)
+}
+
+/// The title of merged pages. It counts all alerts that fire, and names the most severe alerts.
+fn merged_headline_of(world: &World, incident: &Incident, group: &LabelSet) -> Headline {
+    let levels = &world.policy.severities.levels;
+    let mut all: Vec<(AlertId, &Member)> = incident.members.listed().collect();
+    // Among alerts of one level, the first to arrive come first.
+    all.sort_by_key(|(_, member)| (Reverse(member.firing), member.level));
+    let labels: Vec<&LabelSet> =
+        all.iter().filter_map(|(id, _)| world.alerts.alert(*id)).map(Alert::told).collect();
+    let counts = incident.members.firing_by_level();
+    let counts: Vec<(&str, usize)> = counts
+        .filter_map(|(level, firing)| Some((&levels.get(usize::from(level))?.name[..], firing)))
+        .collect();
+    merged_headline(group, &labels, if incident.members.firing() > 1 { &counts } else { &[] })
 }
 
 fn alert_view(world: &World, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {

@@ -413,6 +413,7 @@ fn digest_of(
         group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
         route_labels: LabelSet::default(),
         title: Some(LabelSet::default()),
+        headline: None,
         severity: severities.levels[level].name.clone(),
         level: (level as u8, severities.levels.len() as u8),
         truncated: alerts.len().saturating_sub(LISTED) as u64,

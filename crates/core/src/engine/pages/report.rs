@@ -75,6 +75,7 @@ impl Pages {
             ]),
             route_labels: LabelSet::default(),
             title: None,
+            headline: None,
             severity: levels[lowest].name.clone(),
             level: (lowest as u8, levels.len() as u8),
             alerts: Vec::new(),

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::engine::event::Alarm;
-use crate::engine::testing::{World, firing, flaps_at, labels, policy};
+use crate::engine::testing::{World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
-use crate::model::{Cause, Duration, LabelSet, Matcher, Problem, Source, headline};
+use crate::model::{Cause, Duration, IncidentChange, LabelSet, Matcher, Problem, Source};
 use crate::policy::{GroupBy, Limit, Noise, SelfCheckSettings};
 
 fn all() -> BoardQuery {
@@ -89,8 +89,8 @@ fn merged(names: &[&str]) -> World {
     let limit = Limit { pages: 1, per: Duration::from_hours(1) };
     let mut world = World::new(policy(&["alertname"], Noise { limit, ..Noise::default() }));
     for name in ["A"].iter().chain(names) {
-        let labels =
-            labels(&[("alertname", name), ("team", "core"), ("severity", "warning"), ("host", name)]);
+        let severity = if name.starts_with("info") { "info" } else { "warning" };
+        let labels = labels(&[("alertname", name), ("team", "core"), ("severity", severity), ("host", name)]);
         world.say(Source::Alertmanager, "a", vec![firing(&labels, world.now)]);
     }
     let limited = BoardQuery { state: Some(RowState::RateLimited), ..all() };
@@ -104,13 +104,36 @@ fn a_merged_incident_has_the_title_that_the_pager_shows() {
     let world = merged(&["B", "C", "D", "E"]);
     let page = world.sent.last().unwrap();
     assert_eq!(page.alerts.len(), 4, "{page:?}");
-    let labels: Vec<&LabelSet> = page.alerts.iter().map(|alert| &alert.labels).collect();
-    let shown = headline(page.title(), &labels, true);
+    let shown = page.headline();
     let detail = world.engine.query().incident(&page.dedup_key, false, 0, 10).unwrap();
     assert_eq!(detail.row.headline, Some(shown.clone()));
-    assert_eq!(shown.names, "B, C, D and 1 more");
+    assert_eq!((&shown.counts[..], &shown.names[..]), ("4 warning", "B, C, D and 1 more"));
     let board = world.engine.query().board(&all());
     assert!(board.rows.iter().any(|row| row.headline.as_ref() == Some(&shown)), "{board:?}");
+}
+
+#[test]
+fn the_title_of_a_merged_incident_counts_severities_the_worst_first() {
+    let mut world = merged(&["info1", "B", "info2"]);
+    let page = world.sent.last().unwrap().clone();
+    let title = "1 warning, 2 info: B, info1, info2 core";
+    assert_eq!(page.headline().to_string(), title);
+    let shown = |world: &World| {
+        let detail = world.engine.query().incident(&page.dedup_key, false, 0, 10).unwrap();
+        detail.row.headline.unwrap().to_string()
+    };
+    assert_eq!(shown(&world), title);
+    let opened = world.history.iter().rev().find_map(|record| match &record.change {
+        IncidentChange::Opened(opened) => Some(opened.issued.title.clone()),
+        _ => None,
+    });
+    assert_eq!(opened.as_deref(), Some(title), "the history has the same title");
+    // Only alerts that fire count.
+    let b = labels(&[("alertname", "B"), ("team", "core"), ("severity", "warning"), ("host", "B")]);
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&b, now, now)]);
+    world.advance(Duration::from_mins(10));
+    assert_eq!(shown(&world), "2 info: info1, info2, B core");
 }
 
 /// The number of alerts that these matchers match: of the incident, and others.
