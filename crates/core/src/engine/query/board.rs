@@ -143,6 +143,9 @@ pub struct Row {
     pub escalated_to: Option<SmolStr>,
     /// Whether a person can release it now.
     pub releasable: bool,
+    /// Of an incident that the sender decided: the one that Squelch would have of the same alerts, if its
+    /// profile did not observe. The board has no row of its own for that one.
+    pub twin: Option<(SmolStr, RowState)>,
 }
 
 /// The source of a row.
@@ -193,8 +196,9 @@ impl Query<'_> {
         };
         let search = Search::new(self.world, query);
         let mut keys: Vec<Key> = Vec::new();
+        let twins = self.twins();
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {
-            let Some(stands) = open_state(incident) else { continue };
+            let Some(stands) = open_state(incident).filter(|_| !twins.hidden.contains(id)) else { continue };
             let receiver = &self.world.destinations.get(incident.group.0).receiver;
             if !search.is_empty() && !self.is_found(incident, receiver, &search) {
                 continue;
@@ -257,7 +261,9 @@ impl Query<'_> {
         keys.sort_unstable();
         let shown = keys.into_iter().skip(query.offset);
         let rows = shown.filter_map(|key| match key.source {
-            RowSource::Incident(id) => self.incident_row(id),
+            RowSource::Incident(id) => {
+                self.incident_row(id).map(|row| Row { twin: twins.of.get(&id).cloned(), ..row })
+            }
             RowSource::AlertState(alert, destination) => self.waiting_row(alert, destination, key.stands),
         });
         let rows = rows.collect();
@@ -389,6 +395,7 @@ impl Query<'_> {
             acknowledged: incident.acknowledged.clone(),
             escalated_to: incident.escalated_to().cloned(),
             releasable: false,
+            twin: None,
         })
     }
 
@@ -423,6 +430,7 @@ impl Query<'_> {
             refused: false,
             acknowledged: None,
             escalated_to: None,
+            twin: None,
         })
     }
 

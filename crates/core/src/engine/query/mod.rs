@@ -10,6 +10,7 @@ pub(crate) mod listing;
 pub(crate) mod proposal;
 pub(crate) mod row_state;
 mod search;
+pub(crate) mod twins;
 pub(crate) mod undelivered;
 
 use std::collections::{BTreeMap, BTreeSet};

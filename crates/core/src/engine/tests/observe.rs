@@ -1,7 +1,7 @@
 //! `mode: observe`: the pager shows the same as with Alertmanager, and a change of mode loses nothing.
 
 use crate::engine::testing::*;
-use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, RowState};
+use crate::engine::{AlertQuery, BoardQuery, Event, IncidentQuery, Origin, Row, RowState};
 use crate::model::{
     Batch, Cause, Disposition, Duration, Kind, LabelSet, Observation, Source, Upstream, hex, sha256,
 };
@@ -100,6 +100,26 @@ fn what_would_have_been_does_not_stand_beside_what_is_as_paged() {
     assert!(observing.all && observing.receivers.contains("pd"), "{observing:?}");
     world.handle(mode(Mode::Enforce));
     assert!(world.engine.query().observing().receivers.is_empty());
+}
+
+#[test]
+fn an_incident_that_squelch_would_send_alike_stands_once() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    let rows = |world: &World| -> Vec<_> {
+        let board = world.engine.query().board(&BoardQuery { limit: 10, ..BoardQuery::default() });
+        assert_eq!((board.incidents, board.matching), (board.rows.len(), board.rows.len()));
+        let row = |row: Row| (row.standing.origin, row.standing.state, row.twin.map(|(_, state)| state));
+        board.rows.into_iter().map(row).collect()
+    };
+    assert_eq!(rows(&world), [(Origin::Sender, RowState::Paged, Some(RowState::Paged))]);
+    // The sender puts a second alert into its incident, and Squelch would have two incidents.
+    world.advance(Duration::from_mins(10));
+    let now = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start), firing(&down("2"), now)]);
+    let would = (Origin::Squelch, RowState::Observed, None);
+    assert_eq!(rows(&world), [(Origin::Sender, RowState::Paged, None), would, would]);
 }
 
 #[test]
