@@ -75,6 +75,9 @@ pub struct DecisionEntry {
     /// recall.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<String>,
+    /// Of a page: the newest failed attempts to deliver it, in one sentence. Missing if none failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_attempts: Option<String>,
     /// Of a page: when the first integration accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -48,12 +48,30 @@ pub(super) fn undelivered(end: &str) -> String {
     }
 }
 
+/// The failed attempts to deliver a page, as the history has them.
+pub(super) fn failed_attempts(failed: &str) -> Option<String> {
+    let Ok(IncidentChange::Failed { of, attempts, since, error }) = serde_json::from_str(failed) else {
+        return None;
+    };
+    let place = format!("{}/{}", of.receiver, of.integration);
+    Some(match attempts {
+        1 => format!("An attempt at {place} failed at {since}: {error}"),
+        n => format!("{n} attempts at {place} failed from {since} on, the last one with: {error}"),
+    })
+}
+
 /// That a receiver accepted a page late, or nothing.
 fn late(entry: &DecisionEntry) -> String {
     let late = entry.accepted_at.filter(|at| at.since(entry.at) >= LATE);
     late.map_or(String::new(), |at| {
         format!(". A receiver accepted it at {at}, {} after the decision", whole_seconds(at.since(entry.at)))
     })
+}
+
+/// The failed attempts to deliver a page, as a sentence of its own, or nothing.
+fn tried(entry: &DecisionEntry) -> String {
+    let tried = entry.failed_attempts.as_ref().map(|failed| format!(". {failed}"));
+    tried.unwrap_or_default()
 }
 
 /// A time without its milliseconds.
@@ -93,8 +111,10 @@ pub(super) fn sentence(entry: &DecisionEntry) -> String {
             format!("would have been suppressed{times} ({reason}): {}", entry.rule)
         }
         ("page", _) => match &entry.undelivered {
-            None => format!("paged, and opened{incident}: {}{}", entry.rule, late(entry)),
-            Some(why) => format!("decided to page, and opened{incident}: {} ({why})", entry.rule),
+            None => format!("paged, and opened{incident}: {}{}{}", entry.rule, late(entry), tried(entry)),
+            Some(why) => {
+                format!("decided to page, and opened{incident}: {} ({why}){}", entry.rule, tried(entry))
+            }
         },
         ("update", _) => format!("notified as an update of{incident}: {}", entry.rule),
         ("resolve", _) => format!("resolved, and closed{incident}: {}", entry.rule),

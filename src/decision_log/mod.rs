@@ -15,6 +15,7 @@
 mod baseline;
 mod entry;
 mod explain;
+mod flapped;
 mod follow;
 mod incidents;
 mod meter;
@@ -33,6 +34,7 @@ mod write;
 pub use baseline::Baseline;
 pub use entry::{DecisionEntry, OtherwiseEntry};
 pub use explain::{plain, timeline};
+pub use flapped::{Flapped, MOST_FLAPPED};
 pub use follow::{Follower, Following};
 pub use incidents::{
     EventEntry, IncidentAlertEntry, IncidentRuleEntry, NamedIncident, PastIncident, PastIncidentDetail,

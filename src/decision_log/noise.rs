@@ -33,7 +33,10 @@ pub struct NoiseEntry {
     pub by: By,
     /// The pages and people's answers to them, step by step, the oldest first.
     pub trend: Vec<TrendEntry>,
-    /// Pages by day of the week, Monday first, and hour, UTC.
+    /// The time zone of hours and nights.
+    #[serde(default)]
+    pub location: String,
+    /// Pages by day of the week, Monday first, and hour.
     #[schema(value_type = Vec<Vec<u64>>)]
     pub week: [[u64; 24]; 7],
     /// Their dispositions, by count, highest first.
@@ -221,7 +224,7 @@ pub struct NameEntry {
     /// The median length of its occurrences. Missing if none is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub median_seconds: Option<u64>,
-    /// Pages from 22 to 6, UTC.
+    /// Pages from 22 to 6.
     pub night_pages: u64,
     /// Occurrences that began. One that went to several receivers counts once.
     pub fires: u64,
@@ -354,6 +357,7 @@ impl NoiseEntry {
             previous: before.map(PeriodEntry::of),
             by,
             trend: trend.collect(),
+            location: tally.location.name().to_owned(),
             week: tally.by_week,
             fates,
             observed,

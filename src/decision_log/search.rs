@@ -35,7 +35,13 @@ const COLUMNS: &str = "
         WHERE h.notified_at IS NULL) END,
     CASE WHEN k.name = 'page' THEN (
         SELECT notified_at FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
-        ORDER BY id DESC LIMIT 1) END";
+        ORDER BY id DESC LIMIT 1) END,
+    CASE WHEN k.name = 'page' THEN (
+        SELECT e.change FROM history_event e WHERE e.history = (
+            SELECT id FROM history WHERE key = i.dedup_key AND NOT observed AND opened_at <= d.at
+            ORDER BY id DESC LIMIT 1)
+        AND substr(e.change, 1, 9) = '{\"failed\"' AND instr(e.change, '\"kind\":\"page\"') > 0
+        ORDER BY e.id DESC LIMIT 1) END";
 const JOINS: &str = "
     decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
     JOIN receiver rc ON rc.id = d.receiver LEFT JOIN text ro ON ro.id = d.route
@@ -269,7 +275,11 @@ pub(super) fn first_from(conn: &Connection, at: Timestamp) -> Result<i64, Decisi
 }
 
 /// The numbers of a name in a small table, or of all of them.
-fn numbers(conn: &Connection, table: &str, name: Option<&str>) -> Result<Vec<i64>, rusqlite::Error> {
+pub(super) fn numbers(
+    conn: &Connection,
+    table: &str,
+    name: Option<&str>,
+) -> Result<Vec<i64>, rusqlite::Error> {
     let (sql, values) = match name {
         Some(name) => (format!("SELECT id FROM {table} WHERE name = ?"), vec![name]),
         None => (format!("SELECT id FROM {table}"), Vec::new()),
@@ -398,5 +408,8 @@ fn entry(row: &Row<'_>) -> Result<DecisionEntry, rusqlite::Error> {
         otherwise,
         undelivered: row.get::<_, Option<String>>(18)?.map(|refusal| explain::undelivered(&refusal)),
         accepted_at: time(row.get(19)?),
+        failed_attempts: row
+            .get::<_, Option<String>>(20)?
+            .and_then(|failed| explain::failed_attempts(&failed)),
     })
 }

@@ -9,6 +9,7 @@ use super::search::first_from;
 use super::trend::RuleIncident;
 use super::write::OBSERVED;
 use super::{DecisionLogError, Reader};
+use crate::config::Location;
 use crate::model::{Cause, Duration, LabelSet, Timestamp};
 
 /// Steps of [`Tally::over_time`].
@@ -50,7 +51,9 @@ pub struct Tally {
     /// Observations that interrupted no person, by the reason or else the disposition, from one
     /// [`Tally::step`] to the next.
     pub quiet: BTreeMap<String, Vec<u64>>,
-    /// Pages by day of the week, Monday first, and hour, UTC.
+    /// Whose wall clock counts for hours and nights.
+    pub location: Location,
+    /// Pages by day of the week, Monday first, and hour.
     pub by_week: [[u64; 24]; 7],
     /// By receiver: the observations, and the times of its pages.
     pub receivers: BTreeMap<String, (u64, Vec<Timestamp>)>,
@@ -101,7 +104,7 @@ pub struct Name {
     pub pages: u64,
     /// Observations that flap damping withheld.
     pub flaps: u64,
-    /// Pages at night: from 22 to 6, UTC.
+    /// Pages at night: from 22 to 6.
     pub night: u64,
     /// Occurrences that began in the time.
     pub fires: u64,
@@ -148,16 +151,26 @@ impl Words {
 }
 
 impl Reader {
-    /// Counts the decisions from `from` on and before `to`.
+    /// Counts the decisions from `from` on and before `to`. Hours and nights are those of `location`.
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the counting takes longer than 5 s.
-    pub fn tally(&self, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
-        self.with(|conn| tally(conn, from, to))
+    pub fn tally(
+        &self,
+        location: &Location,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Tally, DecisionLogError> {
+        self.with(|conn| tally(conn, location, from, to))
     }
 }
 
-fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, DecisionLogError> {
+fn tally(
+    conn: &Connection,
+    location: &Location,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Tally, DecisionLogError> {
     let as_sent = serde_json::to_string(&Cause::PassedOn).unwrap_or_default();
     let mut words = Words {
         kinds: BTreeMap::new(),
@@ -172,7 +185,7 @@ fn tally(conn: &Connection, from: Timestamp, to: Timestamp) -> Result<Tally, Dec
             real.unwrap_or(&kind).split_once(' ').unwrap_or((real.unwrap_or(&kind), ""));
         words.kinds.insert(id, (disposition.to_owned(), reason.to_owned()));
     }
-    let mut tally = Tally::new(from, to);
+    let mut tally = Tally { location: location.clone(), ..Tally::new(from, to) };
     let mut alerts: BTreeMap<i64, OneAlert> = BTreeMap::new();
     let (first, end) = (first_from(conn, from)?, first_from(conn, to)?);
     let mut statement = conn.prepare_cached(
@@ -266,7 +279,7 @@ fn named(conn: &Connection, table: &str) -> Result<BTreeMap<i64, String>, rusqli
 }
 
 impl Tally {
-    /// Nothing is counted yet.
+    /// Nothing is counted yet. Hours are those of UTC.
     pub fn new(from: Timestamp, to: Timestamp) -> Tally {
         Tally { from, to, over_time: vec![(0, 0); BUCKETS as usize], ..Tally::default() }
     }
@@ -328,14 +341,13 @@ impl Tally {
             if let Some((_, pages)) = self.over_time.get_mut(index) {
                 *pages += 1;
             }
-            let hours = page.at.as_millis().div_euclid(3_600_000);
-            // 1970 began on a Thursday.
-            let day = (hours.div_euclid(24) + 3).rem_euclid(7);
-            self.by_week[day as usize][hours.rem_euclid(24) as usize] += 1;
+            let local = self.location.civil(page.at);
+            let (day, hour) = (local.date().weekday().to_monday_zero_offset(), local.hour());
+            self.by_week[day.unsigned_abs() as usize][hour.unsigned_abs() as usize] += 1;
             self.receivers.entry(page.receiver.clone()).or_default().1.push(page.at);
             let name = self.names.entry(page.rule.clone()).or_default();
             name.pages += 1;
-            name.night += u64::from(super::is_night(hours.rem_euclid(24)));
+            name.night += u64::from(super::is_night(hour.into()));
         }
     }
 
@@ -478,6 +490,12 @@ mod tests {
         assert_eq!((tally.quiet["flapping"][24], tally.quiet["flapping"].iter().sum::<u64>()), (9, 9));
         assert_eq!(tally.by_week[2][1], 3, "the 25th is a Wednesday");
         assert_eq!(tally.by_week.iter().flatten().sum::<u64>(), 4);
+        // In Los Angeles it is the evening before.
+        let location = Location::named("America/Los_Angeles").unwrap();
+        let mut there =
+            Tally { location, ..Tally::new(at("2026-11-25T00:00:00Z"), at("2026-11-26T00:00:00Z")) };
+        there.page(all.to_vec());
+        assert_eq!((there.by_week[1][17], there.names["Disk"].night), (3, 0));
         assert_eq!(tally.most_pages("pager", Duration::from_mins(11)), 2);
         assert_eq!(tally.most_pages("pager", Duration::from_mins(10)), 1);
         assert_eq!((Tally::default().removed(), removed(u64::MAX, 0)), (None, Some(100)));

@@ -55,7 +55,7 @@ pub use crate::receivers::{Answer, AttemptError, FailureReason, Retry, Side, Ver
 use crate::causes;
 use crate::config::{Config, Integration, Location};
 use crate::decision_log;
-use crate::model::{Notification, Outcome, Rejection, Report, Timestamp};
+use crate::model::{FailedDelivery, Notification, Outcome, Rejection, Report, Timestamp};
 use crate::spans::Tracer;
 use enrich::{Baselines, EnrichMeter, Enricher};
 use traces::Exporter;
@@ -87,6 +87,8 @@ pub struct DeliveryOptions {
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
     /// The notifications that the engine wants back before their next attempt.
     pub recalls: Arc<Recalls>,
+    /// Takes failed attempts, for the history. It must return at once.
+    pub failed: Arc<dyn Fn(FailedDelivery) + Send + Sync>,
     /// Where spans come from.
     pub tracer: Tracer,
     /// Where a page asks how often its rules fire. `None` = pages say nothing about this.
@@ -112,6 +114,7 @@ impl Default for DeliveryOptions {
             may_send: Arc::new(|| true),
             took_over: Arc::new(|| None),
             recalls: Arc::default(),
+            failed: Arc::new(|_| ()),
             tracer: Tracer::default(),
             history: None,
             concurrency: 8,
@@ -340,6 +343,7 @@ impl Deliverer {
             reports: self.reports.clone(),
             may_send: self.options.may_send.clone(),
             took_over: self.options.took_over.clone(),
+            failed: self.options.failed.clone(),
             tracer: self.options.tracer.clone(),
             enricher: self.enricher.clone(),
             baselines: self.baselines.clone(),

@@ -17,8 +17,10 @@ use super::meter::DeliveryMeter;
 use super::pace::Pacer;
 use super::schedule::{Next, Schedule};
 use super::transport::Transport;
-use crate::model::{Kind, Notification, NotificationId, Outcome, Rejection, Report};
-use crate::receivers::AttemptError;
+use crate::model::{
+    FailedDelivery, Kind, Notification, NotificationId, Outcome, Rejection, Report, beginning,
+};
+use crate::receivers::{AttemptError, FailureReason};
 use crate::spans::{Span, SpanRole, Tracer};
 use crate::templates::Readings;
 
@@ -44,6 +46,7 @@ pub(super) struct Worker {
     pub reports: mpsc::UnboundedSender<Report>,
     pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     pub took_over: Arc<dyn Fn() -> Option<std::time::Instant> + Send + Sync>,
+    pub failed: Arc<dyn Fn(FailedDelivery) + Send + Sync>,
     pub tracer: Tracer,
     pub enricher: Arc<ArcSwapOption<Enricher>>,
     pub baselines: Arc<Baselines>,
@@ -59,12 +62,17 @@ pub(super) struct Arrived {
     delivery: Span,
     /// Its wait for the first attempt, until that begins.
     queue: Option<Span>,
+    /// When its first attempt failed, and the newest error. `None` = none failed.
+    failed: Option<(Instant, String)>,
     /// The readings of Prometheus before the first attempt. Further attempts use the same.
     readings: Arc<OnceCell<Readings>>,
 }
 
 /// How often an attempt that may not begin asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The history gets so many bytes of an error.
+const DETAIL: usize = 1_024;
 
 type Done = (NotificationId, Result<Option<SmolStr>, AttemptError>);
 
@@ -140,7 +148,7 @@ impl Worker {
         delivery.set("squelch.dedup_key", n.dedup_key.as_str());
         delivery.set("squelch.alerts", n.alerts.len());
         let queue = self.tracer.part(delivery.context(), "queue", SpanRole::Internal);
-        Arrived { at: Instant::now(), delivery, queue: Some(queue), readings: Arc::default() }
+        Arrived { at: Instant::now(), delivery, queue: Some(queue), failed: None, readings: Arc::default() }
     }
 
     fn start_what_may(
@@ -245,6 +253,7 @@ impl Worker {
         let error = result.as_ref().err().cloned();
         let report = self.schedule.settle(id, result, Instant::now());
         let report = report.map(|report| Report { message, ..report });
+        self.count_failure(&notification, attempts, error.as_ref(), report.is_some());
         self.log(&notification, attempts, error, report.as_ref());
         let open = self.schedule.circuit_is_open();
         if open != was_open {
@@ -262,6 +271,26 @@ impl Worker {
             self.meter.ended(&notification, report.outcome == Outcome::Accepted);
             // The receiving end is gone only when the process is stopping.
             let _ = self.reports.send(report);
+        }
+    }
+
+    /// Tells the history of the first failed attempt, and before the end of all of them.
+    fn count_failure(&mut self, n: &Notification, attempts: u32, error: Option<&AttemptError>, ended: bool) {
+        let Some(arrived) = self.arrived.get_mut(&n.id) else { return };
+        // The report has the error of the last attempt.
+        if let Some(error) = error.filter(|_| !ended) {
+            let said = match error.reason {
+                FailureReason::Other => error.detail.clone(),
+                _ => error.to_string(),
+            };
+            arrived.failed.get_or_insert_with(|| (Instant::now(), String::new())).1 = said;
+        }
+        let failed = if ended { attempts.saturating_sub(1) } else { attempts };
+        // One failed attempt has a record already when its notification ends.
+        if let Some((first, error)) = arrived.failed.as_ref().filter(|_| ended == (failed > 1)) {
+            let lasted = crate::model::Duration::from_millis(first.elapsed().as_millis() as u64);
+            let (id, kind, error) = (n.id, n.kind, beginning(error, DETAIL).to_owned());
+            (self.failed)(FailedDelivery { id, kind, attempts: failed, lasted, error });
         }
     }
 

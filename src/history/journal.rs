@@ -31,6 +31,7 @@ pub fn past<E: std::fmt::Display>(
             ) => Some(Ok(Past { at, event })),
             Ok(
                 Event::Delivered(_)
+                | Event::Failed(_)
                 | Event::Replay(_)
                 | Event::Policy(_)
                 | Event::Alarm(_)

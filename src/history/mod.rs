@@ -60,6 +60,7 @@ impl Past {
             Event::Observe(batch) | Event::Quarantine(batch) => batch.observations.len() as u64,
             Event::Repeats(repeats) => repeats.statements.iter().map(|one| one.count).sum(),
             Event::Delivered(_)
+            | Event::Failed(_)
             | Event::Replay(_)
             | Event::Silence(_)
             | Event::Policy(_)

@@ -323,6 +323,8 @@ impl Core {
                     self.owed.push(report.clone());
                     tick.delivered(open, &self.clock, report)
                 }
+                Command::Failed(_) if self.quiesced => Ok(()),
+                Command::Failed(failed) => tick.apply(open, &self.clock, &Event::Failed(failed)),
                 Command::Replay(id, done) => replay(open, &self.clock, &mut tick, id, done),
                 Command::Silence(request, done) => silence(open, &self.clock, &mut tick, &request, done),
                 Command::Release(release, done) => let_go(open, &self.clock, &mut tick, release, done),

@@ -238,7 +238,7 @@ impl Core {
                         meanwhile.observe(self.clock.now(), self.clock.ahead(), batch);
                     }
                 }
-                Command::CheckStorage => {}
+                Command::CheckStorage | Command::Failed(_) => {}
                 Command::Report(_, done) => drop(done.send(Err(unavailable()))),
                 Command::Alarm(alarm) => self.owe_alarm(alarm),
                 Command::Policy(policy, done) if standby => {

@@ -314,14 +314,24 @@ impl Gate for NodeGate {
         self.searching(move |decision_log| or_none(decision_log.review(&wanted)))
     }
 
+    fn flapped(
+        &self,
+        since: Timestamp,
+    ) -> BoxFuture<'_, Result<(Vec<decision_log::Flapped>, usize), SearchError>> {
+        self.searching(move |decision_log| or_none(decision_log.flapped(since)))
+    }
+
     fn noise(
         &self,
         from: Timestamp,
         to: Timestamp,
     ) -> BoxFuture<'_, Result<decision_log::Tally, SearchError>> {
-        self.searching(move |decision_log| match decision_log.tally(from, to) {
+        let location = self.in_force.on_call.load().location.clone();
+        self.searching(move |decision_log| match decision_log.tally(&location, from, to) {
             // A server that has just started has no decision log yet.
-            Err(DecisionLogError::Missing(_)) => Ok(decision_log::Tally::new(from, to)),
+            Err(DecisionLogError::Missing(_)) => {
+                Ok(decision_log::Tally { location, ..decision_log::Tally::new(from, to) })
+            }
             counted => counted,
         })
     }

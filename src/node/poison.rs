@@ -90,6 +90,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Quarantine(_) => "aside",
         Event::Repeats(_) => "repeats",
         Event::Delivered(_) => "delivered",
+        Event::Failed(_) => "failed",
         Event::Replay(_) => "replay",
         Event::Release(_) => "release",
         Event::Acknowledge(_) => "acknowledge",

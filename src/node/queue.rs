@@ -10,7 +10,8 @@ use crate::config::Policy;
 use crate::engine::{Alarm, PeriodReport, Release};
 use crate::journal::{DeadLetters, LetterQuery};
 use crate::model::{
-    Batch, NotificationId, Observation, OrphanedIncident, Report, SilenceRequest, Source, Status,
+    Batch, FailedDelivery, NotificationId, Observation, OrphanedIncident, Report, SilenceRequest, Source,
+    Status,
 };
 use crate::spans::TraceContext;
 use crate::web::{Acknowledgement, Look, ReleaseError, ReplayError, SilenceFailure, Unavailable};
@@ -22,6 +23,8 @@ pub enum Command {
     Observe(Batch, Option<TraceContext>, oneshot::Sender<Result<(), Unavailable>>),
     /// A notification reached its end.
     Delivered(Report),
+    /// Attempts at a notification failed. The history loses this if there is no room.
+    Failed(FailedDelivery),
     /// The files of the storage may be gone.
     CheckStorage,
     /// A problem outside of the engine that a person must know.
@@ -202,6 +205,7 @@ fn always_fits(command: &Command) -> bool {
         | Command::Quiesce(_)
         | Command::Stop(_) => true,
         Command::Observe(..)
+        | Command::Failed(_)
         | Command::Replay(..)
         | Command::Report(..)
         | Command::Silence(..)

@@ -125,7 +125,7 @@ impl Node {
         if let (None, Some(address)) = (&url, &options.advertise) {
             tracing::info!(address, "--cluster.advertise-address has no effect without storage.postgres");
         }
-        let told = queue.clone();
+        let (told, failures) = (queue.clone(), queue.clone());
         let own = Advertised {
             address: options.advertise.clone(),
             port: listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |address| address.port()),
@@ -142,6 +142,7 @@ impl Node {
         let delivery = deliver::DeliveryOptions {
             may_send: Arc::new(move || asked.as_ref().is_none_or(|postgres| postgres.may_send())),
             recalls: published.recalls.clone(),
+            failed: Arc::new(move |failed| drop(failures.push(Command::Failed(failed)))),
             took_over: Arc::new(move || taken.as_ref().and_then(|postgres| postgres.took_over())),
             external_url: options.external_url.as_str().into(),
             registry: registry.clone(),

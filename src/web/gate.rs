@@ -12,8 +12,8 @@ use super::acknowledged::Callback;
 use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{
-    Baseline, DecisionLogError, DecisionPage, DecisionQuery, NamedIncident, NamedReview, OnCallEntry,
-    PastIncidentPage, PastIncidentQuery, SentPage, Tally, WhichIncident,
+    Baseline, DecisionLogError, DecisionPage, DecisionQuery, Flapped, NamedIncident, NamedReview,
+    OnCallEntry, PastIncidentPage, PastIncidentQuery, SentPage, Tally, WhichIncident,
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
@@ -135,6 +135,11 @@ pub trait Gate: Send + Sync + 'static {
         _now: Timestamp,
     ) -> BoxFuture<'_, Result<Baseline, SearchError>> {
         Box::pin(async { Err(SearchError::Busy) })
+    }
+
+    /// The alerts that flapped from a time on, and how many there are. It never waits for the engine.
+    fn flapped(&self, _since: Timestamp) -> BoxFuture<'_, Result<(Vec<Flapped>, usize), SearchError>> {
+        Box::pin(async { Ok((Vec::new(), 0)) })
     }
 
     /// Counts the decision log's rows from `from` to `to`. It never waits for the engine.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use prometheus::Registry;
+use squelch::config::Location;
 use squelch::decision_log::{DecisionLogMeter, DecisionQuery, Follower, Reader};
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
@@ -151,7 +152,7 @@ fn a_month_of_ten_million_observations() {
     ];
     for days in [1, 7, 30] {
         let (began, end) = (Instant::now(), start + Duration::from_hours(HOURS));
-        let tally = reader.tally(end - Duration::from_hours(24 * days), end).unwrap();
+        let tally = reader.tally(&Location::default(), end - Duration::from_hours(24 * days), end).unwrap();
         let took = began.elapsed().as_secs_f64() * 1000.0;
         println!("{took:>8.1} ms to count {days} days: {} observations, {} pages", tally.came, tally.pages);
     }

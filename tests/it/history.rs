@@ -6,12 +6,13 @@ use std::path::Path;
 use prometheus::Registry;
 use squelch::config::{Location, OnCall, Storage};
 use squelch::decision_log::{
-    By, DecisionLogMeter, Follower, NamedIncident, NoiseEntry, PastIncidentQuery, Reader, WhichIncident,
+    By, DecisionLogMeter, DecisionQuery, Follower, NamedIncident, NamedReview, NoiseEntry, PastIncidentQuery,
+    Reader, WhichIncident, timeline,
 };
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, IncidentChange, IncidentDelivery, IncidentIssued,
-    IncidentOpened, IncidentRecord, Kind, LabelSet, Remark, Said, Timestamp, parse_matchers,
+    IncidentOpened, IncidentRecord, Kind, LabelSet, Reason, Remark, Said, Timestamp, parse_matchers,
 };
 
 fn at(minutes: u64) -> Timestamp {
@@ -269,7 +270,6 @@ impl Recorder {
 
 #[test]
 fn the_example_review_is_what_squelch_writes() {
-    use squelch::decision_log::NamedReview;
     use squelch::engine::{Acknowledge, Event, IncidentRemark};
 
     let dir = tempfile::tempdir().unwrap();
@@ -365,7 +365,7 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
     while follower.step().unwrap() {}
     let reader = Reader::new(dir.path());
 
-    let tally = reader.tally(at(0), at(500)).unwrap();
+    let tally = reader.tally(&Location::default(), at(0), at(500)).unwrap();
     let counted: Vec<(&str, usize)> =
         tally.receivers.iter().map(|(receiver, (_, pages))| (receiver.as_str(), pages.len())).collect();
     assert_eq!(counted, [("boss", 1), ("fallback", 1), ("pager", 3)]);
@@ -396,4 +396,99 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
     assert_eq!((load.known_since, load.receivers[0].incidents_before), (Some(at(100)), None));
     let times: Vec<Timestamp> = reader.pages(at(102), at(300)).unwrap().iter().map(|page| page.at).collect();
     assert_eq!(times, [at(200), at(105), at(202)]);
+}
+
+/// The receiver of a page refused connections for 54 s.
+#[test]
+fn failed_attempts_stand_in_the_timeline_the_explanation_and_the_review() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = SqliteJournal::open(dir.path()).unwrap();
+    journal.recover().unwrap();
+    let seconds = |s: u64| at(100) + Duration::from_secs(s);
+    let failed = |after: u64, attempts: u32| {
+        let IncidentChange::Accepted(of) = accepted() else { unreachable!() };
+        let error = "Connection refused".to_owned();
+        let change = IncidentChange::Failed { of, attempts, since: seconds(1), error };
+        IncidentRecord { at: seconds(after), ..record(100, 1, change) }
+    };
+    let mut commit = |seq: u64, decisions: &[Decision], history: &[IncidentRecord]| {
+        let records = [Record { seq, now: at(100), event: b"\"tick\"".to_vec() }];
+        journal.commit(&Commit { records: &records, decisions, history, ..Commit::default() }).unwrap();
+        let meter = DecisionLogMeter::new(&Registry::new()).unwrap();
+        let mut follower = Follower::open(dir.path(), meter).unwrap();
+        while follower.step().unwrap() {}
+    };
+    let reader = Reader::new(dir.path());
+    let explained =
+        || timeline(&reader.search(&DecisionQuery::default()).unwrap().decisions, |at| at.to_string());
+    commit(1, &[joined(1)], &[record(100, 1, opened(1, "pager")), failed(1, 1)]);
+    let waits = explained();
+    assert!(
+        waits.contains(&format!(
+            "(no receiver has accepted the page yet). An attempt at pager/pagerduty[0] failed at {}: Connection refused",
+            seconds(1)
+        )),
+        "{waits}"
+    );
+    let late = IncidentRecord { at: seconds(54), ..record(100, 1, accepted()) };
+    commit(2, &[], &[failed(54, 3), late]);
+    let ended = explained();
+    assert!(
+        ended.contains(&format!(
+            "A receiver accepted it at {}, 54s after the decision. 3 attempts at pager/pagerduty[0] failed from {} \
+             on, the last one with: Connection refused",
+            seconds(54),
+            seconds(1)
+        )),
+        "{ended}"
+    );
+    let NamedReview::One(review) =
+        reader.review(&WhichIncident { key: key(1), number: None, observed: None }).unwrap()
+    else {
+        panic!("no review")
+    };
+    let texts: Vec<&str> = review.detail.events.iter().map(|event| event.text.as_str()).skip(1).collect();
+    assert_eq!(
+        texts,
+        [
+            "pager/pagerduty[0] did not take the page, and Squelch tries again: Connection refused",
+            "3 attempts failed to deliver the page to pager/pagerduty[0], the last one with: Connection refused",
+            "pager/pagerduty[0] accepted the page, 54s after the decision",
+        ]
+    );
+    assert!(review.markdown().contains("3 attempts failed to deliver the page"), "{}", review.markdown());
+}
+
+/// An alert that flapped yesterday evening, and is calm.
+#[test]
+fn alerts_that_flapped_are_listed_with_their_times_and_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = SqliteJournal::open(dir.path()).unwrap();
+    journal.recover().unwrap();
+    let flaps = |minute: u64, alert: u64, changes: u32, observed: bool| Decision {
+        at: at(minute),
+        disposition: Disposition::Suppressed(Reason::Flapping),
+        cause: Cause::Flapping { changes, penalty: 5000, suppress_at: 5000, reuse_at: 1000 },
+        observed,
+        count: 2,
+        ..joined(alert)
+    };
+    let decisions = [
+        flaps(10, 1, 40, false),
+        flaps(100, 1, 6, false),
+        flaps(130, 2, 5, true),
+        flaps(150, 1, 8, false),
+        joined(3),
+    ];
+    let records = [Record { seq: 1, now: at(400), event: b"\"tick\"".to_vec() }];
+    journal.commit(&Commit { records: &records, decisions: &decisions, ..Commit::default() }).unwrap();
+    let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    let (found, all) = Reader::new(dir.path()).flapped(at(50)).unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (one.alert.0, one.first, one.last, one.changes, one.withheld, one.observed))
+        .collect();
+    assert_eq!(told, [(1, at(100), at(150), 8, 4, false), (2, at(130), at(130), 5, 2, true)]);
+    assert_eq!(all, 2);
 }

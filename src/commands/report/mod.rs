@@ -132,8 +132,10 @@ pub async fn run(args: Args) -> ExitCode {
 fn read(reader: &Reader, args: &Args, since: Timestamp, until: Timestamp) -> Result<NoiseEntry, String> {
     let config = args.config_file.as_deref().map(config::load).transpose().map_err(|e| e.to_string())?;
     let budgets = config.as_ref().map_or_else(BTreeMap::new, |config| config.policy.budgets());
-    let tally = reader.tally(since, until).map_err(|e| e.to_string())?;
-    let before = reader.tally(since - args.since, since).ok().filter(|before| before.cut_at.is_none());
+    let location = config.as_ref().map(|config| config.on_call.location.clone()).unwrap_or_default();
+    let tally = reader.tally(&location, since, until).map_err(|e| e.to_string())?;
+    let before = reader.tally(&location, since - args.since, since).ok();
+    let before = before.filter(|before| before.cut_at.is_none());
     let counted = NoiseEntry::new(&tally, before.as_ref(), &budgets, args.top.into(), args.by);
     let Some(config) = config else { return Ok(counted) };
     let place = match database(&config) {

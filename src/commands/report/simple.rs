@@ -81,6 +81,8 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
             named(&name.alertname).to_owned(),
         ]
     };
+    let zone = if noise.location.is_empty() { "UTC" } else { &noise.location };
+    let night = format!("Night pages (22-6 {})", plain(zone));
     let head = [
         "In",
         "Fires",
@@ -91,7 +93,7 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         "Useful",
         "Flaps",
         "Lasted (median)",
-        "Night pages (22-6 UTC)",
+        &night,
         "Trend",
         "Alert",
     ];

@@ -47,6 +47,22 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
             entry.text = format!("{} accepted the {}", place(&of), what(of.kind));
             entry.integration = Some(place(&of));
         }
+        IncidentChange::Failed { of, attempts, error, .. } => {
+            (entry.lane, entry.event) = ("delivery".into(), "failed".into());
+            entry.text = match attempts {
+                1 => format!(
+                    "{} did not take the {}, and Squelch tries again: {error}",
+                    place(&of),
+                    what(of.kind)
+                ),
+                n => format!(
+                    "{n} attempts failed to deliver the {} to {}, the last one with: {error}",
+                    what(of.kind),
+                    place(&of)
+                ),
+            };
+            entry.integration = Some(place(&of));
+        }
         IncidentChange::Refused { of, reason } => {
             (entry.lane, entry.event) = ("delivery".into(), "refused".into());
             entry.text = format!("{} refused the {} ({reason})", place(&of), what(of.kind));

@@ -206,8 +206,8 @@ pub struct EventEntry {
     pub at: Timestamp,
     /// The kind of event: `decision`, `delivery` or `person`.
     pub lane: String,
-    /// `opened`, `issued`, `accepted`, `refused`, `recalled`, `acknowledged`, `unacknowledged`, `escalated`,
-    /// `note`, `useful`, `not_useful` or `closed`.
+    /// `opened`, `issued`, `failed`, `accepted`, `refused`, `recalled`, `acknowledged`, `unacknowledged`,
+    /// `escalated`, `note`, `useful`, `not_useful` or `closed`.
     pub event: String,
     /// The event as one sentence.
     pub text: String,

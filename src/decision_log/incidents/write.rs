@@ -44,6 +44,7 @@ pub(in crate::decision_log) fn add(
     let Some(id) = known else { return Ok(()) };
     match &record.change {
         IncidentChange::Opened(_)
+        | IncidentChange::Failed { .. }
         | IncidentChange::Refused { .. }
         | IncidentChange::Recalled { .. }
         | IncidentChange::Escalated { .. } => {}

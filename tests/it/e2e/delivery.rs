@@ -98,6 +98,34 @@ async fn a_page_that_waits_leaves_with_the_present_state_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_history_says_how_often_a_delivery_failed() {
+    let (pager, _home, squelch) = started().await;
+    pager.script(Fault { next: 3, answer: Some(500), path: "/v2/enqueue".into(), ..Fault::default() });
+    squelch.hook(&body("http://am-0", &[Told::fires("Down", "host", "a")])).await;
+    shown(&pager, "the page, in the end", |i| about(i, "Down").len() == 1).await;
+    let told = async || {
+        let page = squelch.get("/api/v1/decisions?disposition=page").await.json();
+        let failed = page["decisions"][0]["failedAttempts"].as_str()?.to_owned();
+        page["decisions"][0]["acceptedAt"].is_string().then_some((failed, page))
+    };
+    let (failed, page) = until("the decision has the failed attempts", told).await;
+    assert!(failed.starts_with("3 attempts at pagerduty/pagerduty[0] failed from "), "{failed}");
+    assert!(failed.contains("serverError: status 500"), "{failed}");
+    let key = page["decisions"][0]["incident"].as_str().unwrap();
+    let incident = squelch.get(&format!("/api/v1/incidents/{key}")).await.json();
+    let events = incident["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap());
+    assert_eq!(events.collect::<Vec<_>>(), ["opened", "failed", "failed", "accepted"], "{incident:#}");
+    // A page that is accepted at once has no such record.
+    squelch.hook(&body("http://am-0", &[Told::fires("Other", "to", "fast")])).await;
+    let other = async || {
+        let page = squelch.get("/api/v1/decisions?filter=alertname%3DOther&disposition=page").await.json();
+        page["decisions"][0]["acceptedAt"].is_string().then_some(page)
+    };
+    let other = until("the other page is accepted", other).await;
+    assert!(other["decisions"][0]["failedAttempts"].is_null(), "{other:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_honoured() {
     let (pager, _home, squelch) = started().await;
     pager.script(Fault {

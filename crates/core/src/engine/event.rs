@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 use crate::engine::pages::report::PeriodReport;
 use crate::engine::repeats::Repeats;
 use crate::model::{
-    AlertId, Batch, Decision, Duration, IncidentRecord, Notification, NotificationId, Problem, Remark,
-    Report, SilenceChange,
+    AlertId, Batch, Decision, Duration, FailedDelivery, IncidentRecord, Notification, NotificationId,
+    Problem, Remark, Report, SilenceChange,
 };
 use crate::policy::Policy;
 
@@ -23,6 +23,8 @@ pub enum Event {
     Repeats(Repeats),
     /// A notification reached its end.
     Delivered(Report),
+    /// Attempts at a notification failed, and it has not reached its end.
+    Failed(FailedDelivery),
     /// A person asks for a dead letter to be sent again.
     Replay(NotificationId),
     /// A person releases an alert that is held back.

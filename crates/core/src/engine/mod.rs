@@ -127,6 +127,7 @@ impl Engine {
             Event::Observe(batch) => self.observe(batch),
             Event::Quarantine(batch) => self.checks.quarantine(&mut self.world, &mut self.pages, batch),
             Event::Delivered(report) => self.delivered(report),
+            Event::Failed(failed) => self.pages.incidents.record_failure(&self.world, failed),
             Event::Replay(id) => {
                 if !self.pages.incidents.retry_refused(&mut self.world, *id) {
                     effects.resend.push(*id);

@@ -27,6 +27,18 @@ pub enum IncidentChange {
     Opened(Box<IncidentOpened>),
     /// Its receivers get a new version of it.
     Issued(Box<IncidentIssued>),
+    /// Attempts to deliver a notification failed. A record follows the first one. If several failed, a second
+    /// record stands before the end of the notification.
+    Failed {
+        /// Which notification, and where.
+        of: IncidentDelivery,
+        /// How many attempts failed.
+        attempts: u32,
+        /// When the first of them failed.
+        since: Timestamp,
+        /// The error of the newest one, at most 1 KiB.
+        error: String,
+    },
     /// An integration accepted a notification.
     Accepted(IncidentDelivery),
     /// An integration refused a notification for good.

@@ -33,7 +33,9 @@ pub use labels::LabelSet;
 pub use labels::Quoted;
 pub(crate) use labels::{pop_length, push_length};
 pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers, parse_matchers_within};
-pub use notification::{AlertView, Kind, Notification, NotificationId, Outcome, Recalled, Rejection, Report};
+pub use notification::{
+    AlertView, FailedDelivery, Kind, Notification, NotificationId, Outcome, Recalled, Rejection, Report,
+};
 pub use problem::{ClockError, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, Cause, Headline, LabelSet, Problem, Status, Timestamp, headline};
+use super::{AlertId, Cause, Duration, Headline, LabelSet, Problem, Status, Timestamp, headline};
 
 /// Number of a notification, unique for the life of the journal, rising.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -170,6 +170,22 @@ pub struct AlertView {
     /// The alert flaps: how often it changed since it was found to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flaps: Option<u32>,
+}
+
+/// Failed attempts at a notification that has not reached its end. Its worker says so after the first one,
+/// and again before the end if there were several.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailedDelivery {
+    /// Which one.
+    pub id: NotificationId,
+    /// Its kind.
+    pub kind: Kind,
+    /// How many attempts failed.
+    pub attempts: u32,
+    /// The time since the first of them failed.
+    pub lasted: Duration,
+    /// The error of the newest one, cut to 1 KiB, secrets removed.
+    pub error: String,
 }
 
 /// The final result of a notification, as its worker saw it.

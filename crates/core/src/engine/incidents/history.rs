@@ -8,12 +8,13 @@ use smol_str::SmolStr;
 
 use crate::engine::event::IncidentRemark;
 use crate::engine::incidents::Incidents;
+use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
 use crate::engine::incidents::render::headline_of;
 use crate::engine::world::World;
 use crate::model::{
-    IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Kind,
-    LabelSet, Outcome, Report, Timestamp, beginning,
+    FailedDelivery, IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord,
+    IncidentRule, Kind, LabelSet, Outcome, Report, Timestamp, beginning,
 };
 
 /// The history names so many rules of one incident at most.
@@ -22,6 +23,9 @@ const RULES: usize = 20;
 const LOOKED_AT: usize = 1_000;
 /// The history keeps so many bytes of one annotation.
 const ANNOTATION: usize = 4_096;
+
+/// The history keeps so many bytes of one error.
+const ERROR: usize = 1_024;
 
 /// How much of an incident the history has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,12 @@ impl Incident {
     /// A record of this incident.
     pub(crate) fn record(&self, at: Timestamp, id: IncidentId, change: IncidentChange) -> IncidentRecord {
         IncidentRecord { at, incident: id.0, key: self.dedup_key.clone(), change }
+    }
+
+    /// A notification of this kind at one of its channels.
+    fn delivery(&self, world: &World, channel: &Channel, kind: Kind) -> IncidentDelivery {
+        let receiver = channel.receiver(&world.destinations.get(self.group.0).receiver).clone();
+        IncidentDelivery { receiver, integration: channel.integration.clone(), kind }
     }
 
     /// Records of all that happened to this incident and is not recorded yet.
@@ -131,13 +141,25 @@ impl Incidents {
     ) {
         let Some(incident) = self.all.get(&id) else { return };
         let Some(channel) = incident.channels.get(index) else { return };
-        let receiver = channel.receiver(&world.destinations.get(incident.group.0).receiver);
-        let of =
-            IncidentDelivery { receiver: receiver.clone(), integration: channel.integration.clone(), kind };
+        let of = incident.delivery(world, channel, kind);
         let change = match &report.outcome {
             Outcome::Accepted => IncidentChange::Accepted(of),
             Outcome::Rejected(rejection) => IncidentChange::Refused { of, reason: rejection.reason.clone() },
             Outcome::Recalled { .. } => IncidentChange::Recalled { of, attempts: report.attempts },
+        };
+        self.history.push(incident.record(world.now, id, change));
+    }
+
+    /// Records failed attempts at a notification of an incident that is on its way.
+    pub(crate) fn record_failure(&mut self, world: &World, failed: &FailedDelivery) {
+        let Some((id, index)) = self.in_flight.get(&failed.id).copied() else { return };
+        let Some(incident) = self.all.get(&id) else { return };
+        let Some(channel) = incident.channels.get(index) else { return };
+        let change = IncidentChange::Failed {
+            of: incident.delivery(world, channel, failed.kind),
+            attempts: failed.attempts,
+            since: world.now - failed.lasted,
+            error: beginning(&failed.error, ERROR).into(),
         };
         self.history.push(incident.record(world.now, id, change));
     }

@@ -2,7 +2,9 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Acknowledge, Event, IncidentRemark};
-use crate::model::{Duration, IncidentChange, IncidentRecord, Kind, LabelSet, Remark, Said, Source};
+use crate::model::{
+    Duration, FailedDelivery, IncidentChange, IncidentRecord, Kind, LabelSet, Remark, Said, Source,
+};
 use crate::policy::Noise;
 
 fn critical() -> LabelSet {
@@ -15,6 +17,9 @@ fn words(history: &[IncidentRecord]) -> Vec<String> {
         IncidentChange::Opened(opened) => format!("opened {}", opened.issued.title),
         IncidentChange::Issued(issued) => format!("issued {}/{}", issued.firing, issued.alerts),
         IncidentChange::Accepted(of) => format!("accepted {}", of.kind.as_str()),
+        IncidentChange::Failed { of, attempts, error, .. } => {
+            format!("failed {} {attempts} {error}", of.kind.as_str())
+        }
         IncidentChange::Refused { of, reason } => format!("refused {} {reason}", of.kind.as_str()),
         IncidentChange::Recalled { of, attempts } => format!("recalled {} {attempts}", of.kind.as_str()),
         IncidentChange::Acknowledged { by } => format!("acknowledged {}", by.as_deref().unwrap_or("-")),
@@ -62,6 +67,41 @@ fn the_life_of_an_incident_is_recorded_in_order() {
         ]
     );
     assert!(world.history.iter().all(|record| record.incident == incident && record.key == dedup_key));
+    let (replayed, trace) = replay(world.events_policy(), &world.events);
+    assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
+}
+
+#[test]
+fn failed_attempts_are_recorded_while_their_notification_is_on_its_way() {
+    let mut world = World::new(policy(&[], Noise::default()));
+    world.answers = Answers::Hang;
+    world.say(Source::Alertmanager, "a", vec![firing(&critical(), START)]);
+    let failed = |id, attempts, lasted| {
+        let error = "Connection refused".to_owned();
+        Event::Failed(FailedDelivery { id, kind: Kind::Page, attempts, lasted, error })
+    };
+    let id = world.sent[0].id;
+    world.handle(failed(id, 1, Duration::ZERO));
+    let first = world.now;
+    world.advance(Duration::from_secs(50));
+    world.handle(failed(id, 3, Duration::from_secs(50)));
+    world.answer(true);
+    // The notification has ended, so this says nothing about the incident.
+    world.handle(failed(id, 4, Duration::ZERO));
+    let words = words(&world.history);
+    let said = [
+        "opened A (critical)",
+        "failed page 1 Connection refused",
+        "failed page 3 Connection refused",
+        "accepted page",
+    ];
+    assert_eq!(words, said);
+    let since = |record: &IncidentRecord| match &record.change {
+        IncidentChange::Failed { since, of, .. } => Some((*since, of.integration.to_string())),
+        _ => None,
+    };
+    let since: Vec<_> = world.history.iter().filter_map(since).collect();
+    assert_eq!(since, [(first, "pagerduty[0]".to_owned()), (first, "pagerduty[0]".to_owned())]);
     let (replayed, trace) = replay(world.events_policy(), &world.events);
     assert_eq!((&replayed, &trace), (&world.engine, &world.trace));
 }
