@@ -32,7 +32,7 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
             (compared(noise))
             h2 { "Pages by " (noise.by.as_str()) }
             (trend(noise))
-            h2 { "Pages by hour of the week" }
+            h2 { "Pages by hour of the week, " (tame(&noise.location, CUT)) }
             @let said = busiest(&noise.week);
             @let most = noise.week.iter().flatten().copied().max().unwrap_or(0);
             figure.plot.week { figcaption { (said) } (heat(&noise.week, most, "hot", (&said, "page"))) }

@@ -11,12 +11,15 @@ use super::page::{self, Frame};
 use super::{look, text};
 use crate::causes::tenths;
 use crate::config::Role;
-use crate::decision_log::SuggestionEntry;
+use crate::decision_log::{Flapped, SuggestionEntry};
 use crate::engine::Flapper;
 use crate::history::Priced;
 use crate::model::{Duration, Timestamp};
 use crate::web::app::App;
+use crate::web::v1::unsearched;
 
+/// How far back the list of calm alerts looks.
+const LATELY: Duration = Duration::from_hours(24);
 /// Cards of one page.
 const CARDS: usize = 20;
 /// Width of the drawings, in their own units.
@@ -43,7 +46,10 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
     let now = frame.now();
     match look(&app, move |engine| engine.query().flappers(now, (page - 1) * CARDS, CARDS)).await {
         Ok((flappers, all)) => {
-            frame.page("Flapping", body(&frame, page, now, (&flappers, all), &app.gate.suggestions()))
+            let lately =
+                if page == 1 { app.gate.flapped(now - LATELY).await } else { Ok(Default::default()) };
+            let lately = lately.map_err(|error| unsearched(error).detail);
+            frame.page("Flapping", body(&frame, page, (&flappers, all), &lately, &app.gate.suggestions()))
         }
         Err(problem) => frame.problem(&problem),
     }
@@ -52,10 +58,11 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 fn body(
     frame: &Frame,
     page: usize,
-    now: Timestamp,
     (flappers, all): (&[Flapper], usize),
+    lately: &Result<(Vec<Flapped>, usize), String>,
     priced: &Priced,
 ) -> Markup {
+    let now = frame.now();
     let link = |page: usize| frame.to(&format!("flapping{}", text::query(&[("page", &page.to_string())])));
     let flapping = flappers.iter().filter(|f| f.since.is_some()).count();
     html! {
@@ -74,7 +81,50 @@ fn body(
                     @if page * CARDS < all { a rel="next" href=(link(page + 1)) { "next →" } }
                 }
             }
+            @match lately {
+                Ok((flapped, all)) => (past(frame, flappers, flapped, *all)),
+                Err(why) => p.problem { (text::sentence(why)) },
+            }
         }))
+    }
+}
+
+/// The alerts that flapped in the last 24 hours and do not flap now.
+fn past(frame: &Frame, flappers: &[Flapper], flapped: &[Flapped], all: usize) -> Markup {
+    let now = frame.now();
+    let flaps = |one: &&Flapped| {
+        let same = |now: &&Flapper| now.alert == one.alert && now.receiver == one.receiver.as_str();
+        flappers.iter().find(same).is_some_and(|now| now.since.is_some())
+    };
+    let calm: Vec<&Flapped> = flapped.iter().filter(|one| !flaps(one)).collect();
+    html! {
+        @if !calm.is_empty() {
+            section aria-labelledby="flapped" {
+                h2 #flapped { "Flapped in the last 24 hours" }
+                table.rows {
+                    caption.unseen { "Alerts that flapped in the last 24 hours, the latest first" }
+                    thead { tr {
+                        th scope="col" { "Alert" } th scope="col" { "Receiver" } th scope="col" { "First withheld" }
+                        th scope="col" { "Last withheld" } th.n scope="col" { "Changes" }
+                        th.n scope="col" { "Observations withheld" }
+                    } }
+                    tbody { @for one in calm { tr data-row {
+                        td.what {
+                            a id=(format!("p{}{}", one.alert, text::id(&one.receiver)))
+                                href=(frame.to(&format!("alert{}", text::query(&[("id", &one.alert.to_string())])))) {
+                                (text::title(&one.labels)) }
+                            @if one.observed { " " span.state.observed { "only observed" } }
+                        }
+                        td data-label="Receiver" { bdi { (text::tame(&one.receiver, 60)) } }
+                        td data-label="First withheld" { (text::short(now, one.first)) }
+                        td data-label="Last withheld" { (text::short(now, one.last)) }
+                        td.n data-label="Changes" { (one.changes) }
+                        td.n data-label="Observations withheld" { (one.withheld) }
+                    } } }
+                }
+                @if all > flapped.len() { p.dim { "The list has the latest " (flapped.len()) " of " (all) "." } }
+            }
+        }
     }
 }
 

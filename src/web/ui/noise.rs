@@ -174,7 +174,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
                 (noise_figures::budget(receiver, limit, tally, seen.before.as_ref()))
             }
         }
-        h2 { "Pages by hour of the week, UTC" }
+        h2 { "Pages by hour of the week, " (tally.location.name()) }
         (noise_figures::week(tally))
         h2 { "Dispositions" }
         @if tally.by_fate.is_empty() { p.empty { "Nothing came in." } } @else { (fates(&tally.by_fate, tally.came)) }
@@ -290,14 +290,16 @@ fn unknown(values: &[UnknownSeverityEntry]) -> Markup {
 
 fn names(frame: &Frame, tally: &Tally) -> Markup {
     html! {
-        p.lead { "An incident belongs to the rule whose alert opened it. It resolves itself if nobody acknowledges it." }
+        p.lead { "An incident belongs to the rule whose alert opened it. It resolves itself if nobody acknowledges it. "
+            "Nights are from 22 to 6 in the time zone " (tally.location.name()) ". Change it with " code { "on_call" }
+            " in the configuration." }
         table.rows {
             caption.unseen { "Alert names that came most" }
             thead { tr {
                 th scope="col" { "Alert" } th.n scope="col" { "Observations" } th.n scope="col" { "Fires" } th.n scope="col" { "Pages" }
                 th.n scope="col" { "Self-resolved" } th.n scope="col" { "Acknowledged" } th.n scope="col" { "Useful" }
                 th.n scope="col" { "Flaps" } th.n scope="col" { "Lasted (median)" }
-                th.n scope="col" { "Night pages (22–6 UTC)" }
+                th.n scope="col" { "Night pages (22–6)" }
             } }
             tbody { @for (name, counts) in tally.top(TOP) {
                 @let filter = format!("alertname={}", crate::model::Quoted(name));

@@ -335,24 +335,26 @@ fn one(frame: &Frame, row: &Row) -> Markup {
     let id = match &row.standing.incident {
         Some(key) => format!("{mark}{key}"),
         None => {
-            format!(
-                "{mark}{}{}",
-                row.alert,
-                row.standing.receiver.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
-            )
+            format!("{mark}{}{}", row.alert, text::id(&row.standing.receiver))
         }
     };
+    let page = |key: &str, observed: bool| {
+        let observed = if observed { "true" } else { "" };
+        frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", observed)])))
+    };
     let link = match &row.standing.incident {
-        Some(key) => {
-            let observed = if row.standing.state == RowState::Observed { "true" } else { "" };
-            frame.to(&format!("incident{}", text::query(&[("key", key), ("observed", observed)])))
-        }
+        Some(key) => page(key, row.standing.state == RowState::Observed),
         None => frame.to(&format!("alert{}", text::query(&[("id", &row.alert.to_string())]))),
     };
     html! {
         @let pages = row.standing.incident.as_ref().filter(|_| row.standing.would.is_none());
         tr data-row data-incident=[pages] data-opened=[pages.map(|_| row.since.as_millis())] {
-            td.standing data-label="State" { (text::severity(&row.severity, Some(row.level))) " " (state(row)) }
+            td.standing data-label="State" { (text::severity(&row.severity, Some(row.level))) " " (state(row))
+                @if let Some((key, would)) = &row.twin {
+                    " " a.state.observed href=(page(key, true)) title="Squelch would have the same incident" {
+                        "would be " (text::state(*would).0) }
+                }
+            }
             td.what {
                 a id=(id) href=(link) { (heading(row)) }
                 @if !row.summary.is_empty() { p.summary { bdi { (text::tame(&row.summary, SUMMARY)) } } }
@@ -395,7 +397,10 @@ fn notified(frame: &Frame, row: &Row) -> Markup {
 pub(super) fn heading(row: &Row) -> Markup {
     match &row.headline {
         Some(headline) => {
-            html! { (text::alert_name(&headline.names)) " " bdi.rest { (text::tame(&headline.rest, 300)) } }
+            html! {
+                @if !headline.counts.is_empty() { b { (text::tame(&headline.counts, 200)) ":" } " " }
+                (text::alert_name(&headline.names)) " " bdi.rest { (text::tame(&headline.rest, 300)) }
+            }
         }
         None => text::title(&row.labels),
     }

@@ -7,9 +7,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::Frame;
-use super::text;
+use super::{plot, text};
+use crate::config::Location;
 use crate::decision_log::{OnCallEntry, ReceiverLoadEntry, of_them};
-use crate::model::Duration;
+use crate::model::{Duration, Timestamp};
 use crate::web::app::App;
 use crate::web::v1::unsearched;
 
@@ -42,6 +43,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 }
 
 fn body(frame: &Frame, span: &str, load: &OnCallEntry) -> Markup {
+    let zone = Location::named(&load.location).unwrap_or_default();
     html! {
         h1 { "On-call" }
         p.lead {
@@ -62,11 +64,11 @@ fn body(frame: &Frame, span: &str, load: &OnCallEntry) -> Markup {
         @if let Some(known) = load.known_since { p.dim { "Squelch has decisions since " (text::moment(known))
             ". Shifts and weeks before that do not count." } }
         @if load.receivers.is_empty() { p.empty { "No receiver was paged in this time." } }
-        @for receiver in &load.receivers { (card(load, receiver)) }
+        @for receiver in &load.receivers { (card(&zone, load, receiver)) }
     }
 }
 
-fn card(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+fn card(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
     let shifts = receiver.shifts.len() as u64;
     let percent = |share: Option<u64>| match share {
         Some(share) => format!("{share} %"),
@@ -86,7 +88,7 @@ fn card(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
     html! {
         section.card {
             h2 { bdi { (text::tame(&receiver.receiver, 60)) } }
-            div.tiles {
+            div.tiles.eight {
                 (tile(&receiver.incidents.to_string(), &pages, false))
                 (tile(&average, &format!("pages in a shift, {} at most", receiver.most_in_a_shift), false))
                 (tile(&format!("{} %", receiver.budget_burned_percent),
@@ -100,8 +102,8 @@ fn card(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
                     receiver.toil_percent > load.toil_line_percent))
             }
             div.pair {
-                (by_shift(load, receiver))
-                (by_week(load, receiver))
+                (by_shift(zone, load, receiver))
+                (by_week(zone, load, receiver))
             }
         }
     }
@@ -111,24 +113,31 @@ fn tile(number: &str, what: &str, bad: bool) -> Markup {
     html! { div.tile.bad[bad] { b { (number) } span { (what) } } }
 }
 
-fn by_shift(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
-    let most = receiver.most_in_a_shift.max(LOWEST);
+fn by_shift(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+    let most = (receiver.most_in_a_shift.max(LOWEST) + 1) / 2 * 2;
     let bars = receiver.shifts.iter().map(|shift| {
-        let said = format!("{}: {} pages", shift.start, shift.incidents);
+        let said = format!("{}: {}", clock(zone, shift.start), plot::pages_text(shift.incidents));
         (shift.incidents, shift.incidents > load.budget, said)
     });
     let bars: Vec<_> = bars.collect();
     let label = format!("Pages of {} shifts, with the budget of {}", bars.len(), load.budget);
+    let times = receiver.shifts.iter().map(|shift| shift.start).collect::<Vec<_>>();
     html! {
-        figure { (chart(&bars, most, load.budget, &label)) figcaption { "Pages by shift. The line is the budget." } }
+        figure.plot {
+            figcaption { b { "Pages in a shift" } ", by the start of the shift in " (zone.name())
+                ". The line is the budget." }
+            (chart(&bars, (most, ""), load.budget, &label, &ticks(zone, &times)))
+        }
     }
 }
 
-fn by_week(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
+fn by_week(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
     let bars = receiver.weeks.iter().map(|week| {
         let said = format!(
-            "week from {}: {} % with an open incident, {} pages",
-            week.start, week.toil_percent, week.incidents
+            "week from {}: {} % with an open incident, {}",
+            clock(zone, week.start),
+            week.toil_percent,
+            plot::pages_text(week.incidents)
         );
         (week.toil_percent, week.toil_percent > load.toil_line_percent, said)
     });
@@ -138,27 +147,86 @@ fn by_week(load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
         bars.len(),
         load.toil_line_percent
     );
+    let times = receiver.weeks.iter().map(|week| week.start).collect::<Vec<_>>();
     html! {
-        figure {
-            (chart(&bars, 100, load.toil_line_percent, &label))
-            figcaption { "Time with an open incident, by week. The line is at " (load.toil_line_percent) " %." }
+        figure.plot {
+            figcaption { b { "Time with an open incident" } ", by the start of the week in " (zone.name()) ". The line is at "
+                (load.toil_line_percent) " %." }
+            (chart(&bars, (100, " %"), load.toil_line_percent, &label, &ticks(zone, &times)))
         }
     }
 }
 
-/// Bars from 0 to `most`, with a line.
-fn chart(bars: &[(u64, bool, String)], most: u64, line: u64, label: &str) -> Markup {
+/// A time on the clock of this zone.
+fn clock(zone: &Location, at: Timestamp) -> String {
+    zone.civil(at).strftime("%a %-d %b %H:%M").to_string()
+}
+
+/// The names below the first bar, the middle bar and the last bar.
+fn ticks(zone: &Location, starts: &[Timestamp]) -> Vec<Markup> {
+    let middle = starts.get(starts.len() / 2).filter(|_| starts.len() > 2);
+    let last = starts.last().filter(|_| starts.len() > 1);
+    let named = [starts.first(), middle, last].into_iter().flatten();
+    named.map(|at| html! { (clock(zone, *at)) }).collect()
+}
+
+/// Bars from 0 to `most`, with its unit, a line and the names below.
+fn chart(
+    bars: &[(u64, bool, String)],
+    (most, unit): (u64, &str),
+    line: u64,
+    label: &str,
+    ticks: &[Markup],
+) -> Markup {
     let width = WIDTH / (bars.len() as u64).max(1);
     let y = |value: u64| HEIGHT - value.min(most) * HEIGHT / most.max(1);
-    html! {
-        svg.bars viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + 2)) role="img" aria-label=(label) {
-            line.rule x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
+    let drawing = html! {
+        svg.bars viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(label) {
+            @for value in [0, most / 2, most] { line.rule x1="0" x2=(WIDTH) y1=(y(value)) y2=(y(value)) {} }
             @for (index, (value, above, said)) in bars.iter().enumerate() {
                 @let x = index as u64 * WIDTH / (bars.len() as u64).max(1);
                 rect class=(if *above { "fires" } else { "fill" }) x=(x) y=(y(*value))
                     width=(width.saturating_sub(1).max(1)) height=(HEIGHT - y(*value)) { title { (said) } }
             }
-            line.mark x1="0" x2=(WIDTH) y1=(y(line)) y2=(y(line)) {}
+            line.budget x1="0" x2=(WIDTH) y1=(y(line)) y2=(y(line)) {}
+        }
+    };
+    plot::axes(most, unit, &drawing, ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision_log::{ShiftEntry, WeekEntry};
+
+    #[test]
+    fn charts_have_a_scale_units_and_times_in_the_zone_of_the_shifts() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let zone = Location::named("Europe/Zurich").unwrap();
+        let shift =
+            |start: &str, end: &str, incidents| ShiftEntry { start: at(start), end: at(end), incidents };
+        let receiver = ReceiverLoadEntry {
+            most_in_a_shift: 5,
+            shifts: vec![
+                shift("2026-11-23T07:00:00Z", "2026-11-23T19:00:00Z", 5),
+                shift("2026-11-23T19:00:00Z", "2026-11-24T07:00:00Z", 1),
+            ],
+            weeks: vec![WeekEntry { start: at("2026-11-23T07:00:00Z"), incidents: 6, toil_percent: 30 }],
+            ..ReceiverLoadEntry::default()
+        };
+        let load = OnCallEntry { budget: 2, toil_line_percent: 50, ..OnCallEntry::default() };
+        let drawn = by_shift(&zone, &load, &receiver).into_string();
+        for part in [
+            "<span>6</span><span>3</span><span>0</span>",
+            "<span>Mon 23 Nov 08:00</span><span>Mon 23 Nov 20:00</span>",
+            "<title>Mon 23 Nov 20:00: 1 page</title>",
+            "in Europe/Zurich",
+        ] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+        let drawn = by_week(&zone, &load, &receiver).into_string();
+        for part in ["<span>100 %</span><span>50 %</span><span>0 %</span>", "<span>Mon 23 Nov 08:00</span>"] {
+            assert!(drawn.contains(part), "{part}: {drawn}");
         }
     }
 }

@@ -297,7 +297,7 @@ pub(super) fn pager(all: usize, page: usize, link: impl Fn(usize) -> String) -> 
 
 fn keys() -> Markup {
     let keys = [
-        ("/", "search"),
+        ("/", "search, or write a silence"),
         ("↓ ↑  or  j k", "next and previous row"),
         ("Enter", "open the row"),
         ("1 … 7", "the views"),

@@ -60,15 +60,20 @@ fn shade(pages: u64, most: u64) -> String {
 /// The axes of a figure over time, around `drawing`: the scale at the left, the times below.
 pub(super) fn over_time(from: Timestamp, to: Timestamp, most: u64, drawing: &Markup) -> Markup {
     let middle = from + crate::model::Duration::from_millis(to.since(from).as_millis() / 2);
+    axes(most, "", drawing, &[from, middle, to].map(super::text::moment))
+}
+
+/// Axes around `drawing`: the scale from 0 to `most` with its unit at the left, and `ticks` below.
+pub(super) fn axes(most: u64, unit: &str, drawing: &Markup, ticks: &[Markup]) -> Markup {
     html! {
         div.axes {
             div.y aria-hidden="true" {
-                span { (thousands(most)) }
-                @if most > 1 { span { (thousands(most / 2)) } }
-                span { "0" }
+                span { (thousands(most)) (unit) }
+                @if most > 1 { span { (thousands(most / 2)) (unit) } }
+                span { "0" (unit) }
             }
             (drawing)
-            div.x aria-hidden="true" { @for at in [from, middle, to] { span { (super::text::moment(at)) } } }
+            div.x aria-hidden="true" { @for tick in ticks { span { (tick) } } }
         }
     }
 }

@@ -180,7 +180,7 @@ fn disposed(decision: &Decision) -> &'static str {
 fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) -> Markup {
     let unused = Health::default();
     html! {
-        table.rows {
+        table.rows.health {
             caption.unseen { "Receivers" }
             thead { tr {
                 th scope="col" { "Receiver" } th scope="col" { "Circuit" } th scope="col" {
@@ -197,7 +197,7 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                     @else { span.state.paged { "open" } @for name in &health.open_circuits { " "
                         (text::tame(name, 60)) } }
                 }
-                td data-label="Last accepted" {
+                td.last data-label="Last accepted" {
                     @match health.accepted {
                         Some(ago) => (text::ago(now, before(now, ago))),
                         None => span.dim { "nothing since the start" },

@@ -72,7 +72,30 @@ pub(super) fn cause(cause: Option<&Cause>) -> Markup {
 
 /// One sentence of ours with words of others in it.
 pub(super) fn sentence(text: &str) -> Markup {
-    html! { bdi { (tame(text, 300)) } }
+    html! { bdi { (with_times(&tame(text, 300))) } }
+}
+
+/// A text whose times follow the zone of the page.
+fn with_times(text: &str) -> Markup {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    while let Some((start, end, at)) = next_time(text, from) {
+        parts.push((&text[from..start], at));
+        from = end;
+    }
+    html! { @for (before, at) in parts { (before) (moment(at)) } (text[from..]) }
+}
+
+/// The next time of RFC 3339 in UTC from a place on: where it begins and ends, and the time.
+fn next_time(text: &str, from: usize) -> Option<(usize, usize, Timestamp)> {
+    // `2026-11-26T03:00:00Z`, or with a fraction of a second.
+    const LENGTHS: std::ops::RangeInclusive<usize> = 20..=30;
+    let ends = text.bytes().enumerate().skip(from).filter(|(_, byte)| *byte == b'Z').map(|(at, _)| at + 1);
+    let mut places = ends.flat_map(|end| LENGTHS.map(move |length| (end.wrapping_sub(length), end)));
+    places.find_map(|(start, end)| {
+        let time =
+            text.get(start..end).filter(|time| start >= from && time.as_bytes().get(10) == Some(&b'T'))?;
+        Some((start, end, Timestamp::parse(time).ok()?))
+    })
 }
 
 /// Labels of an alert in a list: its name first and alone.
@@ -151,6 +174,11 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Markup {
 pub(super) fn moment(at: Timestamp) -> Markup {
     let seconds = Timestamp::from_millis(at.as_millis().div_euclid(1000) * 1000);
     html! { time.at datetime=(at) title=(at) { (seconds) } }
+}
+
+/// A name of others as a part of the id of an element.
+pub(super) fn id(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
 /// How far `at` is from `first` to `last`, in percent of the width of a drawing. Half a mark has room on both
@@ -254,6 +282,19 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (3_700, "1h 1m"), (90_061, "1d 1h")] {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn times_in_a_sentence_follow_the_zone_of_the_page() {
+        let shown =
+            sentence("due 2026-11-28T18:30:09.618Z, or 2026-11-28T19:00:00Z at Zürich T<b>Z").into_string();
+        let time = |full: &str, seconds: &str| {
+            format!("<time class=\"at\" datetime=\"{full}\" title=\"{full}\">{seconds}</time>")
+        };
+        let first = time("2026-11-28T18:30:09.618Z", "2026-11-28T18:30:09Z");
+        let second = time("2026-11-28T19:00:00Z", "2026-11-28T19:00:00Z");
+        assert_eq!(shown, format!("<bdi>due {first}, or {second} at Zürich T&lt;b&gt;Z</bdi>"));
+        assert_eq!(sentence("ZZ 2026-13-28T18:30:09Z").into_string(), "<bdi>ZZ 2026-13-28T18:30:09Z</bdi>");
     }
 
     #[test]

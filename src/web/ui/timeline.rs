@@ -85,7 +85,7 @@ fn name(alert: &IncidentAlertEntry) -> String {
 /// The colour of an event in the drawing.
 fn class(event: &EventEntry) -> &'static str {
     match event.event.as_str() {
-        "opened" | "refused" => "page",
+        "opened" | "refused" | "failed" => "page",
         "closed" | "accepted" | "acknowledged" | "useful" => "resolve",
         "issued" | "note" => "update",
         _ => "suppressed",

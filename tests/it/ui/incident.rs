@@ -181,6 +181,8 @@ async fn the_load_of_the_people_on_call_is_drawn() {
         "<span>pages</span>",
         "has decisions since",
         "The line is the budget.",
+        "by the start of the shift in UTC",
+        "<span>100 %</span><span>50 %</span><span>0 %</span>",
         "time zone UTC",
     ] {
         assert!(page.body.contains(text), "{text}: {}", page.body);

@@ -113,6 +113,13 @@ async fn a_row_says_what_a_person_needs_and_a_refresh_keeps_the_focus() {
     browser.open(&format!("{root}?group=service")).await;
     let parts = "return Array.from(document.querySelectorAll('tr.part'), (e) => e.innerText.trim());";
     assert_eq!(browser.run(parts).await, json!(["db", "No service"]));
+    // Without a mouse: each stop of the focus is visible, and `/` leads to the field of a page.
+    let hidden = "return Array.from(document.querySelectorAll('a[href], button, input, select, textarea'))\
+                  .filter((e) => e.offsetParent && e.matches('.unseen')).map((e) => e.id);";
+    assert_eq!(browser.run(hidden).await, json!([]));
+    browser.open(&format!("{root}silences")).await;
+    browser.press("/").await;
+    assert_eq!(browser.run("return document.activeElement.name;").await, json!("matchers"));
     browser.client.set_window_size(768, 1024).await.unwrap();
     assert_eq!(browser.run(TOO_WIDE).await, json!(0), "on a tablet");
     browser.close().await;
@@ -129,6 +136,18 @@ async fn without_script(root: &str) {
         assert_eq!(browser.run(STRUCTURE).await, json!([]), "{path}");
         assert_eq!(browser.run(CONTRAST).await, json!([]), "{path}");
     }
+    // Each view is in sight, and so are the actions of a row.
+    for path in ["", "on-call"] {
+        browser.open(&format!("{root}{path}")).await;
+        let outside = "return Array.from(document.querySelectorAll('.top nav a'))\
+                       .filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.textContent);";
+        assert_eq!(browser.run(outside).await, json!([]), "/{path}");
+    }
+    browser.open(root).await;
+    let tops = "return new Set(Array.from(document.querySelectorAll('[data-row]:has([data-key=g]) td.act .button'), \
+                (e) => e.getBoundingClientRect().top)).size \
+                / document.querySelectorAll('[data-row]:has([data-key=g])').length;";
+    assert_eq!(browser.run(tops).await, json!(1), "one line of buttons in each row");
     browser.open(root).await;
     let seen = "return [document.title, document.querySelector('#made time').textContent.endsWith('Z'), \
                 document.querySelector('#zone').hidden, document.querySelectorAll('[data-row]').length];";

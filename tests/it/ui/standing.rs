@@ -177,6 +177,28 @@ async fn what_is_only_observed_stands_apart_from_what_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_error_of_a_receiver_has_room_on_the_routing_page() {
+    let gone = pager().await.url("/webhook/x");
+    let home = Home::new(&config(&gone, ""));
+    let squelch = home.serve().await;
+    squelch.hook(&body("http://am-0", &[Told::fires("Down", "host", "a")])).await;
+    let failed = async || squelch.get("/routing").await.body.contains("Connection refused").then_some(());
+    until("the page has the error", failed).await;
+    for width in [1280, 820, 390] {
+        let Some(browser) = Browser::start(Look { dark: false, width }).await else { return };
+        browser.open(&format!("http://{}/routing", squelch.address)).await;
+        assert_eq!(browser.run(TOO_WIDE).await, json!(0), "at {width}");
+        let widths = "return ['.what', '.last'].map((c) => \
+                      Math.round(document.querySelector('.health td' + c).getBoundingClientRect().width));";
+        let widths: Vec<u64> = serde_json::from_value(browser.run(widths).await).unwrap();
+        // Below 900 px each cell has the width of its text.
+        assert!(width < 900 || widths[1] >= 330 && widths[0] < 250, "{widths:?} at {width}");
+        browser.shoot(&format!("routing-{width}.png")).await;
+        browser.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn internal_incidents_and_bars_fit_a_phone() {
     let gone = pager().await.url("/webhook/x");
     let home = Home::new(

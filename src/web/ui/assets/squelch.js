@@ -213,7 +213,13 @@
     if (writing) { if (event.key === "Escape") event.target.blur(); return; }
     if (one("dialog[open]")) return;
     const views = all("nav[aria-label=Views] a");
-    if (event.key === "/" && one("#q")) { event.preventDefault(); one("#q").focus(); one("#q").select(); }
+    const field = one("#q") || one("form.silence textarea, form.silence input:not([type=hidden])");
+    if (event.key === "/" && field) {
+      event.preventDefault();
+      if (field.id === "q" && one("#fold")) one("#fold").checked = true; // a small screen folds the search
+      field.focus();
+      if (field.id === "q") field.select();
+    }
     else if (event.key === "?") one("#keys").showModal();
     else if (event.key === "ArrowDown" || event.key === "j") { event.preventDefault(); step(1); }
     else if (event.key === "ArrowUp" || event.key === "k") { event.preventDefault(); step(-1); }
@@ -245,8 +251,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     dress();
     tell(document);
-    const view = one(".top nav a[aria-current]"); // on a phone the row of views scrolls
-    if (view) view.scrollIntoView({ inline: "center", block: "nearest" });
   });
   setInterval(count, 1000);
 })();
