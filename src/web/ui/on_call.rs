@@ -114,7 +114,7 @@ fn tile(number: &str, what: &str, bad: bool) -> Markup {
 }
 
 fn by_shift(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) -> Markup {
-    let most = (receiver.most_in_a_shift.max(LOWEST) + 1) / 2 * 2;
+    let most = receiver.most_in_a_shift.max(LOWEST).div_ceil(2) * 2;
     let bars = receiver.shifts.iter().map(|shift| {
         let said = format!("{}: {}", clock(zone, shift.start), plot::pages_text(shift.incidents));
         (shift.incidents, shift.incidents > load.budget, said)
