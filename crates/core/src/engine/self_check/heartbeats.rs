@@ -17,7 +17,7 @@ use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Duration, LabelSet, Problem, Source, Timestamp};
-use crate::policy::Heartbeat;
+use crate::policy::{Heartbeat, Policy};
 
 /// The number of a heartbeat's senders that are kept apart.
 const SENDERS: usize = 100;
@@ -75,9 +75,10 @@ impl Heartbeats {
         self.by_name.iter().map(|(name, beats)| (name.clone(), last(beats))).collect()
     }
 
-    /// When the next one has been silent for long enough.
-    fn next(&self, settings: &[Heartbeat]) -> Option<Timestamp> {
-        let due = settings.iter().filter_map(|h| {
+    /// When the next one has been silent for long enough. A heartbeat without a receiver is never due.
+    fn next(&self, policy: &Policy) -> Option<Timestamp> {
+        let due = policy.heartbeats.iter().filter_map(|h| {
+            h.receiver.as_ref().or(policy.watcher())?;
             let beats = self.by_name.get(&h.name)?;
             let silent = beats.senders.values().map(|beat| match beat.silent {
                 None => beat.silent_by(h),
@@ -151,7 +152,7 @@ impl SelfCheck {
     }
 
     fn wind_heartbeats(&self, world: &mut World) {
-        match self.heartbeats.next(&world.policy.heartbeats) {
+        match self.heartbeats.next(&world.policy) {
             Some(at) => world.timers.set(Timer::Heartbeat, at),
             None => world.timers.clear(&Timer::Heartbeat),
         }

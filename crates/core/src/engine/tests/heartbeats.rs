@@ -143,6 +143,10 @@ fn squelch_keeps_a_hundred_senders_of_a_heartbeat_apart_and_counts_the_others() 
 fn a_heartbeat_without_a_receiver_pages_the_one_that_the_self_check_pages() {
     let mut policy = watched();
     policy.heartbeats[0].receiver = None;
+    let mut world = World::new(policy.clone());
+    beat(&mut world, "eu");
+    world.advance(SILENT_AFTER);
+    assert_eq!(told(&mut world), [], "the self-check is disabled");
     policy.self_check.enabled = true;
     let mut world = World::new(policy);
     beat(&mut world, "eu");
