@@ -27,10 +27,22 @@ pub fn filters(words: &[String]) -> Result<Vec<(&'static str, String)>, String> 
     Ok(matchers(words)?.iter().map(|m| ("filter", m.to_string())).collect())
 }
 
-/// The name of the user, as far as the system says.
-pub fn whoever() -> String {
-    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+/// The name of the account that runs this command: `USER` or `LOGNAME`, else the name that `/etc/passwd` has,
+/// else `squelch CLI`.
+pub fn account() -> String {
+    let of_environment = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let accounts = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uid = rustix::process::getuid().as_raw();
+    let mut names =
+        of_environment.chain(std::iter::once_with(|| name_of(uid, &accounts()).unwrap_or_default()));
+    names.find(|name| !name.is_empty()).unwrap_or_else(|| "squelch CLI".into())
+}
+
+/// The name of the user `uid` in the text of `/etc/passwd`.
+fn name_of(uid: u32, accounts: &str) -> Option<String> {
+    let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)))?;
+    Some(line[0].to_owned())
 }
 
 /// Ends a command whose question makes no sense: 2.
@@ -69,5 +81,13 @@ mod tests {
         assert_eq!(texts, [r#"alertname="Down \"x\"""#, r#"host=~"a|b""#]);
         assert!(read(&["a", "b"]).is_err(), "only the first is a bare alertname");
         assert!(read(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_account_without_a_name_in_the_environment_has_that_of_its_number() {
+        let accounts = "root:x:0:0:root:/root:/bin/bash\n\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(name_of(0, accounts).as_deref(), Some("root"));
+        assert_eq!(name_of(1000, accounts).as_deref(), Some("ada"));
+        assert_eq!(name_of(65534, accounts), None);
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{say, say_json, whoever};
+use super::asking::{account, say, say_json};
 use super::backtest::Output;
 use super::failed;
 use super::screen::{ListView, Screen};
@@ -227,7 +227,7 @@ pub async fn run(args: Args) -> ExitCode {
 }
 
 fn by(author: Option<String>) -> String {
-    author.unwrap_or_else(whoever)
+    author.unwrap_or_else(account)
 }
 
 /// Sends a change of an incident, and says that it is `done`.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{filters, matchers, say, say_json, senseless, whoever};
+use super::asking::{account, filters, matchers, say, say_json, senseless};
 use super::backtest::Output;
 use super::failed;
 use super::screen::{ListView, Screen};
@@ -185,7 +185,7 @@ async fn add(args: Add) -> ExitCode {
         matchers: matchers.iter().map(MatcherForm::from).collect(),
         starts_at,
         ends_at,
-        created_by: args.author.unwrap_or_else(whoever),
+        created_by: args.author.unwrap_or_else(account),
         comment: args.comment,
     };
     let made = async { set(&ServerClient::new(&args.server)?, &form).await };
