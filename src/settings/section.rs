@@ -395,15 +395,35 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// Lists whose entries have names, so a file may have them as a mapping by mistake.
+const NAMED_LISTS: [&str; 5] = ["levels", "receivers", "sources", "time_intervals", "users"];
+
 /// An example of `value` as a list.
 fn listed(key: &str, value: &Value) -> String {
     match value {
         Value::Scalar(text) => format!(", such as {key}: [{}]", shown(text)),
-        Value::Map(entries) => entries.first().map_or_else(String::new, |(first, _)| {
-            format!(". Each entry begins with a dash, such as \"- {}: …\"", first.name)
-        }),
+        Value::Map(entries) => match entries.first() {
+            Some((_, Node { value: Value::Map(_) | Value::Null, .. })) if NAMED_LISTS.contains(&key) => {
+                format!(", such as {key}: {}", named(entries.iter()))
+            }
+            Some((first, _)) => format!(". Each entry begins with a dash, such as \"- {}: …\"", first.name),
+            None => String::new(),
+        },
         Value::Null | Value::List(_) => String::new(),
     }
+}
+
+/// The entries of a mapping as a list of names, in the notation of YAML. It shows at most three.
+pub(crate) fn named<'a>(entries: impl Iterator<Item = &'a (Key, Node)>) -> String {
+    let entry = |(key, node): &(Key, Node)| match &node.value {
+        Value::Map(keys) if !keys.is_empty() => format!("{{name: {}, {}: …}}", key.name, keys[0].0.name),
+        _ => format!("{{name: {}}}", key.name),
+    };
+    let mut names: Vec<String> = entries.take(4).map(entry).collect();
+    if let Some(fourth) = names.get_mut(3) {
+        *fourth = "…".into();
+    }
+    format!("[{}]", names.join(", "))
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -112,7 +112,7 @@ fn read_top(mut top: Section<'_>, base: &Path, lines: Lines) -> Config {
     // Every templated key below may call them.
     templates::read(&mut top, base);
     let global = global(top.section("global"), base, top.problems);
-    let (severities, escalations) = noise::severities(top.section("severities"));
+    let (severities, escalations) = noise::severities(&mut top);
     let ignore_labels = noise::ignore_labels(top.section("identity"));
     let profiles = noise::profiles(top.section("noise"), &severities);
     let problems = top.problems;

@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 
 use crate::config::{Alone, Busy, Flapping, Hold, Level, Limit, Mode, Noise, Severities, Storm};
 use crate::model::Duration;
-use crate::settings::section::{Problems, Section, Text, nearest, shown};
-use crate::settings::yaml::Node;
+use crate::settings::section::{Problems, Section, Text, named, nearest, shown};
+use crate::settings::yaml::{Key, Node, Value};
 
 /// The most levels of severity. A person could not distinguish more.
 const MAX_LEVELS: usize = 32;
@@ -202,9 +202,17 @@ fn set<T>(to: &mut T, value: Option<T>) {
 pub(super) type Escalations<'a> = Vec<(usize, Text<'a>)>;
 
 /// The levels of severity, the built-in ones if none are named, and the receivers that they escalate to.
-pub(super) fn severities(section: Option<Section<'_>>) -> (Severities, Escalations<'_>) {
+pub(super) fn severities<'a>(top: &mut Section<'a>) -> (Severities, Escalations<'a>) {
     let (mut severities, mut escalations) = (Severities::default(), Vec::new());
-    let Some(mut section) = section else { return (severities, escalations) };
+    if let Some(node) = top.node("severities")
+        && let Some(right) = levels_as_keys(node)
+    {
+        let message =
+            format!("severities has levels as keys. Write a list, the highest level first: {right}");
+        top.problems.add(node.line, message);
+        return (severities, escalations);
+    }
+    let Some(mut section) = top.section("severities") else { return (severities, escalations) };
     let label =
         section.parsed("label", "the name of a label", |text| (!text.is_empty()).then(|| text.into()));
     set(&mut severities.label, label);
@@ -234,6 +242,17 @@ pub(super) fn severities(section: Option<Section<'_>>) -> (Severities, Escalatio
     }
     section.finish();
     (severities, escalations)
+}
+
+/// The right form of `severities`, if levels stand in it as keys.
+fn levels_as_keys(node: &Node) -> Option<String> {
+    let Value::Map(entries) = &node.value else { return None };
+    let known = ["label", "default", "levels"];
+    let levels = || entries.iter().filter(|(key, _)| !known.contains(&key.name.as_str()));
+    let is_level = |(key, node): &(Key, Node)| {
+        matches!(node.value, Value::Map(_) | Value::Null) && nearest(&key.name, known.into_iter()).is_none()
+    };
+    (levels().next().is_some() && levels().all(is_level)).then(|| format!("levels: {}", named(levels())))
 }
 
 fn levels<'a>(nodes: &'a [Node], escalations: &mut Escalations<'a>, problems: &'a Problems) -> Vec<Level> {
