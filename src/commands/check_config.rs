@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::unwritten;
-use crate::config::{self, Config, ConfigErrors};
+use crate::config::{self, AccessRules, Config, ConfigErrors, Problem, WebConfig};
 use crate::deliver;
+use crate::node::clock::wall;
+use crate::web::Access;
 
 /// Validates configuration files.
 #[derive(clap::Args, Debug)]
@@ -16,6 +18,10 @@ pub struct CheckConfig {
     /// Files to check. `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The file with TLS, headers and users that `squelch serve` gets. It is checked too, and each user must
+    /// have a credential.
+    #[arg(long = "web.config.file", env = "SQUELCH_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -23,13 +29,15 @@ Examples:
   Check a file before a reload:
     squelch check-config squelch.yml
   Check every file of a folder, as a step of CI:
-    squelch check-config config/*.yml";
+    squelch check-config config/*.yml
+  Check the file with TLS and users too:
+    squelch check-config --web.config.file=web.yml squelch.yml";
 
-/// Checks `files` and writes the findings to `out` as `amtool check-config` does. It writes success or
-/// failure of each file, its content, and warnings, which do not fail it. The code is 0 if all are valid, 1
-/// if one is not or `out` cannot be written.
-pub fn run(files: &[PathBuf], out: &mut dyn Write) -> ExitCode {
-    match check(files, out) {
+/// Checks the files of `args` and writes the findings to `out` as `amtool check-config` does. It writes
+/// success or failure of each file, its content, and warnings, which do not fail it. The code is 0 if all are
+/// valid, 1 if one is not or `out` cannot be written.
+pub fn run(args: &CheckConfig, out: &mut dyn Write) -> ExitCode {
+    match check(args, out) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => unwritten(error),
@@ -37,12 +45,26 @@ pub fn run(files: &[PathBuf], out: &mut dyn Write) -> ExitCode {
 }
 
 /// The same, saying whether all files are valid.
-fn check(files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
+fn check(args: &CheckConfig, out: &mut dyn Write) -> io::Result<bool> {
     let mut failed = 0;
-    for file in files {
+    let mut web = None;
+    if let Some(file) = &args.web_config {
         write!(out, "Checking '{}'", file.display())?;
-        match load(file).and_then(|config| sound(config, file)) {
-            Ok(config) => found(&config, file, out)?,
+        match load_web(file) {
+            Ok((config, access)) => {
+                found_web(&config, &access, file, out)?;
+                web = Some(config);
+            }
+            Err(reason) => {
+                failed += 1;
+                writeln!(out, "  FAILED: {reason}\n")?;
+            }
+        }
+    }
+    for file in &args.files {
+        write!(out, "Checking '{}'", file.display())?;
+        match load(file).and_then(|config| sound(config, web.as_ref(), file)) {
+            Ok(config) => found(&config, warnings(&config, args), file, out)?,
             Err(errors) => {
                 failed += 1;
                 writeln!(out, "  FAILED: {errors}\n")?;
@@ -56,6 +78,27 @@ fn check(files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
     Ok(failed == 0)
 }
 
+/// The web-config file, with the certificates and keys that it names.
+fn load_web(file: &Path) -> Result<(WebConfig, Access), String> {
+    let config = config::load_web(file).map_err(|errors| errors.to_string())?;
+    let access = Access::new(&AccessRules::default(), &config).map_err(|error| error.to_string())?;
+    Ok((config, access))
+}
+
+fn found_web(config: &WebConfig, access: &Access, file: &Path, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "  SUCCESS\nFound:")?;
+    writeln!(
+        out,
+        " - {}",
+        if config.tls.is_some() { "TLS" } else { "no TLS: passwords travel in the clear" }
+    )?;
+    writeln!(out, " - {}", plural(config.users.len(), "user"))?;
+    if let Some(reason) = access.certificate_out_of_date(wall()) {
+        writeln!(out, "Warning: {}: clients refuse the certificate: {reason}. Replace it", file.display())?;
+    }
+    writeln!(out)
+}
+
 fn load(file: &Path) -> Result<Config, ConfigErrors> {
     if file != Path::new("-") {
         return config::load(file);
@@ -65,20 +108,39 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
     config::parse(&text, "<stdin>", Path::new(""))
 }
 
-/// The files that the configuration names must be right too, if they exist.
-fn sound(config: Config, file: &Path) -> Result<Config, ConfigErrors> {
+/// The files that the configuration names must be right too, if they exist. With a web-config file, every
+/// user can log in.
+fn sound(config: Config, web: Option<&WebConfig>, file: &Path) -> Result<Config, ConfigErrors> {
     let mut wrong = config::wrong_secrets(&config);
     wrong.extend(deliver::wrong_certificates(&config.receivers));
     wrong.extend(config::lost_digests(&config));
+    if let Some(Err(error)) = web.map(|web| Access::new(&config.access, web)) {
+        wrong.push(Problem::new(0, error.to_string()));
+    }
     match wrong.is_empty() {
         true => Ok(config),
         false => Err(ConfigErrors::new(&file.display().to_string(), wrong)),
     }
 }
 
-fn found(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
+/// Valid settings that are probably mistakes. Without a web-config file, they name the users that need one.
+fn warnings(config: &Config, args: &CheckConfig) -> Vec<Problem> {
+    let mut warnings = config::warnings(config);
+    let users = config.access.users.iter().filter(|user| user.credentials.is_empty());
+    let names: Vec<&str> = users.map(|user| user.name.as_str()).collect();
+    if args.web_config.is_none() && !names.is_empty() {
+        let names = names.join(", ");
+        let message = format!(
+            "these users have no credential here: {names}. They need basic_auth_users in --web.config.file. Name \
+             that file here too"
+        );
+        warnings.push(Problem::new(0, message));
+    }
+    warnings
+}
+
+fn found(config: &Config, warnings: Vec<Problem>, file: &Path, out: &mut dyn Write) -> io::Result<()> {
     let policy = &config.policy;
-    let warnings = config::warnings(config);
     let warned = match warnings.len() {
         0 => String::new(),
         n => format!(", {}", plural(n, "warning")),
@@ -153,7 +215,11 @@ mod tests {
         std::fs::write(&good, text).unwrap();
         std::fs::write(&bad, "route:\n  reciever: a\n").unwrap();
         let mut out = Vec::new();
-        assert!(check(std::slice::from_ref(&good), &mut out).unwrap());
+        let of = |files: &[&PathBuf], web_config: Option<&PathBuf>| CheckConfig {
+            files: files.iter().map(|file| (*file).clone()).collect(),
+            web_config: web_config.cloned(),
+        };
+        assert!(check(&of(&[&good], None), &mut out).unwrap());
         let told = String::from_utf8(out).unwrap().replace(&good.display().to_string(), "F");
         let keys = config::effective_profile(&config::Noise::default()).replace('\n', "\n     ");
         let profile = format!("Noise profile default:\n     {keys}\n");
@@ -169,9 +235,35 @@ mod tests {
              Write stale_after: 12h or more\n\n"
         );
         let mut out = Vec::new();
-        assert!(!check(&[good, bad], &mut out).unwrap());
+        assert!(!check(&of(&[&good, &bad], None), &mut out).unwrap());
         let told = String::from_utf8(out).unwrap();
         assert!(told.contains("bad.yml'  FAILED: ") && told.contains("bad.yml:2: unknown key"), "{told}");
         assert!(told.ends_with("1 file failed\n"), "{told}");
+    }
+
+    #[test]
+    fn a_user_of_the_web_config_file_is_looked_up_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, web) = (dir.path().join("squelch.yml"), dir.path().join("web.yml"));
+        let text = "route: {receiver: a}\nreceivers: [{name: a, console_configs: [{}]}]\n\
+                    users: [{name: alice, role: admin}]\n";
+        std::fs::write(&config, text).unwrap();
+        let asked = |web_config: Option<&PathBuf>, users: &str| {
+            std::fs::write(&web, users).unwrap();
+            let args = CheckConfig { files: vec![config.clone()], web_config: web_config.cloned() };
+            let mut out = Vec::new();
+            let valid = check(&args, &mut out).unwrap();
+            (valid, String::from_utf8(out).unwrap())
+        };
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        let (valid, told) = asked(None, "");
+        assert!(valid && told.contains("SUCCESS, 1 warning"), "{told}");
+        assert!(told.contains("these users have no credential here: alice."), "{told}");
+        let (valid, told) = asked(Some(&web), &format!("basic_auth_users: {{alice: '{hash}'}}"));
+        assert!(valid && told.contains("no TLS") && !told.contains("Warning"), "{told}");
+        let (valid, told) = asked(Some(&web), &format!("basic_auth_users: {{bob: '{hash}'}}"));
+        assert!(!valid && told.contains("user \"alice\" has no credential"), "{told}");
+        let (valid, told) = asked(Some(&web), "basic_auth_users: {alice: secret}");
+        assert!(!valid && told.contains("web.yml:1:") && told.ends_with("1 file failed\n"), "{told}");
     }
 }

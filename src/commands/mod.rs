@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => serve::run(args).await,
-            Command::CheckConfig(args) => check_config::run(&args.files, &mut std::io::stdout()),
+            Command::CheckConfig(args) => check_config::run(&args, &mut std::io::stdout()),
             Command::Migrate(args) => migrate::run(&args, &mut std::io::stdout()),
             Command::Test(args) => test::run(&args, &mut std::io::stdout()),
             Command::Backtest(args) => backtest::run(args).await,
