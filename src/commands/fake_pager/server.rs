@@ -217,18 +217,17 @@ async fn taken_on(shared: &Shared, taken: bool, query: &str, now: Timestamp) -> 
     let asked: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
     let key = asked.get("key").map(|key| key.as_ref()).unwrap_or_default();
     let by = asked.get("by").map_or("somebody", |by| by.as_ref());
-    if !shared.state().taken_on(key, taken) {
-        return json_answer(
-            404,
-            &json!({"message": "no incident is open under this key. Write ?key=DEDUP_KEY"}),
-        );
-    }
+    let Some(key) = shared.state().taken_on(key, taken) else {
+        let message = "this is the key of no open incident, or the beginning of several. Write ?key=DEDUP_KEY, with \
+                       at least the first 6 digits of the key";
+        return json_answer(404, &json!({"message": message}));
+    };
     shared.changed();
     let webhook = shared.webhook.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(webhook) = webhook else {
         return json_answer(200, &json!({"message": "start with --pagerduty.webhook-url to tell Squelch"}));
     };
-    match webhook.send(key, if taken { "acknowledged" } else { "unacknowledged" }, by, now).await {
+    match webhook.send(&key, if taken { "acknowledged" } else { "unacknowledged" }, by, now).await {
         Ok(status) => json_answer(200, &json!({"webhook": status})),
         Err(message) => json_answer(502, &json!({"message": message})),
     }

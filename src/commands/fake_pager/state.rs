@@ -1,11 +1,11 @@
 //! A person's view: incidents, messages, and a count of requests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::decision_log::plain;
+use crate::decision_log::{SHORTEST_KEY, plain};
 use crate::model::Timestamp;
 
 /// The most incidents kept. The oldest go first.
@@ -177,10 +177,19 @@ impl State {
         }
     }
 
-    /// A person takes on the incidents that are open under a key, or gives them back. False if there is none.
-    pub fn taken_on(&mut self, key: &str, taken: bool) -> bool {
+    /// A person takes on the incidents that are open under a key, or gives them back. `named` is the key, or
+    /// a beginning of at least [`SHORTEST_KEY`] characters that no other open incident has. Returns the key.
+    pub fn taken_on(&mut self, named: &str, taken: bool) -> Option<String> {
+        let open = self.incidents.iter().filter(|i| i.closed_at.is_none()).map(|i| &i.dedup_key);
+        let begins = |key: &&String| named.len() >= SHORTEST_KEY && key.starts_with(named);
+        let mut keys: BTreeSet<&String> = open.clone().filter(|key| *key == named).collect();
+        if keys.is_empty() {
+            keys = open.filter(begins).collect();
+        }
+        let key = keys.first().filter(|_| keys.len() == 1)?.to_string();
         let open = self.incidents.iter_mut().filter(|i| i.closed_at.is_none() && i.dedup_key == key);
-        open.map(|incident| incident.acknowledged = taken).count() > 0
+        open.for_each(|incident| incident.acknowledged = taken);
+        Some(key)
     }
 
     /// Keeps a Slack message.
@@ -267,6 +276,23 @@ mod tests {
         let seen: Vec<_> = state.incidents().iter().map(|i| (i.triggers, i.closed_at.is_some())).collect();
         assert_eq!(seen, [(2, true), (1, false)]);
         assert_eq!(state.requests.dropped, 2);
+    }
+
+    #[test]
+    fn a_person_names_an_incident_by_the_beginning_of_its_key() {
+        let (mut state, now) = (State::default(), Timestamp::from_millis(1000));
+        for key in ["8fd47d6dd8c1aa", "8fd47d6dd8c1bb", "3612c444f11c"] {
+            state.trigger(trigger(key), now);
+        }
+        assert_eq!(state.taken_on("8fd47d6dd8c1", true), None, "two begin so");
+        assert_eq!(state.taken_on("3612", true), None, "too short");
+        assert_eq!(state.taken_on("361200", true), None);
+        assert_eq!(state.taken_on("3612c4", true).as_deref(), Some("3612c444f11c"));
+        assert_eq!(state.taken_on("8fd47d6dd8c1bb", true).as_deref(), Some("8fd47d6dd8c1bb"));
+        let seen: Vec<_> = state.incidents().iter().map(|i| i.acknowledged).collect();
+        assert_eq!(seen, [false, true, true]);
+        state.resolve("s", "3612c444f11c", now);
+        assert_eq!(state.taken_on("3612c4", true), None, "it is closed");
     }
 
     #[test]
