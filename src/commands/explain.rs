@@ -1,6 +1,5 @@
 //! `squelch explain`: why alerts did or did not page, as a timeline in plain sentences.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use crate::decision_log::{
 use crate::model::{Duration, Fingerprint, Matcher, Timestamp};
 use crate::node::clock::wall;
 use crate::templates::clean_line;
-use crate::web::{AlertPage, IncidentPage};
+use crate::web::{AlertPage, IncidentEntry, IncidentPage};
 
 /// Options of `squelch explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -88,12 +87,12 @@ pub async fn run(args: Args) -> ExitCode {
         (Ok(page), Ok(now)) => (page, now),
         (Err(why), _) | (_, Err(why)) => return failed(&why),
     };
-    let waiting = match (&args.storage, args.output) {
-        (None, Output::Simple) => waiting(&page, &args).await,
+    let incidents = match (&args.storage, args.output) {
+        (None, Output::Simple) => open_incidents(&page, &args).await,
         _ => Ok(String::new()),
     };
-    let waiting = match waiting {
-        Ok(waiting) => waiting,
+    let incidents = match incidents {
+        Ok(incidents) => incidents,
         Err(why) => return failed(&why),
     };
     let told = match args.output {
@@ -104,7 +103,7 @@ pub async fn run(args: Args) -> ExitCode {
             say(&(timeline(&page.decisions, |at| screen.moment(at))
                 + if page.next.is_some() { &left_out } else { "" }
                 + &now
-                + &waiting))
+                + &incidents))
         }
     };
     if page.decisions.is_empty() && now.is_empty() {
@@ -193,20 +192,35 @@ async fn standing(what: &What, args: &Args) -> Result<String, String> {
     Ok(lines)
 }
 
-/// The incidents whose page no receiver has accepted: a line for each, of at most [`MOST_NOW`].
-async fn waiting(page: &DecisionPage, args: &Args) -> Result<String, String> {
-    let undelivered = page.decisions.iter().filter(|entry| entry.undelivered.is_some());
-    let keys: BTreeSet<&String> = undelivered.filter_map(|entry| entry.incident.as_ref()).collect();
+/// How the open incidents of these decisions stand, of the newest [`MOST_NOW`] incidents. It is a line if no
+/// receiver has accepted the page, if a person acknowledged it, or if all its alerts resolved.
+async fn open_incidents(page: &DecisionPage, args: &Args) -> Result<String, String> {
+    let mut keys: Vec<&String> = Vec::new();
+    for key in page.decisions.iter().filter_map(|entry| entry.incident.as_ref()) {
+        if keys.len() < MOST_NOW && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let (server, screen) = (ServerClient::new(&args.server)?, Screen::new(false));
     let mut lines = String::new();
-    for key in keys.into_iter().take(MOST_NOW) {
+    for key in keys {
         let found: IncidentPage = server.get("/api/v1/incidents", &[("key", key.clone())]).await?;
-        for why in found.incidents.iter().filter_map(|incident| incident.not_accepted.as_ref()) {
+        for why in found.incidents.iter().flat_map(|incident| said_of(incident, &screen)) {
             lines.push_str(&clean_line(&format!("Incident {}: {why}.", screen.key(key))));
             lines.push('\n');
         }
     }
     Ok(lines)
+}
+
+/// How an open incident stands, if it is not simply open at its receiver.
+fn said_of(incident: &IncidentEntry, screen: &Screen) -> Vec<String> {
+    let mut said: Vec<String> = incident.not_accepted.iter().cloned().collect();
+    said.extend(incident.acknowledged_by.as_ref().map(|by| format!("{by} acknowledged it")));
+    if let (0, Some(next)) = (incident.firing, &incident.next) {
+        said.push(format!("all its alerts resolved. Next: {} at {}", next.action, screen.moment(next.at)));
+    }
+    said
 }
 
 async fn ask(what: What, since: Timestamp, args: &Args) -> Result<DecisionPage, String> {
@@ -238,5 +252,24 @@ mod tests {
         let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(texts, [r#"alertname="Down""#, r#"host=~"a|b""#]);
         assert!(read(&["{}"]).is_err());
+    }
+
+    #[test]
+    fn an_open_incident_says_who_acknowledged_it_and_when_it_closes() {
+        let mut incident: IncidentEntry = serde_json::from_value(serde_json::json!({
+            "number": 1, "dedupKey": "4be1ab29c16d", "groupKey": "g", "generation": 0, "receiver": "pager",
+            "severity": "critical", "state": "paged", "origin": "squelch", "title": "Down", "why": "first page",
+            "openedAt": "2026-11-24T00:00:00Z", "delivered": ["pagerduty[0]"], "refused": [], "firing": 1,
+            "size": 1, "alerts": [], "next": {"action": "repeats", "at": "2026-11-24T04:00:00Z"},
+        }))
+        .unwrap();
+        let screen = Screen::new(false);
+        assert!(said_of(&incident, &screen).is_empty());
+        (incident.firing, incident.acknowledged_by) = (0, Some("ada".into()));
+        incident.next.as_mut().unwrap().action = "closes".into();
+        let said = said_of(&incident, &screen);
+        assert_eq!(said[0], "ada acknowledged it");
+        assert!(said[1].starts_with("all its alerts resolved. Next: closes at "), "{said:?}");
+        assert_eq!(said.len(), 2);
     }
 }

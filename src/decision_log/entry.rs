@@ -91,10 +91,11 @@ impl DecisionEntry {
         let setting = Some(&self.setting).filter(|setting| !setting.is_empty())?;
         let built_in =
             ["noise.", "global.", "severities."].iter().any(|section| setting.starts_with(section));
+        let named = if setting == "route {}" { "the root route" } else { setting };
         Some(match self.line {
-            Some(line) => format!("{setting}, line {line}"),
-            None if built_in => format!("{setting}, a default"),
-            None => setting.clone(),
+            Some(line) => format!("{named}, line {line}"),
+            None if built_in => format!("{named}, a default"),
+            None => named.to_owned(),
         })
     }
 }

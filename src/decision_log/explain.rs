@@ -122,7 +122,7 @@ pub(super) fn sentence(entry: &DecisionEntry) -> String {
             format!("repeated{times}, unchanged ({reason})")
         }
         (_, Some("grouped")) if entry.incident.is_some() => {
-            format!("suppressed{times} (grouped, in the page of{incident}): {}", entry.rule)
+            format!("suppressed{times} (grouped, in{incident}): {}", entry.rule)
         }
         (_, Some(reason)) => format!("suppressed{times} ({reason}): {}", entry.rule),
         (other, None) => format!("{other}{times}: {}", entry.rule),
