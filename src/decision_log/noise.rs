@@ -402,9 +402,9 @@ impl FateEntry {
 }
 
 impl BudgetEntry {
-    /// `at most 3 of 2 in 12h, over budget`
+    /// `3 of 2 in the busiest 12h, over budget`
     pub fn text(&self) -> String {
         let over = if self.most > self.pages.into() { ", over budget" } else { "" };
-        format!("at most {} of {} in {}{over}", self.most, self.pages, self.per)
+        format!("{} of {} in the busiest {}{over}", self.most, self.pages, self.per)
     }
 }

@@ -112,6 +112,9 @@ pub async fn run(args: Args) -> ExitCode {
             Err(why) => failed(&why),
             Ok(patch) => {
                 patch.missing.iter().for_each(|missing| complain(missing));
+                if suggestions.is_empty() {
+                    complain("there is no suggestion for this period, so no rule changes");
+                }
                 say(&patch.diff)
             }
         };
