@@ -121,7 +121,12 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
                 Some(number) => format!("Squelch closed the incident, and incident {number} took its place"),
                 None => "Squelch closed the incident".into(),
             };
-            because(&mut entry, *cause);
+            // The text names the successor already.
+            let cause = match *cause {
+                Cause::Superseded { cause } if successor.is_some() => *cause,
+                cause => cause,
+            };
+            because(&mut entry, cause);
         }
     }
     entry
