@@ -26,6 +26,9 @@ fn known() -> Known {
         .map(|(name, f)| (name, (f.kind[0].clone(), f.labels().into_iter().map(str::to_owned).collect())))
         .collect();
     known.insert("up".into(), ("gauge".into(), BTreeSet::new()));
+    // A storage of one process has no replicas.
+    let replicas = ("gauge".into(), BTreeSet::from(["replica".to_owned()]));
+    known.insert("squelch_cluster_replica_config_differs".into(), replicas);
     for (_, labels) in known.values_mut() {
         labels.extend(["job".to_owned(), "instance".to_owned()]);
     }

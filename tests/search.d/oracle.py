@@ -175,7 +175,14 @@ class Judge:
         rolls = n["rolling"] and not alert.never_hold and not member
         last_end = max([e for _, e in alert.occ if e < a] or [-1e9])
         back = member and a - last_end <= n["resolve_hold"] + truth.slack
-        if page.at + n["merge_window"] + truth.slack + alert.hold < a and not rolls and not back:
+        # At a webhook, an update of another incident of the group may show it first.
+        own = self.s["integration"] == "webhook" and any(
+            j.page.at < a <= j.page.at + n["merge_window"] + truth.slack + alert.hold
+            and (j.closed is None or j.closed > a)
+            and any(truth.shows(r, alert) for r in j.rows if r.at < a)
+            for j in self.at(d.receiver)
+        )
+        if page.at + n["merge_window"] + truth.slack + alert.hold < a and not (rolls or back or own):
             self.wrong(
                 "2-no-wake",
                 f"{alert.name} starts at {a}, {a - page.at:.0f} s after the page of {incident}, and "
@@ -232,15 +239,15 @@ class Judge:
             lone = {m for m, d in here if truth.may_be_alone(m, d, i.page.at)}
             ends = [max(b, i.page.at) for m in lone for a, b in m.occ if a <= last + truth.slack]
             bound = max([bound, *(end + ALONE_QUIET for end in ends)]) + max(flaps, default=0)
-            bound = truth.delivered(bound, 0) + 2 * truth.slack + max(d.group_interval for d in its) + 10
+            bound = truth.delivered(bound, 2 * truth.slack + max(d.group_interval for d in its) + 10)
             if i.closed is None and bound < truth.horizon:
                 self.wrong("3-never-closed", f"{i} is open at the end, its last alert resolved at {over}")
             elif i.closed and i.closed > bound and not truth.mutable and i.receiver not in truth.merged_at:
-                # At a receiver without keys, the incidents of a group close together.
+                # At a webhook, an incident closes once its group has, and each resolve has its own retries.
                 beside = [
                     j
                     for j in self.at(i.receiver)
-                    if j is not i and j.page.at <= bound and j.closed == i.closed
+                    if j is not i and j.page.at <= bound and (j.closed is None or j.closed >= i.closed)
                 ]
                 if self.s["integration"] == "webhook" and beside:
                     continue
@@ -359,8 +366,9 @@ class Judge:
                 long = [
                     m
                     for m in shown
-                    if m.occurrence(page.at)
-                    and page.at - m.occurrence(page.at)[0] >= ALONE_LASTS - truth.slack
+                    # A sender may say a little later that it ended.
+                    for occurrence in [m.occurrence(page.at) or m.occurrence(page.at - truth.slack)]
+                    if occurrence and page.at - occurrence[0] >= ALONE_LASTS - truth.slack
                 ]
                 if not long and not truth.mutable:
                     self.wrong("5-lasts", f"no alert fires for 30 minutes: {page}")
