@@ -1,5 +1,4 @@
-//! The report of a period as a message shows it: plain text with columns, in place of Markdown, of which chats
-//! read only parts.
+//! The report of a period as a message shows it: plain text with columns. Chats read only parts of Markdown.
 
 use super::text::clean_text;
 

@@ -158,8 +158,7 @@ impl World {
     }
 
     pub async fn rejection(&mut self) -> Rejection {
-        let outcome = self.report().await.outcome;
-        let Outcome::Rejected(rejection) = outcome else { panic!("{outcome:?}") };
+        let Outcome::Rejected(rejection) = self.report().await.outcome else { panic!("it was not refused") };
         rejection
     }
 

@@ -229,7 +229,9 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
         all.iter().all(|part| said.contains(part)).then_some(said)
     };
     let said = until("the decision log has it", told).await;
-    for part in ["% interrupted nobody", "Dispositions\n", "console", "of 2 in the busiest 12h, over budget", "page "] {
+    for part in
+        ["% interrupted nobody", "Dispositions\n", "console", "of 2 in the busiest 12h, over budget", "page "]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(said.contains("# for: +1m on Blip: 4 of 4 pages fewer, no page later\n"), "{said}");
@@ -242,7 +244,10 @@ async fn the_report_says_what_was_removed_and_what_would_calm_it() {
     let config = format!("--config.file={}", home.path("squelch.yml").display());
     let output = run(["report", "--since=1h", &storage, &config].map(str::to_owned).to_vec()).await;
     let left = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && left.contains("Flaps") && left.contains("of 2 in the busiest 12h"), "{left}");
+    assert!(
+        output.status.success() && left.contains("Flaps") && left.contains("of 2 in the busiest 12h"),
+        "{left}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

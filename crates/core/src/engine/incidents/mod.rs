@@ -134,8 +134,8 @@ impl Incidents {
                 && incident.acknowledged.is_some()
                 && incident.channels.iter().any(|channel| there(channel) && channel.echoes());
             if incident.phase != Phase::Closed && named && !echo {
-                // Of several services of one tool, the message does not say which one the person used. Each of
-                // them is told then: a service that has the acknowledgement already takes it as a repeat.
+                // Of several services of one tool, the message does not say which one the person used. So
+                // Squelch tells each. A service that has the acknowledgement takes it as a repeat.
                 let one = incident.channels.iter().filter(|channel| there(channel)).count() == 1;
                 for channel in &mut incident.channels {
                     match change.by {
