@@ -6,7 +6,7 @@
 
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase};
+use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
 use crate::engine::pages::Pages;
 use crate::engine::self_check::SelfCheck;
 use crate::engine::timers::Timer;
@@ -41,7 +41,10 @@ impl SelfCheck {
 impl Incidents {
     /// The change may make an incident an orphan, or end that.
     pub(crate) fn watch_orphan(&mut self, world: &mut World, id: IncidentId) {
-        let is = |incident: &Incident| incident.channels.iter().any(Channel::is_orphan);
+        // An observed incident is open at no integration.
+        let is = |incident: &Incident| {
+            incident.side != Side::Observed && incident.channels.iter().any(Channel::is_orphan)
+        };
         if !self.all.get(&id).is_some_and(is) {
             self.orphans.remove(&id);
             return;

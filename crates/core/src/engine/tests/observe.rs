@@ -136,6 +136,20 @@ fn the_copy_of_the_other_member_is_no_second_notification() {
 }
 
 #[test]
+fn an_observed_incident_is_not_open_at_an_integration_that_is_gone() {
+    let mut world = world(Mode::Observe);
+    let start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.advance(Duration::from_mins(1));
+    let mut other = policy(&["instance"], Noise { mode: Mode::Observe, ..Noise::default() });
+    let receiver = other.receivers.get_mut("pd").unwrap();
+    receiver.integrations = vec![IntegrationRef::new("slack[0]", KnownBy::Group)];
+    world.handle(Event::Policy(Box::new(other)));
+    let orphans = world.engine.query().orphans();
+    assert_eq!(orphans.len(), 1, "the sender's incident alone: {orphans:?}");
+}
+
+#[test]
 fn what_observe_opened_is_closed_after_the_switch() {
     let mut world = world(Mode::Observe);
     let start = world.now;
