@@ -2,8 +2,8 @@
 
 use super::muted::silence;
 use crate::engine::testing::*;
-use crate::model::{Cause, Duration, Kind, LabelSet, Source};
-use crate::policy::{FAN_OUT_WITHIN, Flapping, Noise};
+use crate::model::{Cause, Duration, Kind, LabelSet, Source, parse_matchers};
+use crate::policy::{FAN_OUT_WITHIN, Flapping, InhibitRule, Noise};
 
 /// One group. An alert that fires for long is not paged for that alone.
 fn world() -> World {
@@ -103,5 +103,35 @@ fn a_key_is_not_used_again_for_a_month_where_a_receiver_gets_no_resolves() {
         resolves(&mut world, "A");
         world.advance(Duration::from_hours(24 * days + 1));
         assert_eq!(page(&mut world) == first, same, "sends resolves: {sends}, {days} days later");
+    }
+}
+
+#[test]
+fn a_flapping_alert_that_goes_on_while_it_is_muted_pages_once_no_mute_covers_it() {
+    for (inhibited, later) in [(false, 0), (true, 15)] {
+        let noise = flaps_at(3_000);
+        let confirm = Flapping { confirm: Duration::from_mins(30), ..noise.flapping.clone() };
+        let mut policy = policy(&["cluster"], Noise { flapping: confirm, ..noise });
+        let matchers = |name: &str| parse_matchers(&format!("alertname={name}")).unwrap();
+        let (source_matchers, target_matchers) = (matchers("Source"), matchers("A"));
+        let rule = InhibitRule { name: "r".into(), source_matchers, target_matchers, equal: Vec::new() };
+        policy.inhibit_rules.push(rule);
+        let mut world = World::new(policy);
+        flapping(&mut world, &["A"]);
+        fires(&mut world, "A");
+        match inhibited {
+            true => fires(&mut world, "Source"),
+            false => silence(&mut world, "alertname=A"),
+        }
+        world.advance(Duration::from_hours(1));
+        let end = world.now;
+        if inhibited {
+            assert!(pages(&world).len() <= 1, "the source alone");
+            resolves(&mut world, "Source");
+        }
+        world.advance(Duration::from_mins(1));
+        let last = world.sent.iter().rfind(|n| n.kind == Kind::Page).unwrap();
+        assert!(matches!(&last.cause, Cause::StillFiring { alertname, .. } if alertname == "A"), "{last:?}");
+        assert_eq!(last.at, end + Duration::from_secs(later), "inhibited: {inhibited}");
     }
 }

@@ -23,6 +23,7 @@ mod muted;
 mod noise;
 mod observe;
 mod quarantine;
+mod quiet;
 mod read;
 mod recall;
 mod relations;

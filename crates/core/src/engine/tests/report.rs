@@ -2,7 +2,7 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event, PeriodReport};
-use crate::model::{Cause, Duration, Kind, NameCount, Outcome, Problem, Report, Timestamp};
+use crate::model::{Cause, Duration, Kind, NameCount, Outcome, Problem, Rejection, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy, Noise, Receiver, SelfCheckSettings};
 
 fn report(due: Timestamp) -> Event {
@@ -75,4 +75,80 @@ fn a_refused_report_is_an_alarm_until_the_receiver_takes_one() {
     let outcome = Outcome::Accepted;
     world.handle(Event::Delivered(Report { id, outcome, attempts: 1, message: None }));
     assert!(is_over(&world), "a person sent the dead letter again");
+}
+
+#[test]
+fn a_report_goes_to_the_integrations_that_want_updates_or_to_all_if_none_does() {
+    for (wanting, got) in [(0, &["a", "b"][..]), (1, &["a"]), (2, &["a", "b"])] {
+        let mut policy = policy(&["alertname"], Noise::default());
+        let integration = |(n, name): (usize, &str)| {
+            let mut one = IntegrationRef::new(name, KnownBy::Nothing);
+            (one.send_updates, one.takes_digests) = (n < wanting, name != "no-digests");
+            one
+        };
+        let all = ["a", "b", "no-digests"].into_iter().enumerate().map(integration).collect();
+        policy.receivers.insert("pd".into(), Receiver::new(all));
+        let mut world = World::new(policy);
+        for days in 0..2 {
+            world.sent.clear();
+            world.handle(report(START + Duration::from_hours(24 * days)));
+            let names: Vec<_> = world.sent.iter().map(|one| one.integration.as_str()).collect();
+            assert_eq!(names, got, "{wanting} want updates");
+            assert!(world.sent.iter().all(|one| (&*one.severity, one.level) == ("info", (2, 3))));
+        }
+        let mut ids: Vec<_> = world.events.iter().filter_map(|(_, event)| delivered(event)).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 2 * got.len(), "each has a number of its own");
+        assert!(ids.is_sorted());
+    }
+}
+
+fn delivered(event: &Event) -> Option<crate::model::NotificationId> {
+    if let Event::Delivered(report) = event { Some(report.id) } else { None }
+}
+
+#[test]
+fn a_refused_report_counts_for_the_name_that_its_receiver_has_now() {
+    let named = |name: &str| {
+        let mut policy = policy(&["alertname"], Noise::default());
+        let to = |name: &str, endpoint| {
+            let one = IntegrationRef { endpoint, ..IntegrationRef::new(name, KnownBy::DedupKey) };
+            Receiver::new(vec![one])
+        };
+        policy.routes[0].receiver = name.into();
+        policy.receivers = [(name, to("pagerduty[0]", 7)), ("ops", to("webhook[0]", 8))]
+            .map(|(name, receiver)| (name.into(), receiver))
+            .into();
+        policy.self_check =
+            SelfCheckSettings { receiver: Some("ops".into()), ..SelfCheckSettings::default() };
+        policy
+    };
+    for (receiver, counts_for) in [("pd", "new"), ("ops", "ops")] {
+        let mut world = World::new(named("pd"));
+        world.answers = Answers::Hang;
+        let Event::Report(report) = report(START) else { panic!("a report") };
+        world.handle(Event::Report(PeriodReport { receiver: receiver.into(), ..report }));
+        let refused = world.sent[0].id;
+        world.handle(Event::Policy(Box::new(named("new"))));
+        world.answer(false);
+        let alarm = |world: &World| {
+            let problems = world.sent.iter().filter_map(|one| match &one.cause {
+                Cause::Problem { problem: Problem::DeadLetters { reports, .. } } => Some(reports.clone()),
+                _ => None,
+            });
+            problems.last()
+        };
+        assert_eq!(alarm(&world), Some(vec![NameCount { name: counts_for.into(), count: 1 }]));
+        // A person sends the dead letter again, and the receiver refuses it again.
+        world.answers = Answers::Accept;
+        world.answer(true);
+        let refusal = Outcome::Rejected(Rejection {
+            reason: "clientError".into(),
+            detail: "no".into(),
+            ambiguous: false,
+        });
+        world.handle(Event::Delivered(Report { id: refused, outcome: refusal, attempts: 1, message: None }));
+        world.advance(Duration::from_hours(1));
+        assert!(world.sent.iter().all(|one| one.kind != Kind::Resolve), "the alarm goes on");
+    }
 }

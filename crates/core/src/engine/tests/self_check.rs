@@ -216,3 +216,60 @@ fn the_alarm_counts_the_pages_that_wait_and_not_those_that_a_worse_one_replaced(
     world.advance(minutes(1));
     assert_eq!(at(&world, "ops").last().unwrap().2, &undelivered(2));
 }
+
+#[test]
+fn the_alert_of_an_internal_incident_still_fires_until_the_incident_closes() {
+    let mut world = World::new(watched());
+    alarm(&mut world, minutes(10));
+    world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START)]);
+    let shown: Vec<_> = world.sent.iter().map(|n| n.alerts[0].clone()).collect();
+    let fires = |world: &World| shown.iter().map(|a| world.engine.query().still_fires(a)).collect::<Vec<_>>();
+    assert_eq!(fires(&world), [true, true]);
+    world.say(Source::Alertmanager, "a", vec![resolved(&of("A"), START, START)]);
+    assert_eq!(fires(&world), [true, false]);
+    world.advance(minutes(11));
+    assert_eq!(fires(&world), [false, false]);
+}
+
+#[test]
+fn alerts_of_which_no_receiver_was_notified_in_time_are_an_alarm_that_counts_them() {
+    let mut policy = watched();
+    policy.self_check.undelivered_after = Duration::ZERO;
+    let mut world = World::new(policy);
+    world.answers = Answers::Hang;
+    let alerts: Vec<LabelSet> = (0..5).map(|n| of(&format!("A{n}"))).collect();
+    for alert in &alerts {
+        world.say(Source::Alertmanager, "a", vec![firing(alert, START)]);
+    }
+    world.advance(Duration::from_secs(30 * 60 - 1));
+    assert_eq!(at(&world, "ops"), [], "half an hour is not over");
+    let unheard = |world: &World| {
+        let told = at(world, "ops").into_iter().map(|(minute, kind, cause)| match cause {
+            Cause::Problem { problem: Problem::AlertsUnheard { alerts, names } } => {
+                (minute, kind, *alerts, names.len())
+            }
+            cause => (minute, kind, 0, usize::from(*cause != Cause::ProblemOver)),
+        });
+        told.collect::<Vec<_>>()
+    };
+    world.advance(Duration::from_secs(1));
+    let mut expected = vec![(30, Kind::Page, 5, 3)];
+    assert_eq!(unheard(&world), expected);
+    let of_ops = world.in_flight.extract_if(.., |n| n.receiver != "pd").collect();
+    let pages = std::mem::replace(&mut world.in_flight, of_ops);
+    world.answer(true);
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&alerts[0], START, now)]);
+    world.advance(minutes(1));
+    expected.push((31, Kind::Update, 4, 3));
+    assert_eq!(unheard(&world), expected, "one of them resolved");
+    world.answer(true);
+    world.in_flight = pages;
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(minutes(1));
+    expected.push((32, Kind::Resolve, 0, 0));
+    assert_eq!(unheard(&world), expected, "the receiver accepted the pages");
+    world.advance(Duration::from_hours(2));
+    assert_eq!(unheard(&world), expected);
+}
