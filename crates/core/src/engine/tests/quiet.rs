@@ -24,7 +24,8 @@ proptest! {
     ) {
         let scene = scene.with(|noise| {
             let hold = Hold { time: Duration::from_mins(10), levels: vec!["critical".into()] };
-            *noise = Noise { mode, hold, wait: Duration::from_mins(wait), digest: Duration::from_hours(4), ..noise.clone() };
+            let (wait, digest) = (Duration::from_mins(wait), Duration::from_hours(4));
+            *noise = Noise { mode, hold, wait, digest, ..noise.clone() };
         });
         let mut policy = scene.policy();
         policy.severities.levels[1].hold = Duration::from_mins(2 * wait);
