@@ -132,11 +132,10 @@ fn a_refused_report_counts_for_the_name_that_its_receiver_has_now() {
         world.handle(Event::Policy(Box::new(named("new"))));
         world.answer(false);
         let alarm = |world: &World| {
-            let problems = world.sent.iter().filter_map(|one| match &one.cause {
+            world.sent.iter().rev().find_map(|one| match &one.cause {
                 Cause::Problem { problem: Problem::DeadLetters { reports, .. } } => Some(reports.clone()),
                 _ => None,
-            });
-            problems.last()
+            })
         };
         assert_eq!(alarm(&world), Some(vec![NameCount { name: counts_for.into(), count: 1 }]));
         // A person sends the dead letter again, and the receiver refuses it again.
