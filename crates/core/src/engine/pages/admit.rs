@@ -39,10 +39,8 @@ impl Pages {
         }
         self.leave_ended(world, alert, destination);
         let withheld = std::mem::take(&mut world.state(alert, destination).waiting);
-        if withheld > 0 {
-            let flapping = flapping_cause(world, alert, destination);
-            self.suppress(world, alert, destination, withheld, flapping, None);
-        }
+        let flapping = flapping_cause(world, alert, destination);
+        self.suppress(world, alert, destination, withheld, flapping, None);
         let basis = Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis };
         self.suppress_by(world, alert, destination, count, (cause, release), basis);
     }

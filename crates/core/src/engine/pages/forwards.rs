@@ -344,7 +344,7 @@ pub(crate) fn passed_on(
 ) {
     let World { destinations, accounting, alerts, now, .. } = world;
     let destination = (destination, destinations.get(destination));
-    if !destination.1.observes() || count == 0 {
+    if !destination.1.observes() {
         return;
     }
     let account = accounting.receiver(&destination.1.receiver);

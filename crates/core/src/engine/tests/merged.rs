@@ -271,3 +271,41 @@ fn a_page_that_a_limit_merges_names_the_merge_and_counts_each_observation_once()
     assert_eq!((stats.routed, stats.pending), (5, 0));
     assert_eq!(stats.disposed[&Disposition::Page], 2);
 }
+
+#[test]
+fn a_silence_takes_a_withheld_alert_out_of_the_next_page_and_leaves_the_others_in_it() {
+    let alone = Alone { pages: 0, levels: Vec::new() };
+    let noise = Noise { usual_per_day: 1, merge_window: minutes(1), alone, ..Noise::default() };
+    let mut world = World::new(policy(&["instance"], noise));
+    let usual = ["One", "Two", "Three"].map(|name| warning(name, "1"));
+    let all: Vec<&LabelSet> = usual.iter().collect();
+    for _ in 0..3 {
+        fires(&mut world, &all);
+        resolves(&mut world, &all);
+        world.advance(minutes(30));
+    }
+    fires(&mut world, &all);
+    world.advance(minutes(1));
+    world.decisions.clear();
+    silence(&mut world, "alertname=Two");
+    let silenced: Vec<_> = world.decisions.iter().map(|d| (d.cause.reason(), d.count)).collect();
+    assert_eq!(silenced, [(Reason::Silenced, 1)]);
+    fires(&mut world, &[&labels(&[("alertname", "Down"), ("instance", "1"), ("severity", "critical")])]);
+    assert_eq!(told(&world).last().unwrap().2, "Down One Three");
+}
+
+#[test]
+fn a_wait_of_the_profile_that_is_not_shorter_than_group_wait_lists_an_alert_that_recovered() {
+    for (wait, group_wait, leaves, over) in [(60, 60, 60, "Gone"), (60, 90, 90, ""), (60, 30, 60, "Gone")] {
+        let noise = Noise { wait: Duration::from_secs(wait), ..Noise::default() };
+        let mut policy = policy(&["instance"], noise);
+        policy.routes[0].group_wait = Duration::from_secs(group_wait);
+        let mut world = World::new(policy);
+        let [gone, stays] = ["Gone", "Stays"].map(|name| warning(name, "1"));
+        fires(&mut world, &[&gone, &stays]);
+        world.advance(Duration::from_secs(10));
+        resolves(&mut world, &[&gone]);
+        world.advance(minutes(2));
+        assert_eq!(told(&world), [said(leaves, Kind::Page, "Stays", over)], "{wait} {group_wait}");
+    }
+}

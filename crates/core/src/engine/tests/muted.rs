@@ -2,7 +2,9 @@
 
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event};
-use crate::model::{Duration, Reason, Silence, SilenceRequest, SilenceState, Timestamp, parse_matchers};
+use crate::model::{
+    Cause, Duration, Reason, Silence, SilenceRequest, SilenceState, Source, Timestamp, parse_matchers,
+};
 use crate::policy::{InhibitRule, Noise, Policy, Span, TimeInterval};
 
 fn known(source: &str) -> InhibitRule {
@@ -98,4 +100,40 @@ fn silences_are_counted_by_their_state() {
     assert_eq!(counted(&world), with(3, 0));
     world.advance(Duration::from_hours(2));
     assert_eq!(counted(&world), with(0, 3));
+}
+
+#[test]
+fn an_incident_is_not_repeated_while_a_silence_covers_it() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.routes[0].repeat_interval = Duration::from_mins(20);
+    let mut world = World::new(policy);
+    let alert = labels(&[("alertname", "A"), ("severity", "critical")]);
+    world.say(Source::Alertmanager, "am", vec![firing(&alert, START)]);
+    world.advance(Duration::from_mins(30));
+    silence(&mut world, "alertname=A");
+    world.advance(Duration::from_mins(85));
+    let repeats = world.sent.iter().filter(|n| matches!(n.cause, Cause::Repeated { .. }));
+    let minutes: Vec<_> = repeats.map(|n| n.at.since(START).as_millis() / 60_000).collect();
+    assert_eq!(minutes, [20, 100]);
+}
+
+#[test]
+fn the_page_of_a_target_waits_for_one_group_interval_after_its_inhibition() {
+    for (interval, held, waits) in [(15, 0, 15), (0, 0, 0), (15, 600, 590)] {
+        let mut policy = with(&[], &[]);
+        policy.routes[0].group_interval = Duration::from_secs(interval);
+        policy.severities.levels[1].hold = Duration::from_secs(held);
+        let mut world = World::new(policy);
+        let [source, target] =
+            ["Source", "Target"].map(|name| labels(&[("alertname", name), ("severity", "warning")]));
+        world.say(Source::Alertmanager, "am", vec![firing(&source, START)]);
+        world.say(Source::Alertmanager, "am", vec![firing(&target, START)]);
+        world.advance(Duration::from_secs(10));
+        let end = world.now;
+        world.say(Source::Alertmanager, "am", vec![resolved(&source, START, end)]);
+        world.advance(Duration::from_mins(20));
+        let of_target = |n: &&crate::model::Notification| n.alerts[0].labels.value("alertname") == "Target";
+        let page = world.sent.iter().find(of_target).unwrap();
+        assert_eq!(page.at, end + Duration::from_secs(waits), "{interval} {held}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{AlertId, Duration, Kind, LabelSet, Observation, Source, Timestamp};
+use crate::model::{AlertId, Disposition, Duration, Kind, LabelSet, Observation, Reason, Source, Timestamp};
 use crate::policy::{Heartbeat, Noise, Receiver};
 
 fn observed(world: &World) -> usize {
@@ -94,4 +94,17 @@ fn each_repeat_of_a_heartbeat_counts_although_its_receiver_notifies_nobody() {
     world.advance(Duration::from_mins(15));
     assert_eq!(world.sent.len(), 1, "and then it is silent");
     replays(&world);
+}
+
+#[test]
+fn each_repeat_counts_once_at_its_receiver() {
+    let mut world = World::new(policy(&["instance"], Noise::default()));
+    let set = labels(&[("alertname", "A"), ("severity", "critical")]);
+    for _ in 0..6 {
+        world.webhook("am", vec![firing(&set, START)]);
+        world.advance(Duration::from_mins(1));
+    }
+    assert_eq!(observed(&world), 1);
+    let stats = &world.engine.query().stats().receivers["pd"];
+    assert_eq!((stats.routed, stats.disposed[&Disposition::Suppressed(Reason::Duplicate)]), (6, 5));
 }

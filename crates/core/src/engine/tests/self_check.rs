@@ -1,12 +1,15 @@
 //! The self-check: alarms that open, change and end, and the data of each.
 
+use super::muted::silence;
 use crate::engine::testing::*;
 use crate::engine::{Alarm, Event};
 use crate::model::{
     Cause, ClockError, Duration, Kind, LabelSet, NameCount, Notification, Observation, Problem, Source,
-    Status,
+    Status, parse_matchers,
 };
-use crate::policy::{IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, SelfCheckSettings};
+use crate::policy::{
+    InhibitRule, IntegrationRef, KnownBy, Level, Limits, Noise, Policy, Receiver, SelfCheckSettings,
+};
 
 fn minutes(count: u64) -> Duration {
     Duration::from_mins(count)
@@ -272,4 +275,52 @@ fn alerts_of_which_no_receiver_was_notified_in_time_are_an_alarm_that_counts_the
     assert_eq!(unheard(&world), expected, "the receiver accepted the pages");
     world.advance(Duration::from_hours(2));
     assert_eq!(unheard(&world), expected);
+}
+
+/// The minutes at which the alarm about alerts of which no receiver was notified opened and closed.
+fn unheard(world: &World) -> Vec<(u64, Kind)> {
+    let about = |n: &&Notification| n.alerts[0].labels.value("alertname") == "SquelchAlertUnheard";
+    let minute = |n: &Notification| (n.at.since(START).as_millis() / 60_000, n.kind);
+    world.sent.iter().filter(|n| n.receiver == "ops").filter(about).map(minute).collect()
+}
+
+#[test]
+fn a_silence_explains_that_no_receiver_is_notified_for_as_long_as_it_lasts() {
+    for (answers, alarms) in [(Answers::Accept, vec![]), (Answers::Hang, vec![(90, Kind::Page)])] {
+        let mut world = World::new(watched());
+        silence(&mut world, "alertname=A");
+        world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START)]);
+        world.advance(minutes(59));
+        world.answers = answers;
+        world.advance(minutes(91));
+        assert_eq!(unheard(&world), alarms, "the silence ends after an hour: {answers:?}");
+    }
+}
+
+#[test]
+fn an_inhibited_alert_is_explained_by_a_source_that_was_notified_or_silenced() {
+    let mut policy = watched();
+    let matchers = |name: &str| parse_matchers(&format!("alertname={name}")).unwrap();
+    let (source_matchers, target_matchers) = (matchers("Source"), matchers("Target"));
+    policy.inhibit_rules =
+        vec![InhibitRule { name: "r".into(), source_matchers, target_matchers, equal: Vec::new() }];
+    let held =
+        Level { name: "held".into(), hold: Duration::from_hours(24), ..policy.severities.levels[1].clone() };
+    policy.severities.levels.push(held);
+    for (severity, silenced, alarms) in [
+        ("critical", false, vec![]),
+        ("held", true, vec![]),
+        ("held", false, vec![(30, Kind::Page), (41, Kind::Resolve)]),
+    ] {
+        let mut world = World::new(policy.clone());
+        if silenced {
+            silence(&mut world, "alertname=Source");
+        }
+        let source = labels(&[("alertname", "Source"), ("severity", severity)]);
+        world.say(Source::Alertmanager, "a", vec![firing(&source, START), firing(&of("Target"), START)]);
+        world.advance(minutes(40));
+        silence(&mut world, "alertname=Source");
+        world.advance(minutes(10));
+        assert_eq!(unheard(&world), alarms, "{severity}, silenced: {silenced}");
+    }
 }
