@@ -174,6 +174,11 @@ impl Alerts {
         self.known.get_mut(&id)?.alert.as_mut()
     }
 
+    /// The alerts that fire, with their labels.
+    pub(crate) fn that_fire(&self) -> impl Iterator<Item = (AlertId, &LabelSet)> + Clone {
+        self.iter().filter(|(_, alert)| alert.firing()).map(|(id, alert)| (*id, &alert.labels))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&AlertId, &Alert)> + Clone {
         self.after(None)
     }
@@ -516,11 +521,8 @@ impl Alerts {
         timers: &mut Timers,
     ) -> Change {
         let at = self.moment(now);
-        let Some(alert) = self.alert_mut(id) else { return Change::None };
-        let fired_before = alert.firing();
-        if !alert.occurrences.believe(at) {
-            return Change::None;
-        }
+        let believed = self.alert_mut(id).map(|alert| (alert.firing(), alert.occurrences.believe(at)));
+        let Some((fired_before, true)) = believed else { return Change::None };
         let change = if fired_before { Change::None } else { Change::Believed };
         self.settle(now, id, fired_before, change, None, policy, timers);
         change

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Duration, Timestamp};
+use crate::model::{Cause, Duration, Timestamp};
 use crate::policy::Flapping;
 
 /// 2^(-i/1024) in units of 2^-63, for i = 0 … 1023.
@@ -127,6 +127,16 @@ impl Damping {
             self.penalty =
                 self.penalty_at(now, settings).min(u64::from(settings.suppress_at.saturating_sub(1)));
             self.at = now;
+        }
+    }
+
+    /// Why a notification about the flapping alert is withheld.
+    pub(crate) fn cause(&self, now: Timestamp, settings: &Flapping) -> Cause {
+        Cause::Flapping {
+            changes: self.changes,
+            penalty: self.penalty_at(now, settings),
+            suppress_at: settings.suppress_at,
+            reuse_at: Flapping::REUSE_AT,
         }
     }
 

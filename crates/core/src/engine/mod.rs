@@ -61,6 +61,7 @@ pub use world::MERGED;
 
 use crate::model::Timestamp;
 use crate::policy::Policy;
+use incidents::Incidents;
 use incidents::incident::IncidentId;
 use mutes::Mutes;
 use pages::Pages;
@@ -104,22 +105,17 @@ impl Engine {
         if before == Timestamp::ZERO {
             self.checks.heartbeats_begin(&mut self.world);
         }
-        if matches!(event, Event::Started) {
-            self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
-            if before > Timestamp::ZERO {
-                self.checks.heartbeats_started(&mut self.world, before);
+        let mut was_set = false;
+        match event {
+            Event::Started => self.started(before),
+            Event::Clocks(ahead) => {
+                was_set = *ahead != self.world.alerts.ahead();
+                self.world.alerts.clocks(*ahead);
             }
-            self.pages.retry_all(&mut self.world);
-            self.pages.incidents.recall_anew(&self.world);
-        }
-        let was_set = matches!(event, Event::Clocks(ahead) if *ahead != self.world.alerts.ahead());
-        if let Event::Clocks(ahead) = event {
-            self.world.alerts.clocks(*ahead);
-        }
-        if let Event::Repeats(repeats) = event {
             // Repeats are gathered before they are an event. The deadlines that they extend have not
             // passed.
-            self.repeated(repeats);
+            Event::Repeats(repeats) => self.pages.repeated(&mut self.world, repeats),
+            _ => {}
         }
         self.mute_clock(was_set);
         self.fire_timers();
@@ -136,7 +132,7 @@ impl Engine {
             Event::Release(release) => self.pages.released(&mut self.world, release),
             Event::Acknowledge(change) => self.pages.incidents.acknowledge(&mut self.world, change),
             Event::Remark(remark) => self.pages.incidents.remark(&self.world, remark),
-            Event::Silence(change) => self.silence(change),
+            Event::Silence(change) => self.mutes.silence(&mut self.world, change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
             Event::Report(report) => self.pages.report(&mut self.world, report),
             Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),
@@ -147,18 +143,25 @@ impl Engine {
             self.pages.settle(&mut self.world, id);
         }
         self.pages.forget_settled(&mut self.world);
-        effects.notifications.append(&mut self.pages.incidents.outgoing);
-        if !self.pages.incidents.recalls.is_empty() {
-            effects.recalls.append(&mut self.pages.incidents.recalls);
-        }
-        effects.history.append(&mut self.pages.incidents.history);
-        if !self.pages.incidents.made_good.is_empty() {
-            effects.made_good.append(&mut self.pages.incidents.made_good);
-        }
+        let Incidents { outgoing, recalls, history, made_good, .. } = &mut self.pages.incidents;
+        effects.notifications.append(outgoing);
+        effects.recalls.append(recalls);
+        effects.history.append(history);
+        effects.made_good.append(made_good);
         effects.decisions.append(&mut self.world.accounting.take_decisions());
         if let Some(repeats) = &mut effects.repeats {
             repeats.append(&mut self.world.accounting.take_repeats());
         }
+    }
+
+    /// The program started. It was down since `before` at the earliest.
+    fn started(&mut self, before: Timestamp) {
+        self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
+        if before > Timestamp::ZERO {
+            self.checks.heartbeats_started(&mut self.world, before);
+        }
+        self.pages.retry_all(&mut self.world);
+        self.pages.incidents.recall_anew(&self.world);
     }
 
     /// When [`Self::handle`] wants to be called next, if nothing else happens, and why.
@@ -198,7 +201,7 @@ impl Engine {
                 Timer::Confirm(destination, alert) => {
                     self.pages.confirmed(&mut self.world, destination, alert)
                 }
-                Timer::GroupWait(group) => self.page_due(&group),
+                Timer::GroupWait(group) => self.pages.page_due(&mut self.world, &self.mutes, &group),
                 Timer::ForgetSeries(destination, series) => {
                     self.pages.forget_series(&mut self.world, destination, series)
                 }

@@ -4,19 +4,13 @@
 
 use std::cmp::Ordering;
 
-use smol_str::SmolStr;
-
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::keyed::Keyed;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
-use crate::engine::pages::forwards::passed_on;
-use crate::engine::repeats::{Repeats, cause_of_repeats};
 use crate::engine::state::{AlertState, State};
-use crate::engine::timers::Timer;
-use crate::engine::world::World;
-use crate::model::{AlertId, Batch, Cause, Disposition, Duration, Observation, Reason, Status, Timestamp};
+use crate::model::{AlertId, Batch, Cause, LabelSet, Observation, Status};
 
 impl Engine {
     /// Normalise and route the statements of a request, one observation at a time. All of them are taken in
@@ -46,17 +40,11 @@ impl Engine {
                 self.checks.pass_by(&mut self.world, &mut self.pages, alert, observation);
                 continue;
             }
+            if observation.status == Status::Firing {
+                self.checks.beat(&mut self.world, &mut self.pages, batch.source, alert, &observation.labels);
+            }
             let unknown = self.world.alerts.alert(alert).is_none();
             if unknown && !self.world.has_room(heard.iter().map(|(alert, ..)| *alert)) {
-                if observation.status == Status::Firing {
-                    self.checks.beat(
-                        &mut self.world,
-                        &mut self.pages,
-                        batch.source,
-                        alert,
-                        &observation.labels,
-                    );
-                }
                 self.checks.overflow(&mut self.world, observation, alert);
                 continue;
             }
@@ -70,21 +58,7 @@ impl Engine {
                 &self.world.policy,
                 &mut self.world.timers,
             );
-            self.heard(alert, fired.as_ref());
-            if observation.status == Status::Firing {
-                self.checks.beat(&mut self.world, &mut self.pages, batch.source, alert, &observation.labels);
-            }
-            match change {
-                Change::Fired | Change::Believed | Change::Restarted { .. } => {
-                    self.pages.incidents.turned(&mut self.world, alert);
-                    self.world.watch_alert(alert);
-                }
-                Change::Resolved => {
-                    self.pages.incidents.turned(&mut self.world, alert);
-                    self.pages.incidents.ended(&mut self.world, alert);
-                }
-                Change::None | Change::UnknownResolved => {}
-            }
+            self.changed(alert, fired.as_ref(), change);
             let level = self.world.level_of(alert);
             if level != before {
                 self.pages.leveled(&self.world, alert, level);
@@ -120,6 +94,23 @@ impl Engine {
         self.pages.forwards.forward(&mut self.world, &mut self.pages.incidents, batch, observed);
     }
 
+    /// The mutes and the incidents take in that an alert changed, before anything is decided about it.
+    /// `before` are the labels with which it fired before, if it did.
+    pub(crate) fn changed(&mut self, alert: AlertId, before: Option<&LabelSet>, change: Change) {
+        self.mutes.heard(alert, before, self.world.alerts.firing_labels(alert));
+        match change {
+            Change::Fired | Change::Believed | Change::Restarted { .. } => {
+                self.pages.incidents.turned(&mut self.world, alert);
+                self.world.watch_alert(alert);
+            }
+            Change::Resolved => {
+                self.pages.incidents.turned(&mut self.world, alert);
+                self.pages.incidents.ended(&mut self.world, alert);
+            }
+            Change::None | Change::UnknownResolved => {}
+        }
+    }
+
     /// Duplicate: an observation that repeats the current state of an occurrence goes no further.
     pub(crate) fn duplicate(
         &mut self,
@@ -129,44 +120,36 @@ impl Engine {
         status: Status,
     ) {
         let state = self.world.alerts.state(alert, destination);
+        let (live, unknown_here) = (state.is_some_and(AlertState::is_live), state.is_none());
+        let heartbeat = || self.world.policy.heartbeat_of(&self.world.alerts.alert(alert)?.labels);
         // An incident gets its updates to its end, even if its receiver has lost its integrations
         // meanwhile.
-        let live = state.is_some_and(AlertState::is_live);
-        if self.world.destinations.get(destination).integrations.is_empty() && !live {
-            return self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NoIntegration, None);
-        }
-        let unknown_here = state.is_none();
-        let heartbeat = || {
-            let known = self.world.alerts.alert(alert)?;
-            self.world.policy.heartbeat_of(&known.labels)
+        let cause = if !live && self.world.destinations.get(destination).integrations.is_empty() {
+            Cause::NoIntegration
+        } else if !live && let Some(heartbeat) = heartbeat() {
+            Cause::Heartbeat { name: heartbeat.name.clone() }
+        } else {
+            match change {
+                Change::None if !live && status == Status::Firing && self.world.fires(alert) => {
+                    return self.fire(alert, destination, 1, 1);
+                }
+                Change::None if status == Status::Firing && !self.world.fires(alert) => {
+                    Cause::Disputed { within: REFIRE_WAIT }
+                }
+                Change::None => Cause::Repeat { status },
+                Change::UnknownResolved => Cause::UnknownAlert,
+                Change::Fired => return self.fire(alert, destination, 1, 1),
+                // Its resolve counted as a change already, and it took nothing back.
+                Change::Believed => return self.fire(alert, destination, 1, 0),
+                Change::Restarted { last_seen } => {
+                    self.pages.missed_resolve(&mut self.world, alert, destination, last_seen);
+                    return self.fire(alert, destination, 1, 1);
+                }
+                Change::Resolved if unknown_here => Cause::NeverPaged,
+                Change::Resolved => return self.pages.resolve(&mut self.world, alert, destination, 1),
+            }
         };
-        if let Some(heartbeat) = Some(()).filter(|()| !live).and_then(|()| heartbeat()) {
-            let cause = Cause::Heartbeat { name: heartbeat.name.clone() };
-            return self.pages.suppress(&mut self.world, alert, destination, 1, cause, None);
-        }
-        match change {
-            Change::None if !live && status == Status::Firing && self.world.fires(alert) => {
-                self.fire(alert, destination, 1, 1);
-            }
-            Change::None => {
-                let cause = match status {
-                    Status::Firing if !self.world.fires(alert) => Cause::Disputed { within: REFIRE_WAIT },
-                    status => Cause::Repeat { status },
-                };
-                self.pages.suppress(&mut self.world, alert, destination, 1, cause, None);
-            }
-            Change::UnknownResolved => {
-                self.pages.suppress(&mut self.world, alert, destination, 1, Cause::UnknownAlert, None)
-            }
-            Change::Fired => self.fire(alert, destination, 1, 1),
-            // Its resolve counted as a change already, and it took nothing back.
-            Change::Believed => self.fire(alert, destination, 1, 0),
-            Change::Restarted { last_seen } => self.restart(alert, destination, last_seen),
-            Change::Resolved if unknown_here => {
-                self.pages.suppress(&mut self.world, alert, destination, 1, Cause::NeverPaged, None)
-            }
-            Change::Resolved => self.pages.resolve(&mut self.world, alert, destination, 1),
-        }
+        self.pages.suppress(&mut self.world, alert, destination, 1, cause);
     }
 
     /// Silence, mute window and inhibition, then the first half of flap damping: an alert starts to fire.
@@ -192,71 +175,5 @@ impl Engine {
             State::Held(_) => {}
             State::Idle | State::Muted(_) => self.pages.hold(&mut self.world, alert, destination),
         }
-    }
-
-    /// Squelch missed a resolve: the former occurrence ended at its last statement.
-    fn restart(&mut self, alert: AlertId, destination: DestinationId, last_seen: Timestamp) {
-        let state = self.world.state(alert, destination);
-        if state.damping.flaps().is_none() && state.is_admitted() {
-            self.pages.incidents.damp(&mut self.world, alert, destination, 1);
-            if self.world.state(alert, destination).damping.flaps().is_none() {
-                self.pages.retire(&mut self.world, alert, destination, 0, last_seen);
-            }
-        }
-        self.fire(alert, destination, 1, 1);
-    }
-
-    /// Takes repeats in: they are signs of life, and they are accounted for.
-    pub(crate) fn repeated(&mut self, repeats: &Repeats) {
-        for one in &repeats.statements {
-            let key = (repeats.source, one.instance);
-            let Some(status) =
-                self.world.alerts.repeated(self.world.now, one.alert, key, repeats.peer, one.ends_at)
-            else {
-                continue;
-            };
-            self.world.accounting.received(repeats.source, status, one.count);
-            let Some(labels) = self.world.alerts.alert(one.alert).map(|a| a.labels.clone()) else { continue };
-            for destination in self.world.destinations.matching(&self.world.policy, &labels) {
-                self.world.routed(destination, one.count);
-                let mute = self.world.destinations.get(destination).integrations.is_empty();
-                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
-                let cause = cause_of_repeats(reason);
-                let incident = self.pages.incidents.incident_key(&self.world, one.alert, destination);
-                let World { destinations, accounting, alerts, now, .. } = &mut self.world;
-                let disposition = Disposition::Suppressed(reason);
-                let (of, why) = ((one.alert, destination), (reason, incident));
-                accounting.dispose_repeats(*now, one.count, of, why, (alerts, destinations));
-                passed_on(
-                    &mut self.world,
-                    (one.alert, destination),
-                    one.count,
-                    disposition,
-                    cause,
-                    SmolStr::default(),
-                );
-            }
-        }
-    }
-
-    /// An inhibition ended, and its target still fires. The two mostly end together, some seconds apart.
-    /// The page of the target therefore waits for one `group_interval` at any severity: the inhibiting
-    /// alert has paged the outage already.
-    pub(crate) fn settles(&mut self, alert: AlertId, destination: DestinationId) {
-        let until = self.world.now + self.world.destinations.get(destination).group_interval;
-        // A longer hold of its severity goes on.
-        let until = until.max(self.pages.held_until(&self.world, alert, destination).unwrap_or(until));
-        if until > self.world.now {
-            self.world.hold_until(alert, destination, until);
-        }
-    }
-
-    /// Sends the page that an alert still lacks, since it stopped flapping while it was muted.
-    pub(crate) fn pay(&mut self, alert: AlertId, destination: DestinationId, after_inhibition: bool) {
-        let wait = match after_inhibition {
-            true => self.world.destinations.get(destination).group_interval,
-            false => Duration::ZERO,
-        };
-        self.world.timers.set(Timer::Confirm(destination, alert), self.world.now + wait);
     }
 }

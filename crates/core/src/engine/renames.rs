@@ -7,6 +7,38 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
+use crate::policy::{IntegrationRef, Policy, Receiver};
+
+/// The receivers to which `new` gives another name, with both names. The name of such a receiver is gone,
+/// and one new receiver has the same endpoints. Of several such receivers, the first by name goes on.
+pub(crate) fn renamed(old: &Policy, new: &Policy) -> Vec<(SmolStr, SmolStr)> {
+    // By endpoints: the names that are gone, and the new ones.
+    let mut names: BTreeMap<Vec<u64>, [Vec<SmolStr>; 2]> = BTreeMap::new();
+    for (index, (policy, other)) in [(old, new), (new, old)].into_iter().enumerate() {
+        for (name, receiver) in
+            policy.receivers.iter().filter(|(name, _)| !other.receivers.contains_key(*name))
+        {
+            if let Some(endpoints) = endpoints(receiver) {
+                names.entry(endpoints).or_default()[index].push(name.clone());
+            }
+        }
+    }
+    // One receiver goes on under the new name. Two of them would have their counters mixed.
+    let pair = |[gone, new]: [Vec<SmolStr>; 2]| match (&gone[..], &new[..]) {
+        ([old, ..], [new]) => Some((old.clone(), new.clone())),
+        _ => None,
+    };
+    names.into_values().filter_map(pair).collect()
+}
+
+/// Where a receiver leads, if that is known of all its integrations.
+fn endpoints(receiver: &Receiver) -> Option<Vec<u64>> {
+    let known = |i: &IntegrationRef| Some(i.endpoint).filter(|endpoint| *endpoint != 0);
+    let mut all: Vec<u64> = receiver.integrations.iter().map(known).collect::<Option<_>>()?;
+    all.sort_unstable();
+    (!all.is_empty()).then_some(all)
+}
+
 /// Moves the entries under a receiver's old name to its new one.
 pub(crate) fn rename_key<V>(map: &mut BTreeMap<SmolStr, V>, old: &SmolStr, new: &SmolStr) {
     if let Some(value) = map.remove(old) {

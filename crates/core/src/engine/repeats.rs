@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::PeerId;
+use crate::engine::pages::Pages;
+use crate::engine::pages::forwards::passed_on;
 use crate::engine::query::Query;
-use crate::engine::state::AlertState;
-use crate::model::{AlertId, Batch, Cause, Duration, LabelSet, Reason, Source, Status, Timestamp};
+use crate::engine::world::World;
+use crate::model::{
+    AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
+};
 
 /// Repeats of one peer since the last such event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -147,11 +152,35 @@ impl Query<'_> {
     fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
         let taken = |destination: &DestinationId| {
             self.world.destinations.get(*destination).integrations.is_empty()
-                || self.world.alerts.state(alert, *destination).is_some_and(AlertState::is_live)
+                || self.world.is_live(alert, *destination)
         };
         let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
         let beats = || self.world.policy.heartbeat_of(labels).is_some();
         !self.checks.is_quarantined(alert) && (status == Status::Resolved || !beats() && everywhere())
+    }
+}
+
+impl Pages {
+    /// Takes repeats in: they are signs of life, and they are accounted for.
+    pub(crate) fn repeated(&self, world: &mut World, repeats: &Repeats) {
+        for one in &repeats.statements {
+            let key = (repeats.source, one.instance);
+            let status = world.alerts.repeated(world.now, one.alert, key, repeats.peer, one.ends_at);
+            let Some(status) = status else { continue };
+            world.accounting.received(repeats.source, status, one.count);
+            let Some(known) = world.alerts.alert(one.alert) else { continue };
+            for destination in world.destinations.matching(&world.policy, &known.labels) {
+                world.routed(destination, one.count);
+                let mute = world.destinations.get(destination).integrations.is_empty();
+                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
+                let incident = self.incidents.incident_key(world, one.alert, destination);
+                let of = (one.alert, destination);
+                let World { destinations, accounting, alerts, now, .. } = world;
+                accounting.dispose_repeats(*now, one.count, of, (reason, incident), (alerts, destinations));
+                let disposition = Disposition::Suppressed(reason);
+                passed_on(world, of, one.count, disposition, cause_of_repeats(reason), SmolStr::default());
+            }
+        }
     }
 }
 

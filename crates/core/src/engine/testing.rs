@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::audit::audit;
 use crate::engine::consumers::{Consumers, assert_true};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
@@ -149,7 +150,7 @@ impl World {
         }
         self.trace.push(format!("{effects:?}"));
         self.events.push((self.now, event));
-        self.engine.audit();
+        audit(&self.engine);
         self.decisions.append(&mut effects.take_disposed());
         self.history.append(&mut effects.history);
         for notification in effects.notifications {

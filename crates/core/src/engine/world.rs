@@ -129,6 +129,25 @@ impl World {
         }
     }
 
+    /// The hold of an alert's page ends. Returns whether one ran.
+    pub(crate) fn end_hold(&mut self, alert: AlertId, destination: DestinationId) -> bool {
+        let held = self.state(alert, destination).end_hold();
+        if held {
+            self.timers.clear(&Timer::Hold(destination, alert));
+            self.gauges(destination).held -= 1;
+        }
+        held
+    }
+
+    /// An alert flaps no more, if it did.
+    pub(crate) fn end_flapping(&mut self, alert: AlertId, destination: DestinationId) {
+        let damping = &mut self.alerts.state_mut(alert, destination).damping;
+        if damping.flaps().is_some() {
+            damping.release(self.now, &self.destinations.get(destination).noise.flapping);
+            self.gauges(destination).flapping -= 1;
+        }
+    }
+
     /// The page of an alert is held no longer than its severity now says.
     pub(crate) fn shorten_hold(&mut self, alert: AlertId, destination: DestinationId) {
         let held = self.alerts.state(alert, destination).and_then(AlertState::held_until);
@@ -160,6 +179,11 @@ impl World {
         self.alerts.alert(alert).is_some_and(crate::engine::alerts::Alert::firing)
     }
 
+    /// Whether the alert fires at this destination, muted or not.
+    pub(crate) fn is_live(&self, alert: AlertId, destination: DestinationId) -> bool {
+        self.alerts.state(alert, destination).is_some_and(AlertState::is_live)
+    }
+
     pub(crate) fn taken_destinations(&self, alert: AlertId) -> Vec<DestinationId> {
         self.alerts.states_of(alert).map(|(destination, _)| destination).collect()
     }
@@ -184,6 +208,16 @@ impl World {
         let account = self.gauges(destination);
         account.routed += count;
         account.pending += count;
+    }
+
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        self.destinations.rename_receiver(old, new);
+        self.accounting.rename_receiver(old, new);
+        if let Some(due) = self.timers.deadline(&Timer::Digest(old.clone())) {
+            self.timers.clear(&Timer::Digest(old.clone()));
+            self.timers.set(Timer::Digest(new.clone()), due);
+        }
     }
 
     /// The flow to which a destination's pages belong. Pages in observe mode take no place from real ones.

@@ -99,17 +99,6 @@ impl Incidents {
         }
     }
 
-    /// A person asks for a refused notification: it is tried again with the current state. False if its
-    /// incident is not known any more.
-    pub(crate) fn retry_refused(&mut self, world: &mut World, id: NotificationId) -> bool {
-        let Some(&(incident, index)) = self.refused.get(&id) else { return false };
-        let channel = self.all.get_mut(&incident).and_then(|i| i.channels.get_mut(index));
-        let Some(channel) = channel else { return false };
-        channel.retry_now();
-        self.pump(world, incident);
-        true
-    }
-
     /// Disposes all observations that wait in an incident. The leader counts as the notification, and the
     /// others as grouped with it.
     pub(crate) fn dispose_waiting(

@@ -3,7 +3,6 @@
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::incident::IncidentId;
-use crate::engine::state::AlertState;
 use crate::engine::world::World;
 use crate::model::AlertId;
 
@@ -32,8 +31,7 @@ impl Incidents {
     pub(crate) fn pages_elsewhere(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
         let Some(known) = world.alerts.alert(alert) else { return false };
         let today = world.destinations.matching(&world.policy, &known.labels);
-        let live = |d: &DestinationId| world.alerts.state(alert, *d).is_some_and(AlertState::is_live);
-        self.is_former(world, alert, destination, &today) && today.iter().any(live)
+        self.is_former(world, alert, destination, &today) && today.iter().any(|d| world.is_live(alert, *d))
     }
 
     /// Whether an alert of this level that fires in an incident has its pages there.

@@ -1,6 +1,7 @@
 //! The incidents, and the state of each at its receivers.
 
 pub(crate) mod channel;
+pub(crate) mod delivered;
 pub(crate) mod delivery;
 pub(crate) mod former;
 pub(crate) mod history;

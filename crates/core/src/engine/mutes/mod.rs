@@ -16,11 +16,15 @@ use smol_str::format_smolstr;
 
 use crate::engine::Stats;
 use crate::engine::alerts::Alerts;
-use crate::engine::destinations::Destination;
+use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::mutes::inhibition::Inhibition;
 use crate::engine::mutes::intervals::Intervals;
 use crate::engine::mutes::silences::Silences;
-use crate::model::{AlertId, Basis, Cause, Fingerprint, LabelSet, Reason, Silence, SilenceState, Timestamp};
+use crate::engine::timers::Timer;
+use crate::engine::world::World;
+use crate::model::{
+    AlertId, Basis, Cause, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceState, Timestamp,
+};
 use crate::policy::{Lines, Policy};
 
 /// The three stages that mute, and their indexes of the alerts.
@@ -55,6 +59,49 @@ impl Muting {
 }
 
 impl Mutes {
+    /// A person changed a silence.
+    pub(crate) fn silence(&mut self, world: &mut World, change: &SilenceChange) {
+        self.silences.apply(world.wall(), change, world.alerts.that_fire(), &mut self.dirty);
+        self.wind(world);
+    }
+
+    /// Moves the clock on. Silences and windows follow wall time, which `was_set` if it differs otherwise
+    /// from engine time than before.
+    pub(crate) fn pass(&mut self, world: &mut World, was_set: bool) {
+        if !was_set && world.timers.deadline(&Timer::Mute).is_none_or(|at| at > world.now) {
+            return;
+        }
+        let wall = world.wall();
+        self.silences.pass(wall, world.alerts.that_fire(), &mut self.dirty);
+        let changed = self.intervals.pass(wall, was_set, &world.policy.time_intervals);
+        if !changed.is_empty() {
+            let concerned = |id: DestinationId| world.destinations.get(id).names_any(&changed);
+            let states = world.alerts.states().filter(|(_, destination, _)| concerned(*destination));
+            self.dirty.extend(states.map(|(alert, ..)| alert));
+        }
+        self.wind(world);
+    }
+
+    /// Takes over a policy, which is in place already. The muting of each alert may have changed.
+    pub(crate) fn adopt(&mut self, world: &mut World) {
+        self.intervals.adopt(world.wall(), &world.policy.time_intervals);
+        *self = self.reindexed(&world.policy, &world.alerts);
+        self.wind(world);
+        self.dirty.extend(world.alerts.states().map(|(alert, ..)| alert));
+    }
+
+    /// Sets when to look at the clock next.
+    fn wind(&self, world: &mut World) {
+        let changes = [self.silences.next_change(), self.intervals.next_change()];
+        match changes.into_iter().flatten().min() {
+            Some(wall) => {
+                let at = wall.as_millis().saturating_add(world.alerts.ahead());
+                world.timers.set(Timer::Mute, Timestamp::from_millis(at));
+            }
+            None => world.timers.clear(&Timer::Mute),
+        }
+    }
+
     /// A copy whose indexes are built anew from the policy and the firing alerts.
     pub(crate) fn reindexed(&self, policy: &Policy, alerts: &Alerts) -> Self {
         let mut mutes = Mutes {
@@ -65,8 +112,8 @@ impl Mutes {
             ..Mutes::default()
         };
         mutes.silences.refit(policy.limits.silences);
-        for (id, alert) in alerts.iter() {
-            mutes.heard(*id, None, Some(&alert.labels).filter(|_| alert.firing()));
+        for (alert, labels) in alerts.that_fire() {
+            mutes.heard(alert, None, Some(labels));
         }
         mutes.dirty.clear();
         mutes
@@ -161,11 +208,6 @@ impl Mutes {
             },
             None => destination.basis(),
         }
-    }
-
-    /// When to look at the clock next.
-    pub(crate) fn next_change(&self) -> Option<Timestamp> {
-        [self.silences.next_change(), self.intervals.next_change()].into_iter().flatten().min()
     }
 
     /// Counts the silences.

@@ -3,13 +3,12 @@
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
-use crate::engine::pages::groups::{Group, GroupKey, GroupPlace};
-use crate::engine::pages::suppress::flapping_cause;
+use crate::engine::pages::groups::GroupPlace;
 use crate::engine::pages::{Pages, groups};
 use crate::engine::state::State;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Basis, Cause, Timestamp};
+use crate::model::{AlertId, Cause, Timestamp};
 
 impl Pages {
     /// Mutes a firing alert. `count` observations say that it fires. It cancels the alert's wait for its
@@ -22,27 +21,20 @@ impl Pages {
         count: u64,
         muting: Muting,
     ) {
-        let Muting { cause, release, basis } = muting;
-        let reason = cause.reason();
         let mut count = count;
-        let state = world.state(alert, destination);
-        match state.mute(reason) {
-            State::Held(_) => {
-                count += std::mem::take(&mut state.waiting);
-                world.timers.clear(&Timer::Hold(destination, alert));
-                world.gauges(destination).held -= 1;
-            }
-            State::Gathering(group) | State::Withheld(group) => {
-                count += self.leave_wait(world, alert, &group)
-            }
-            State::Idle | State::Muted(_) | State::Notified { .. } => {}
+        if world.end_hold(alert, destination) {
+            count += std::mem::take(&mut world.state(alert, destination).waiting);
+        }
+        let before = world.state(alert, destination).mute(muting.cause.reason());
+        if let State::Gathering(group) | State::Withheld(group) = before {
+            count += self.leave_wait(world, alert, &group);
         }
         self.leave_ended(world, alert, destination);
-        let withheld = std::mem::take(&mut world.state(alert, destination).waiting);
-        let flapping = flapping_cause(world, alert, destination);
-        self.suppress(world, alert, destination, withheld, flapping, None);
-        let basis = Basis { otherwise: self.otherwise(world, alert, destination, reason), ..basis };
-        self.suppress_by(world, alert, destination, count, (cause, release), basis);
+        let state = world.alerts.state_mut(alert, destination);
+        let withheld = std::mem::take(&mut state.waiting);
+        let flapping = state.damping.cause(world.now, &world.destinations.get(destination).noise.flapping);
+        self.suppress(world, alert, destination, withheld, flapping);
+        self.suppress_muted(world, alert, destination, count, muting);
     }
 
     /// An alert recovered while it waited, and fires again where this page may not name it. No page lists it.
@@ -55,33 +47,6 @@ impl Pages {
                 self.wait_anew(world, &key);
             }
             self.never_paged(world, alert, destination, count, 0);
-        }
-    }
-
-    /// The alerts that ended while they wait for the page of a group, if the page is due.
-    pub(crate) fn ended_in(&self, world: &World, key: &GroupKey) -> Vec<AlertId> {
-        let due = |group: &&Group| group.pending.iter().any(|p| p.due <= world.now);
-        let Some(group) = self.groups.get(key).filter(due) else { return Vec::new() };
-        let pending = group.pending.iter().filter(|p| p.recovered).map(|p| p.alert);
-        pending.chain(group.withheld.iter().filter(|q| q.resolved).map(|q| q.alert)).collect()
-    }
-
-    /// An alert ended while it waited for the page of a group, and would be muted now. The page does not
-    /// list it.
-    pub(crate) fn mute_ended(
-        &mut self,
-        world: &mut World,
-        key: &GroupKey,
-        (alert, destination): (AlertId, DestinationId),
-        Muting { cause, release, basis }: Muting,
-    ) {
-        let Some(group) = self.groups.get_mut(key) else { return };
-        let (count, _) = group.take_ended(alert);
-        self.wait_anew(world, key);
-        if count > 0 {
-            let basis =
-                Basis { otherwise: self.otherwise(world, alert, destination, cause.reason()), ..basis };
-            self.suppress_by(world, alert, destination, count, (cause, release), basis);
         }
     }
 
@@ -100,7 +65,7 @@ impl Pages {
         if was_notified {
             return false;
         }
-        self.suppress(world, alert, destination, count, Cause::ResolvedWhileMuted, None);
+        self.suppress(world, alert, destination, count, Cause::ResolvedWhileMuted);
         world.remember(alert, destination);
         true
     }
@@ -128,9 +93,7 @@ impl Pages {
             if world.state(alert, destination).muted().is_some() {
                 continue;
             }
-            if world.state(alert, destination).end_hold() {
-                world.timers.clear(&Timer::Hold(destination, alert));
-                world.gauges(destination).held -= 1;
+            if world.end_hold(alert, destination) {
                 self.hold(world, alert, destination);
             } else if let Some(group) = world.state(alert, destination).leave_group() {
                 let count = self.leave_wait(world, alert, &group);
@@ -178,10 +141,21 @@ impl Pages {
         }
     }
 
+    /// An inhibition ended, and its target still fires. The two mostly end together, some seconds apart.
+    /// The page of the target therefore waits for one `group_interval` at any severity: the inhibiting
+    /// alert has paged the outage already.
+    pub(crate) fn settles(&self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        let until = world.now + world.destinations.get(destination).group_interval;
+        // A longer hold of its severity goes on.
+        let until = until.max(self.held_until(world, alert, destination).unwrap_or(until));
+        if until > world.now {
+            world.hold_until(alert, destination, until);
+        }
+    }
+
     /// The hold is over and the alert still fires.
     pub(crate) fn hold_ended(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
-        if world.state(alert, destination).end_hold() {
-            world.gauges(destination).held -= 1;
+        if world.end_hold(alert, destination) {
             self.admit(world, alert, destination);
         }
     }
@@ -191,7 +165,7 @@ impl Pages {
         if world.destinations.get(destination).integrations.is_empty() {
             // It was held, and its receiver lost them meanwhile.
             let held = std::mem::take(&mut world.state(alert, destination).waiting);
-            self.suppress(world, alert, destination, held, Cause::NoIntegration, None);
+            self.suppress(world, alert, destination, held, Cause::NoIntegration);
             return world.remember(alert, destination);
         }
         let Some(labels) = world.alerts.alert(alert).map(|a| a.labels.clone()) else { return };
@@ -248,17 +222,16 @@ impl Pages {
         }
         self.incidents.damp(world, alert, destination, 1);
         world.timers.clear(&Timer::Confirm(destination, alert));
+        let ended_hold = world.end_hold(alert, destination);
         let state = world.state(alert, destination);
         state.owed.take_if(|cause| matches!(**cause, Cause::Lasts { .. }));
-        if state.end_hold() {
+        if ended_hold {
             let held = std::mem::take(&mut state.waiting);
-            world.timers.clear(&Timer::Hold(destination, alert));
-            world.gauges(destination).held -= 1;
             self.never_paged(world, alert, destination, held, waiting);
             return world.remember(alert, destination);
         }
         if !state.is_admitted() {
-            return self.suppress(world, alert, destination, waiting, Cause::NeverPaged, None);
+            return self.suppress(world, alert, destination, waiting, Cause::NeverPaged);
         }
         // Damping withholds the resolve of an alert only if a receiver was notified of it.
         if state.damping.flaps().is_some() && state.notified_in().is_some() {
@@ -266,6 +239,41 @@ impl Pages {
             return;
         }
         self.retire(world, alert, destination, waiting, world.now);
+    }
+
+    /// Squelch missed a resolve: the former occurrence ended at its last statement.
+    pub(crate) fn missed_resolve(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        last_seen: Timestamp,
+    ) {
+        let flaps = |world: &mut World| world.state(alert, destination).damping.flaps().is_some();
+        if !flaps(world) && world.state(alert, destination).is_admitted() {
+            self.incidents.damp(world, alert, destination, 1);
+            if !flaps(world) {
+                self.retire(world, alert, destination, 0, last_seen);
+            }
+        }
+    }
+
+    /// Time ends the alert, whether or not it is muted, held or flaps.
+    pub(crate) fn expire(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
+        let cause = Cause::Expired { after: world.policy.stale_after };
+        world.state(alert, destination).unmute();
+        world.end_flapping(alert, destination);
+        world.end_hold(alert, destination);
+        let state = world.state(alert, destination);
+        let (waiting, incident) = (1 + std::mem::take(&mut state.waiting), state.incident());
+        if !state.is_admitted() {
+            self.suppress(world, alert, destination, waiting, cause);
+            return world.remember(alert, destination);
+        }
+        self.retire(world, alert, destination, waiting, world.now);
+        if let Some(incident) = incident.and_then(|id| self.incidents.all.get_mut(&id)) {
+            incident.closing = Some(Box::new(cause));
+        }
     }
 
     /// The alert no longer fires. It updates the stages behind this one.
@@ -292,7 +300,7 @@ impl Pages {
         });
         if elsewhere && incident.is_some() {
             // Merged pages: it stands in one incident by two ways, and one of them withholds its resolve.
-            return self.suppress(world, alert, destination, waiting, Cause::OtherRoute, None);
+            return self.suppress(world, alert, destination, waiting, Cause::OtherRoute);
         }
         let member =
             incident.and_then(|id| self.incidents.all.get_mut(&id)).map(|i| (&mut i.members, &mut i.waiting));
@@ -305,7 +313,7 @@ impl Pages {
             self.incidents.touched.extend(incident);
             self.incidents.ended(world, alert);
         } else {
-            self.suppress(world, alert, destination, waiting, Cause::NoIncident, None);
+            self.suppress(world, alert, destination, waiting, Cause::NoIncident);
         }
     }
 }

@@ -87,13 +87,11 @@ impl Pages {
         let (mut recovered, mut held) = (recovered, 0);
         for destination in world.taken_destinations(alert) {
             let again = recovered && world.listed_in(alert, destination, from);
-            let state = world.state(alert, destination);
-            if again && state.end_hold() {
+            if again && world.end_hold(alert, destination) {
+                let state = world.state(alert, destination);
                 held += std::mem::take(&mut state.waiting);
                 state.gather(from.clone());
                 recovered = false;
-                world.timers.clear(&Timer::Hold(destination, alert));
-                world.gauges(destination).held -= 1;
             }
             let state = world.state(alert, destination);
             if !recovered && state.waits_in() == Some(from) {

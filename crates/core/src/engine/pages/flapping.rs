@@ -4,7 +4,6 @@
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::pages::suppress::flapping_cause;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause};
@@ -31,9 +30,11 @@ impl Pages {
             Some(_) | None => {}
         }
         let count = std::mem::take(&mut world.state(alert, destination).waiting);
-        let cause = flapping_cause(world, alert, destination);
+        let settings = &world.destinations.get(destination).noise.flapping;
+        let cause = world.alerts.state_mut(alert, destination).damping.cause(world.now, settings);
         let release = world.timers.deadline(&Timer::Reuse(destination, alert));
-        self.suppress(world, alert, destination, count, cause, release);
+        let basis = self.basis(world, alert, destination, cause.reason());
+        self.suppress_by(world, alert, destination, count, (cause, release), basis);
     }
 
     /// Flapping alerts of a group that fire again together have a cause: a fan-out of them starts anew.
@@ -72,16 +73,15 @@ impl Pages {
 
     /// Flapping may be over.
     pub(crate) fn reuse(&mut self, world: &mut World, destination: DestinationId, alert: AlertId) {
-        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
-        let state = world.state(alert, destination);
-        match state.damping.reuse_deadline(&noise.flapping) {
-            Some(deadline) if deadline > now => {
-                return world.timers.set(Timer::Reuse(destination, alert), deadline);
+        let settings = &world.destinations.get(destination).noise.flapping;
+        let state = world.alerts.state(alert, destination);
+        match state.and_then(|state| state.damping.reuse_deadline(settings)) {
+            Some(deadline) if deadline > world.now => {
+                world.timers.set(Timer::Reuse(destination, alert), deadline)
             }
-            Some(_) => {}
-            None => return,
+            Some(_) => self.calmed(world, alert, destination),
+            None => {}
         }
-        self.calmed(world, alert, destination);
     }
 
     /// The alert fired for `confirm` without a break: it flaps no more, it is down.
@@ -103,14 +103,12 @@ impl Pages {
 
     /// Flapping is over: the receiver gets the true state.
     pub(crate) fn calmed(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
-        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         world.timers.clear(&Timer::Confirm(destination, alert));
         world.timers.clear(&Timer::Reuse(destination, alert));
         let state = world.state(alert, destination);
         let flaps = state.damping.flaps().unwrap_or(0);
-        state.damping.release(now, &noise.flapping);
         let (presented, incident) = (state.is_admitted(), state.incident());
-        world.gauges(destination).flapping -= 1;
+        world.end_flapping(alert, destination);
         if !presented {
             return world.remember(alert, destination);
         }
@@ -126,7 +124,13 @@ impl Pages {
             let state = world.state(alert, destination);
             let (waiting, ended) = (std::mem::take(&mut state.waiting), state.damping.changed_at());
             // The resolve was withheld since the last change. An alert that fires now does not blip.
-            return self.retire(world, alert, destination, waiting, ended.last().copied().unwrap_or(now));
+            return self.retire(
+                world,
+                alert,
+                destination,
+                waiting,
+                ended.last().copied().unwrap_or(world.now),
+            );
         }
         let name = known.map_or_else(Default::default, |a| a.labels.value("alertname").into());
         let cause = Cause::StillFiring { alertname: name, changes: flaps };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::engine::destinations::{Destination, DestinationId};
+use crate::engine::mutes::{Mutes, Muting};
 use crate::engine::pages::Pages;
 use crate::engine::pages::enter::broke_out;
 use crate::engine::pages::groups::{Firing, Group, GroupKey, Pending, Wait, WithheldAlert};
@@ -167,7 +168,7 @@ impl Pages {
         }
         for q in gone {
             world.state(q.alert, key.0).leave_group();
-            self.suppress(world, q.alert, key.0, q.count, (*q.cause).clone(), None);
+            self.suppress(world, q.alert, key.0, q.count, (*q.cause).clone());
             world.remember(q.alert, key.0);
         }
         self.forget_group_later(world, key);
@@ -194,14 +195,42 @@ impl Pages {
         }
     }
 
-    /// An alert has waited long enough: the page leaves.
-    pub(crate) fn gathered(&mut self, world: &mut World, key: &GroupKey) {
+    /// The page of a group leaves if an alert has waited long enough. It does not list an alert that ended
+    /// while it waited, and would be muted by now.
+    pub(crate) fn page_due(&mut self, world: &mut World, mutes: &Mutes, key: &GroupKey) {
+        for alert in self.ended_in(world, key) {
+            self.mute_ended(world, mutes, key, alert);
+        }
         let Some(group) = self.groups.get(key) else { return };
         match group.pending.iter().map(|p| p.due).min() {
             Some(due) if due <= world.now => self.open(world, key),
             Some(due) => world.timers.set(Timer::GroupWait(key.clone()), due),
             None => {}
         }
+    }
+
+    /// The alerts that ended while they wait for the page of a group, if the page is due.
+    fn ended_in(&self, world: &World, key: &GroupKey) -> Vec<AlertId> {
+        let due = |group: &&Group| group.pending.iter().any(|p| p.due <= world.now);
+        let Some(group) = self.groups.get(key).filter(due) else { return Vec::new() };
+        let pending = group.pending.iter().filter(|p| p.recovered).map(|p| p.alert);
+        pending.chain(group.withheld.iter().filter(|q| q.resolved).map(|q| q.alert)).collect()
+    }
+
+    /// Takes an alert that ended out of the page of its group, if it would be muted now at each destination
+    /// whose pages go there.
+    fn mute_ended(&mut self, world: &mut World, mutes: &Mutes, key: &GroupKey, alert: AlertId) {
+        let mut destinations = world.taken_destinations(alert);
+        destinations.retain(|destination| world.listed_in(alert, *destination, key));
+        let muted =
+            |id: &DestinationId| mutes.cause_of_ended(&world.alerts, alert, world.destinations.get(*id));
+        let mutings: Option<Vec<Muting>> = destinations.iter().map(muted).collect();
+        let first = mutings.and_then(|all| all.into_iter().next());
+        let (Some(muting), Some(&destination)) = (first, destinations.first()) else { return };
+        let Some(group) = self.groups.get_mut(key) else { return };
+        let (count, _) = group.take_ended(alert);
+        self.wait_anew(world, key);
+        self.suppress_muted(world, alert, destination, count, muting);
     }
 
     /// The page of a group leaves, with all alerts that wait. Withheld alerts are included if they still
@@ -264,7 +293,7 @@ impl Pages {
         if let Some(withheld) = group.withheld.iter_mut().rev().find(|q| q.alert == alert && !q.resolved) {
             withheld.resolved = true;
             let (count, cause) = (std::mem::take(&mut withheld.count), (*withheld.cause).clone());
-            self.suppress(world, alert, destination, count, cause, None);
+            self.suppress(world, alert, destination, count, cause);
             self.never_paged(world, alert, destination, 0, resolved);
             self.prune_withheld(world, key);
             return true;
@@ -292,7 +321,7 @@ impl Pages {
         self.wait_anew(world, key);
         let mut fired = pending.count;
         if pending.wait == Wait::Merged {
-            self.suppress(world, alert, destination, std::mem::take(&mut fired), Cause::RateLimited, None);
+            self.suppress(world, alert, destination, std::mem::take(&mut fired), Cause::RateLimited);
         }
         self.never_paged(world, alert, destination, fired, resolved);
         self.prune_withheld(world, key);

@@ -1,12 +1,9 @@
 //! A receiver that has had enough: pages beyond the limit are merged into one, and a storm is one
 //! incident. Levels marked `never_hold` are merged into a page within a minute, never into an update.
 
-use smol_str::{SmolStr, format_smolstr};
-
 use crate::engine::incidents::incident::{IncidentId, Phase};
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Firing, GroupKey, Pending, Wait};
-use crate::engine::renames::rename_key;
 use crate::engine::timers::Timer;
 use crate::engine::world::{MERGED, World};
 use crate::model::{AlertId, Cause, Duration, Timestamp};
@@ -21,14 +18,6 @@ pub(crate) fn is_merged((_, labels): &GroupKey) -> bool {
 }
 
 impl Pages {
-    /// A receiver has another name.
-    pub(crate) fn rename_flows(&mut self, old: &SmolStr, new: &SmolStr) {
-        for suffix in ["", "\0observe"] {
-            let (old, new) = (format_smolstr!("{old}{suffix}"), format_smolstr!("{new}{suffix}"));
-            rename_key(&mut self.flows, &old, &new);
-        }
-    }
-
     /// Storm, then limit: a would-be page of `key`. It returns true if the page was merged and does not
     /// leave by itself. `all` are its alerts with the observations that wait, and whether they recovered.
     pub(crate) fn merge(&mut self, world: &mut World, key: &GroupKey, all: &[(AlertId, u64, bool)]) -> bool {
@@ -83,7 +72,7 @@ impl Pages {
     ) {
         for (alert, count, recovered) in all {
             self.enter(world, id, key, *alert, *recovered);
-            self.suppress(world, *alert, key.0, *count, cause.clone(), None);
+            self.suppress(world, *alert, key.0, *count, cause.clone());
         }
         self.incidents.reopen(world, id);
         self.incidents.touched.insert(id);

@@ -23,7 +23,7 @@ pub(crate) mod suppress;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::{IncidentId, Side};
@@ -34,6 +34,7 @@ use crate::engine::pages::forwards::Forwards;
 use crate::engine::pages::groups::{Group, GroupKey};
 use crate::engine::pages::report::PeriodReports;
 use crate::engine::pages::series::Series;
+use crate::engine::renames::rename_key;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::{REMEMBER_ON, World, earliest};
@@ -65,6 +66,22 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        for suffix in ["", "\0observe"] {
+            let (old, new) = (format_smolstr!("{old}{suffix}"), format_smolstr!("{new}{suffix}"));
+            rename_key(&mut self.flows, &old, &new);
+        }
+        self.digests.rename_receiver(old, new);
+        self.reports.rename_receiver(old, new);
+        self.forwards.rename_receiver(old, new);
+        for channel in self.incidents.all.values_mut().flat_map(|incident| &mut incident.channels) {
+            if let Some(second) = channel.second.as_mut().filter(|second| second.receiver == *old) {
+                second.receiver = new.clone();
+            }
+        }
+    }
+
     /// The group is forgotten a day after its last incident, and its generations with it. It takes a month
     /// if a key of the group may still be open at a receiver that gets no resolves. A page under an open
     /// key would be silent.

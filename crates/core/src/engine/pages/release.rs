@@ -3,7 +3,6 @@
 use crate::engine::event::Release;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
-use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::Cause;
 
@@ -12,9 +11,7 @@ impl Pages {
     pub(crate) fn released(&mut self, world: &mut World, release: &Release) {
         let Release { alert, receiver, by } = release;
         for destination in world.destinations_to(*alert, receiver).collect::<Vec<_>>() {
-            if world.state(*alert, destination).end_hold() {
-                world.timers.clear(&Timer::Hold(destination, *alert));
-                world.gauges(destination).held -= 1;
+            if world.end_hold(*alert, destination) {
                 self.admit(world, *alert, destination);
             } else if world.state(*alert, destination).damping.flaps().is_some()
                 && world.state(*alert, destination).muted().is_none()

@@ -7,7 +7,7 @@ use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupPlace;
-use crate::engine::state::{AlertState, State};
+use crate::engine::state::State;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, LabelSet};
@@ -36,9 +36,7 @@ impl Pages {
         }
         // An earlier destination on which only the incident lives goes first, if the alert goes on elsewhere.
         let receiver = |destination: &DestinationId| &world.destinations.get(*destination).receiver;
-        let live = |destination: &DestinationId| {
-            world.alerts.state(alert, *destination).is_some_and(AlertState::is_live)
-        };
+        let live = |destination: &DestinationId| world.is_live(alert, *destination);
         let goes_on = |old: &DestinationId| today.iter().any(|d| receiver(d) == receiver(old) && live(d));
         let mut old = earlier;
         old.retain(|old| {
@@ -92,13 +90,8 @@ impl Pages {
             return;
         }
         let last_seen = if let Change::Restarted { last_seen } = change { Some(last_seen) } else { None };
-        let flaps = world.state(alert, destination).damping.flaps().is_some();
-        if let Some(last_seen) = last_seen.filter(|_| !flaps && world.state(alert, destination).is_admitted())
-        {
-            self.incidents.damp(world, alert, destination, 1);
-            if world.state(alert, destination).damping.flaps().is_none() {
-                self.retire(world, alert, destination, 0, last_seen);
-            }
+        if let Some(last_seen) = last_seen {
+            self.missed_resolve(world, alert, destination, last_seen);
         }
         if !self.incidents.is_former(world, alert, destination, today) {
             return;
@@ -106,19 +99,15 @@ impl Pages {
         let anew = matches!(change, Change::Fired | Change::Believed | Change::Restarted { .. });
         match world.state(alert, destination).at() {
             State::Notified { .. } if anew => {
-                let noise = &world.destinations.get(destination).noise.flapping.clone();
-                let now = world.now;
                 world.timers.clear(&Timer::Confirm(destination, alert));
                 world.timers.clear(&Timer::Reuse(destination, alert));
                 let state = world.state(alert, destination);
                 let changed_at = state.damping.changed_at().last().copied();
                 let waiting = std::mem::take(&mut state.waiting);
-                if state.damping.flaps().is_some() {
-                    state.damping.release(now, noise);
-                    world.gauges(destination).flapping -= 1;
-                }
+                world.end_flapping(alert, destination);
                 // Damping withheld the resolve since the last change.
-                self.retire(world, alert, destination, waiting, last_seen.or(changed_at).unwrap_or(now));
+                let ended = last_seen.or(changed_at).unwrap_or(world.now);
+                self.retire(world, alert, destination, waiting, ended);
             }
             State::Held(_) | State::Gathering(_) | State::Withheld(_) => {
                 let reached = |d: &DestinationId| !world.destinations.get(*d).integrations.is_empty();
@@ -135,15 +124,13 @@ impl Pages {
 
     /// The first page of an alert leaves at another destination.
     fn leave_page(&mut self, world: &mut World, alert: AlertId, destination: DestinationId) {
-        let state = world.state(alert, destination);
-        let mut count = std::mem::take(&mut state.waiting);
-        if state.end_hold() {
-            world.timers.clear(&Timer::Hold(destination, alert));
-            world.gauges(destination).held -= 1;
-        } else if let Some(group) = state.leave_group() {
+        let mut count = std::mem::take(&mut world.state(alert, destination).waiting);
+        if !world.end_hold(alert, destination)
+            && let Some(group) = world.state(alert, destination).leave_group()
+        {
             count += self.leave_wait(world, alert, &group);
         }
-        self.suppress(world, alert, destination, count, Cause::Rerouted, None);
+        self.suppress(world, alert, destination, count, Cause::Rerouted);
         world.remember(alert, destination);
     }
 }

@@ -5,11 +5,11 @@ use smol_str::{SmolStr, format_smolstr};
 use crate::engine::accounting::PendingDecision;
 use crate::engine::destinations::{Destination, DestinationId};
 use crate::engine::incidents::incident::IncidentId;
+use crate::engine::mutes::Muting;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Group, GroupPlace, place};
 use crate::engine::world::World;
 use crate::model::{AlertId, Basis, Cause, Disposition, Otherwise, Reason, Timestamp};
-use crate::policy::Flapping;
 
 impl Destination {
     /// The route, where nothing else decided.
@@ -130,8 +130,8 @@ impl Pages {
         fired: u64,
         resolved: u64,
     ) {
-        self.suppress(world, alert, destination, fired, Cause::ResolvedWhileWaiting, None);
-        self.suppress(world, alert, destination, resolved, Cause::NeverPaged, None);
+        self.suppress(world, alert, destination, fired, Cause::ResolvedWhileWaiting);
+        self.suppress(world, alert, destination, resolved, Cause::NeverPaged);
     }
 
     pub(crate) fn suppress(
@@ -141,10 +141,25 @@ impl Pages {
         destination: DestinationId,
         count: u64,
         cause: Cause,
-        release: Option<Timestamp>,
     ) {
         if count > 0 {
             let basis = self.basis(world, alert, destination, cause.reason());
+            self.suppress_by(world, alert, destination, count, (cause, None), basis);
+        }
+    }
+
+    /// Suppresses observations of an alert that is muted.
+    pub(crate) fn suppress_muted(
+        &mut self,
+        world: &mut World,
+        alert: AlertId,
+        destination: DestinationId,
+        count: u64,
+        Muting { cause, release, basis }: Muting,
+    ) {
+        if count > 0 {
+            let otherwise = self.otherwise(world, alert, destination, cause.reason());
+            let basis = Basis { otherwise, ..basis };
             self.suppress_by(world, alert, destination, count, (cause, release), basis);
         }
     }
@@ -181,7 +196,7 @@ impl Pages {
         let waiting = std::mem::take(&mut incident.waiting);
         let destination = incident.group.0;
         for (alert, count) in waiting {
-            self.suppress(world, alert, destination, count, cause.clone(), None);
+            self.suppress(world, alert, destination, count, cause.clone());
         }
     }
 }
@@ -204,16 +219,4 @@ fn hold_basis(world: &World, alert: AlertId, destination: &Destination) -> Basis
 fn global_basis(world: &World, key: &str) -> Basis {
     let line = world.policy.lines.global.get(key).copied().unwrap_or(0);
     Basis { setting: format_smolstr!("global.{key}"), line, ..Basis::default() }
-}
-
-pub(crate) fn flapping_cause(world: &mut World, alert: AlertId, destination: DestinationId) -> Cause {
-    let noise = world.destinations.get(destination).noise.clone();
-    let now = world.now;
-    let state = world.state(alert, destination);
-    Cause::Flapping {
-        changes: state.damping.flaps().unwrap_or(0),
-        penalty: state.damping.penalty_at(now, &noise.flapping),
-        suppress_at: noise.flapping.suppress_at,
-        reuse_at: Flapping::REUSE_AT,
-    }
 }

@@ -11,8 +11,7 @@ use crate::engine::query::board::{Row, Standing, open_state};
 use crate::engine::query::flappers::Flapper;
 use crate::engine::query::row_state::{NextStep, Origin, RowState};
 use crate::engine::query::{BYTES_OF_PAGE, Found, LOOKED_AT, Query};
-use crate::model::{AlertId, AlertView, Cause, Fingerprint, LabelSet, Matcher, Problem, Status, Timestamp};
-use crate::policy::Flapping;
+use crate::model::{AlertId, AlertView, Fingerprint, LabelSet, Matcher, Problem, Status, Timestamp};
 
 /// Which alerts are wanted: all that is given must hold. In the order of their identity.
 #[derive(Clone, Debug, Default)]
@@ -250,21 +249,15 @@ impl Query<'_> {
         if *shown != RowState::Flapping {
             return;
         }
-        let member = incident.members.get(&id);
-        let state = self.world.alerts.state(id, destination);
-        let (Some(changes), Some(state)) = (member.and_then(|member| member.flaps), state) else {
+        let flaps = incident.members.get(&id).is_some_and(|member| member.flaps.is_some());
+        let Some(state) = self.world.alerts.state(id, destination).filter(|_| flaps) else {
             let opened = incident.channels.iter().any(|channel| channel.was_opened());
             *shown = if opened { RowState::Paged } else { RowState::Passing };
             own.next = None;
             return;
         };
         let settings = &self.world.destinations.get(destination).noise.flapping;
-        own.cause = Some(Cause::Flapping {
-            changes: state.damping.flaps().unwrap_or(changes),
-            penalty: state.damping.penalty_at(self.world.now, settings),
-            suppress_at: settings.suppress_at,
-            reuse_at: Flapping::REUSE_AT,
-        });
+        own.cause = Some(state.damping.cause(self.world.now, settings));
         own.next = state.damping.reuse_deadline(settings).map(|at| (at, NextStep::StopsFlapping));
     }
 }

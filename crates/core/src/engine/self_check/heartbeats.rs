@@ -221,11 +221,10 @@ fn release_heartbeats(world: &mut World, pages: &mut Pages) {
     if world.policy.heartbeats.is_empty() {
         return;
     }
-    let firing = world.alerts.iter().filter(|(_, a)| a.firing());
-    let beats = firing.filter(|(_, a)| world.policy.heartbeat_of(&a.labels).is_some());
-    for alert in beats.map(|(id, _)| *id).collect::<Vec<_>>() {
+    let beats = world.alerts.that_fire().filter(|(_, labels)| world.policy.heartbeat_of(labels).is_some());
+    for alert in beats.map(|(alert, _)| alert).collect::<Vec<_>>() {
         for destination in world.taken_destinations(alert) {
-            if world.alerts.state(alert, destination).is_some_and(crate::engine::AlertState::is_live) {
+            if world.is_live(alert, destination) {
                 world.routed(destination, 1);
                 pages.resolve(world, alert, destination, 1);
             }

@@ -9,6 +9,7 @@ pub(crate) mod severities;
 pub(crate) mod watch;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::engine::event::Alarm;
 use crate::engine::pages::Pages;
@@ -52,6 +53,12 @@ impl SelfCheck {
             }
             world.timers.set_if_unset(Timer::SelfCheck, world.now + EVERY);
         }
+    }
+
+    /// A receiver has another name.
+    pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
+        self.bounds.rename_receiver(old, new);
+        self.quarantine.rename_receiver(old, new);
     }
 
     /// Raises an alarm about a problem outside of the engine.
