@@ -138,7 +138,7 @@ impl DeliveryMeter {
             self.queue_length.with_label_values(&[receiver]);
             self.queue_oldest.with_label_values(&[receiver]);
             self.circuit_open.with_label_values(&[receiver]);
-            for integration in integrations.iter().map(|i| i.notifier.name()) {
+            for integration in integrations.iter().map(|i| i.notifier.kind().name) {
                 self.latency.with_label_values(&[integration]);
                 self.template_errors.with_label_values(&[receiver.as_str(), integration]);
                 for reason in FailureReason::ALL {

@@ -74,7 +74,7 @@ impl Transport {
     }
 
     pub(super) fn kind(&self) -> &'static str {
-        self.integration.notifier.name()
+        self.integration.notifier.kind().name
     }
 
     /// Renders and sends once. The receiver's name for the message, if it is to be remembered.

@@ -24,6 +24,8 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "alertmanager",
     send_resolved: true,
     send_updates: true,
+    // By the labels of each alert: it fires as long as any incident says so.
+    known_by: KnownBy::Group,
     reader,
 };
 
@@ -54,13 +56,8 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for AlertmanagerConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    /// By the labels of each alert: it fires as long as any incident says so.
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Group
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn most_alerts(&self) -> u32 {

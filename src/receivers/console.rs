@@ -16,6 +16,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "console",
     send_resolved: true,
     send_updates: true,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -28,12 +29,8 @@ fn reader<'b>(_: &mut Section<'_>, _: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for ConsoleConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn speaks_http(&self) -> bool {

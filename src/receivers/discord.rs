@@ -27,6 +27,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "discord",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -78,12 +79,8 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for DiscordConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Five in two seconds for each webhook. Discord asks senders to go by `Retry-After`, which comes on top.

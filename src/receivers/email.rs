@@ -25,8 +25,14 @@ use crate::settings::tls::{given, tls_config};
 use crate::settings::{Secret, SecretForm, TlsConfig, is_template};
 
 /// `email_configs`
-pub static TYPE: ReceiverType =
-    ReceiverType { list: "email_configs", name: "email", send_resolved: false, send_updates: false, reader };
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "email_configs",
+    name: "email",
+    send_resolved: false,
+    send_updates: false,
+    known_by: KnownBy::Nothing,
+    reader,
+};
 
 /// Ports by the names that a smarthost may have them under.
 const SERVICES: [(&str, u16); 5] =
@@ -282,12 +288,8 @@ fn addresses(list: &str) -> Vec<Result<String, String>> {
 }
 
 impl Notifier for EmailConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn speaks_http(&self) -> bool {

@@ -25,6 +25,8 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "incidentio",
     send_resolved: true,
     send_updates: true,
+    // As a webhook's: by the group key and the alerts.
+    known_by: KnownBy::Group,
     reader,
 };
 
@@ -89,13 +91,8 @@ fn read(keys: &mut Section<'_>, shared: Option<bool>, base: &Path) -> Incidentio
 }
 
 impl Notifier for IncidentioConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    /// As a webhook's: by the group key and the alerts.
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Group
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn most_alerts(&self) -> u32 {

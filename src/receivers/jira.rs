@@ -29,8 +29,15 @@ use crate::settings::yaml;
 use crate::settings::{Url, template_check};
 
 /// `jira_configs`
-pub static TYPE: ReceiverType =
-    ReceiverType { list: "jira_configs", name: "jira", send_resolved: true, send_updates: true, reader };
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "jira_configs",
+    name: "jira",
+    send_resolved: true,
+    send_updates: true,
+    // By the label.
+    known_by: KnownBy::DedupKey,
+    reader,
+};
 
 const SUMMARY_CHARS: usize = 255;
 const DESCRIPTION_CHARS: usize = 32_767;
@@ -164,13 +171,8 @@ fn read_field(keys: &mut Section<'_>, key: &'static str, default: &str, texts: &
 }
 
 impl Notifier for JiraConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    /// By the label.
-    fn known_by(&self) -> KnownBy {
-        KnownBy::DedupKey
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {

@@ -26,6 +26,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "mattermost",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -160,12 +161,8 @@ fn fields(keys: &mut Section<'_>, place: &str, texts: &mut Texts) -> Vec<Option<
 }
 
 impl Notifier for MattermostConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Mattermost lets one address send ten messages a second, unless its settings say otherwise.

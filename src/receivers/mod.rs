@@ -43,6 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
+use squelch_core::policy::KnownBy;
 
 pub use answer::Answer;
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
@@ -92,6 +93,8 @@ pub struct ReceiverType {
     pub send_resolved: bool,
     /// The default of `send_updates`.
     pub send_updates: bool,
+    /// The key by which the receiver sees that two messages are about one problem.
+    pub known_by: KnownBy,
     /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file`
     /// keys are relative to the folder.
     pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,

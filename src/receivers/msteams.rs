@@ -25,6 +25,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "msteams",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -51,12 +52,8 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for MsTeamsConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Microsoft documents 60 messages in 30 seconds, and 4 in one.

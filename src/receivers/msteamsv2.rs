@@ -26,6 +26,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "msteamsv2",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -62,12 +63,8 @@ fn reader<'b>(_: &mut Section<'_>, base: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for MsTeamsV2Config {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Microsoft documents 60 messages in 30 seconds, and 4 in one.

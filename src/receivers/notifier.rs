@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smol_str::SmolStr;
-use squelch_core::policy::KnownBy;
 
 use super::attempt::{AttemptError, failure_of};
 use super::render::{Renderer, Templated};
-use super::{Answer, View};
+use super::{Answer, ReceiverType, View};
 use crate::model::{Timestamp, hash64};
 use crate::settings::{Secret, SecretForm, TlsConfig};
 use crate::templates::{Escape, as_it_is};
@@ -23,11 +22,8 @@ const MOST_ALERTS: u32 = 1_000;
 /// It reads no clock, file or socket: an [`Attempt`] holds everything that it may need, and the same attempt
 /// gives the same request.
 pub trait Notifier: Any + fmt::Debug + Send + Sync {
-    /// The name of its type: the value of the metric label `integration`.
-    fn name(&self) -> &'static str;
-
-    /// The key by which the receiver sees that two messages are about one problem.
-    fn known_by(&self) -> KnownBy;
+    /// Its type.
+    fn kind(&self) -> &'static ReceiverType;
 
     /// The most alerts of one incident in a message.
     fn most_alerts(&self) -> u32 {
@@ -83,7 +79,7 @@ pub trait Notifier: Any + fmt::Debug + Send + Sync {
         if parts.is_empty() {
             return 0;
         }
-        parts.push(self.name().to_owned());
+        parts.push(self.kind().name.to_owned());
         hash64(parts.join("\n").as_bytes())
     }
 

@@ -33,6 +33,8 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "opsgenie",
     send_resolved: true,
     send_updates: true,
+    // By the alias.
+    known_by: KnownBy::DedupKey,
     reader,
 };
 
@@ -143,13 +145,8 @@ fn read_responders(keys: &mut Section<'_>, texts: &mut Texts) -> usize {
 }
 
 impl Notifier for OpsgenieConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    /// By the alias.
-    fn known_by(&self) -> KnownBy {
-        KnownBy::DedupKey
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {

@@ -39,6 +39,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "pagerduty",
     send_resolved: true,
     send_updates: true,
+    known_by: KnownBy::DedupKey,
     reader,
 };
 
@@ -214,12 +215,8 @@ fn template_doubt(problems: &Problems, key: &str) -> Option<String> {
 }
 
 impl Notifier for PagerdutyConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::DedupKey
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {

@@ -29,6 +29,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "pushover",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -117,12 +118,8 @@ fn read(keys: &mut Section<'_>, base: &Path) -> PushoverConfig {
 }
 
 impl Notifier for PushoverConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Pushover documents two connections at a time and a number of messages for each month.

@@ -28,6 +28,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "rocketchat",
     send_resolved: false,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -142,12 +143,8 @@ fn actions(keys: &mut Section<'_>, texts: &mut Texts) -> usize {
 }
 
 impl Notifier for RocketchatConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Rocket.Chat lets a user call an endpoint ten times a minute, unless its settings say otherwise.

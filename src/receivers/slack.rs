@@ -27,8 +27,14 @@ use crate::settings::{Secret, SecretForm, SecretUrl, Url};
 use message::{Place, To, escape};
 
 /// `slack_configs`
-pub static TYPE: ReceiverType =
-    ReceiverType { list: "slack_configs", name: "slack", send_resolved: false, send_updates: false, reader };
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "slack_configs",
+    name: "slack",
+    send_resolved: false,
+    send_updates: false,
+    known_by: KnownBy::Nothing,
+    reader,
+};
 
 const TEXTS: [(&str, &str); 15] = [
     ("callback_id", r#"{{ template "slack.default.callbackid" . }}"#),
@@ -221,12 +227,8 @@ fn actions(keys: &mut Section<'_>, texts: &mut Texts) -> Vec<bool> {
 }
 
 impl Notifier for SlackConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Slack documents one message a second for each channel, and short bursts. A change takes two requests,

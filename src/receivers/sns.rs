@@ -31,8 +31,14 @@ use profile::Profile;
 use sigv4::{CONTENT_TYPE, Signer};
 
 /// `sns_configs`
-pub static TYPE: ReceiverType =
-    ReceiverType { list: "sns_configs", name: "sns", send_resolved: true, send_updates: false, reader };
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "sns_configs",
+    name: "sns",
+    send_resolved: true,
+    send_updates: false,
+    known_by: KnownBy::Nothing,
+    reader,
+};
 
 const MESSAGE_BYTES: usize = 256 * 1024;
 const SMS_CHARS: usize = 1_600;
@@ -232,12 +238,8 @@ fn identity(
 }
 
 impl Notifier for SnsConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn shows_no_digest(&self) -> Option<&'static str> {

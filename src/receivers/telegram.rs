@@ -28,6 +28,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "telegram",
     send_resolved: true,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -157,12 +158,8 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
 }
 
 impl Notifier for TelegramConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Telegram documents 20 messages a minute to a group, and one a second to a person. Groups have negative

@@ -29,6 +29,8 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "victorops",
     send_resolved: true,
     send_updates: true,
+    // By `entity_id`.
+    known_by: KnownBy::DedupKey,
     reader,
 };
 
@@ -94,13 +96,8 @@ fn read(keys: &mut Section<'_>, (api_url, api_key): (Url, Secret)) -> VictoropsC
 }
 
 impl Notifier for VictoropsConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    /// By `entity_id`.
-    fn known_by(&self) -> KnownBy {
-        KnownBy::DedupKey
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn takes_acknowledgements(&self) -> bool {

@@ -22,8 +22,14 @@ use crate::settings::http::url;
 use crate::settings::section::Section;
 
 /// `webex_configs`
-pub static TYPE: ReceiverType =
-    ReceiverType { list: "webex_configs", name: "webex", send_resolved: true, send_updates: false, reader };
+pub static TYPE: ReceiverType = ReceiverType {
+    list: "webex_configs",
+    name: "webex",
+    send_resolved: true,
+    send_updates: false,
+    known_by: KnownBy::Nothing,
+    reader,
+};
 
 /// The longest message, in bytes.
 const MESSAGE_BYTES: usize = 7_439;
@@ -68,12 +74,8 @@ fn reader<'b>(global: &mut Section<'_>, _: &'b Path) -> Reader<'b> {
 }
 
 impl Notifier for WebexConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// Webex documents no number and asks senders to go by `Retry-After`, which comes on top.

@@ -31,6 +31,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "webhook",
     send_resolved: true,
     send_updates: true,
+    known_by: KnownBy::Group,
     reader,
 };
 
@@ -94,12 +95,8 @@ pub(super) fn most_alerts(max_alerts: u64) -> u32 {
 }
 
 impl Notifier for WebhookConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Group
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     fn most_alerts(&self) -> u32 {

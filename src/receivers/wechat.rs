@@ -29,6 +29,7 @@ pub static TYPE: ReceiverType = ReceiverType {
     name: "wechat",
     send_resolved: false,
     send_updates: false,
+    known_by: KnownBy::Nothing,
     reader,
 };
 
@@ -138,12 +139,8 @@ fn read(
 }
 
 impl Notifier for WechatConfig {
-    fn name(&self) -> &'static str {
-        TYPE.name
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::Nothing
+    fn kind(&self) -> &'static ReceiverType {
+        &TYPE
     }
 
     /// WeCom documents 30 messages a minute and 1,000 an hour to each person.

@@ -45,7 +45,7 @@ impl Callback {
     ) -> Vec<Callback> {
         let of = |receiver: &SmolStr, integration: &Integration| {
             let secret = integration.notifier.callback_secret()?.clone();
-            Some(Callback { tool: integration.notifier.name(), receiver: receiver.clone(), secret })
+            Some(Callback { tool: integration.notifier.kind().name, receiver: receiver.clone(), secret })
         };
         let all =
             receivers.into_iter().flat_map(|(receiver, all)| all.iter().map(move |one| (receiver, one)));

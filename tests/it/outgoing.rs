@@ -8,14 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use squelch::commands::fake_pager::FakePager;
-use squelch::config::{
-    AddressPolicy, HttpConfig, Integration, KnownBy, Secret, SecretFile, SecretForm, SecretUrl,
-};
+use squelch::config::{AddressPolicy, HttpConfig, Integration, Secret, SecretFile, SecretForm, SecretUrl};
 use squelch::deliver::{Deliverer, DeliveryOptions, HttpClient};
 use squelch::model::{Kind, LabelSet, Notification, Outcome, Timestamp};
 use squelch::receivers::console::ConsoleConfig;
 use squelch::receivers::webhook::WebhookConfig;
-use squelch::receivers::{Answer, Attempt, AttemptError, HttpMethod, HttpRequest, Notifier, Request};
+use squelch::receivers::{
+    Answer, Attempt, AttemptError, HttpMethod, HttpRequest, Notifier, ReceiverType, Request,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -142,12 +142,8 @@ struct Tracker {
 }
 
 impl Notifier for Tracker {
-    fn name(&self) -> &'static str {
-        "tracker"
-    }
-
-    fn known_by(&self) -> KnownBy {
-        KnownBy::DedupKey
+    fn kind(&self) -> &'static ReceiverType {
+        &squelch::receivers::webhook::TYPE
     }
 
     fn secrets(&self) -> Vec<(&Secret, SecretForm)> {

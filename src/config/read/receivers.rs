@@ -142,7 +142,7 @@ fn integration(
         send_updates,
         takes_digests: notifier.shows_no_digest().is_none(),
         takes_acknowledgements: notifier.takes_acknowledgements(),
-        known_by: notifier.known_by(),
+        known_by: kind.known_by,
         most_alerts: notifier.most_alerts(),
         endpoint: notifier.endpoint(),
     };
