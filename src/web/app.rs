@@ -13,7 +13,9 @@ use moka::sync::Cache;
 use super::access::Caller;
 use super::body::{ArrivedBody, BodyRoom, RefusedBody};
 use super::changes::Changes;
+use super::crowd::Seat;
 use super::forward::Forwarder;
+use super::guard::Certificate;
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
@@ -21,6 +23,7 @@ use super::refusals::Refusals;
 use super::{Gate, ServerLimits, v2};
 use crate::decision_log::Baseline;
 use crate::model::Timestamp;
+use crate::spans::TraceContext;
 
 /// So many baselines are kept.
 const BASELINES: u64 = 1_000;
@@ -43,12 +46,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// A request by which a person changes something.
+/// A request that brings something: its body, and all that is known of its sender.
 pub(super) struct Posted {
     /// Where it comes from.
     pub(super) peer: Peer,
     /// Who is logged in.
     pub(super) caller: Option<Caller>,
+    pub(super) certificate: Option<Certificate>,
+    pub(super) seat: Option<Arc<Seat>>,
+    /// Its trace, if it has one.
+    pub(super) trace: Option<TraceContext>,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
@@ -61,9 +68,17 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
         let (mut parts, body) = request.into_parts();
         let unknown =
             || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the peer of the request is unknown");
-        let peer = parts.extensions.remove().ok_or_else(unknown)?;
-        let caller = parts.extensions.remove();
-        Ok(Posted { peer, caller, uri: parts.uri, headers: parts.headers, body })
+        let known = &mut parts.extensions;
+        Ok(Posted {
+            peer: known.remove().ok_or_else(unknown)?,
+            caller: known.remove(),
+            certificate: known.remove(),
+            seat: known.remove(),
+            trace: known.remove(),
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+        })
     }
 }
 

@@ -6,9 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,9 +16,8 @@ use smol_str::SmolStr;
 
 use super::access::{Admission, Area, Caller, Shown};
 use super::acknowledged::person;
-use super::app::{App, Peer};
+use super::app::{App, Peer, Posted};
 use super::body::{self, ArrivedBody, BodyShare};
-use super::crowd::Seat;
 use super::gate::Acknowledgement;
 use super::guard::Certificate;
 use super::problem::{Problem, json as json_response};
@@ -48,18 +45,10 @@ impl From<Problem> for No {
 }
 
 /// `POST /pagerduty/v2/enqueue`
-pub(super) async fn pagerduty(
-    State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    certificate: Option<Extension<Certificate>>,
-    seat: Option<Extension<Arc<Seat>>>,
-    trace: Trace,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn pagerduty(State(app): State<App>, posted: Posted) -> Response {
+    let (Peer(peer), trace) = (posted.peer, posted.trace);
     let taken = async {
-        let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
-        let (event, share, integration) = of_pagerduty(&app, peer, &headers, shows, body).await?;
+        let (event, share, integration) = of_pagerduty(&app, posted).await?;
         let key = pager::dedup_key(&event).unwrap_or_else(made);
         let action = pager::read(&event, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
         done(&app, (Source::Pagerduty, integration), action, trace, share).await?;
@@ -75,17 +64,10 @@ pub(super) async fn pagerduty(
 }
 
 /// `POST /pagerduty/v2/change/enqueue`: a change pages no person. The page of an incident shows it.
-pub(super) async fn change(
-    State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    certificate: Option<Extension<Certificate>>,
-    seat: Option<Extension<Arc<Seat>>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn change(State(app): State<App>, posted: Posted) -> Response {
+    let Peer(peer) = posted.peer;
     let taken = async {
-        let shows = (certificate.as_deref(), seat.as_deref().map(|seat| &**seat));
-        let (event, _share, _) = of_pagerduty(&app, peer, &headers, shows, body).await?;
+        let (event, _share, _) = of_pagerduty(&app, posted).await?;
         let change = pager::read_change(&event, app.gate.wall()).map_err(No::Wrong)?;
         app.changes.keep(change);
         Ok(())
@@ -100,17 +82,10 @@ pub(super) async fn change(
 }
 
 /// `POST /opsgenie/v2/alerts`
-pub(super) async fn opsgenie(
-    State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    trace: Trace,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn opsgenie(State(app): State<App>, posted: Posted) -> Response {
+    let (Peer(peer), trace) = (posted.peer, posted.trace);
     let taken = async {
-        let (alert, share) = object_of(&app, Source::Opsgenie, peer, &headers, body).await?;
-        let integration = of_opsgenie(caller.as_deref(), &headers);
+        let (alert, share, integration) = of_opsgenie(&app, posted).await?;
         let key = genie::alias(&alert).unwrap_or_else(made);
         let action = genie::read(&alert, &integration, &key, app.gate.wall()).map_err(No::Wrong)?;
         done(&app, (Source::Opsgenie, integration), action, trace, share).await
@@ -122,16 +97,12 @@ pub(super) async fn opsgenie(
 /// each identifier for one.
 pub(super) async fn opsgenie_below(
     State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
     Path((identifier, request)): Path<(String, String)>,
-    caller: Option<Extension<Caller>>,
-    trace: Trace,
-    headers: HeaderMap,
-    body: Body,
+    posted: Posted,
 ) -> Response {
+    let (Peer(peer), trace) = (posted.peer, posted.trace);
     let taken = async {
-        let (body, share) = object_of(&app, Source::Opsgenie, peer, &headers, body).await?;
-        let integration = of_opsgenie(caller.as_deref(), &headers);
+        let (body, share, integration) = of_opsgenie(&app, posted).await?;
         let action = genie::below(&request, &body, &integration, &identifier, app.gate.wall());
         let action = action.ok_or_else(|| {
             let request: String = request.chars().take(SHOWN_CHARS).collect();
@@ -164,30 +135,20 @@ async fn object_of(
 }
 
 /// An event of PagerDuty, the memory that it holds, and the name of the integration through which it came.
-async fn of_pagerduty(
-    app: &App,
-    peer: IpAddr,
-    headers: &HeaderMap,
-    shows: (Option<&Certificate>, Option<&Seat>),
-    body: Body,
-) -> Result<(Value, BodyShare, SmolStr), No> {
-    let (event, share) = object_of(app, Source::Pagerduty, peer, headers, body).await?;
-    let integration = known(app, peer, headers, shows, pager::routing_key(&event)).await?;
+async fn of_pagerduty(app: &App, posted: Posted) -> Result<(Value, BodyShare, SmolStr), No> {
+    let Posted { peer: Peer(peer), headers, body, certificate, seat, .. } = posted;
+    let (event, share) = object_of(app, Source::Pagerduty, peer, &headers, body).await?;
+    let certificate = certificate.as_ref().map(|Certificate(certificate)| &**certificate);
+    let shown = Shown { headers: &headers, certificate, peer, seat: seat.as_deref() };
+    let integration = known(app, &shown, pager::routing_key(&event)).await?;
     Ok((event, share, integration))
 }
 
 /// The name of the integration through which an event of PagerDuty came. Its headers or its routing key
 /// identify the sender.
-async fn known(
-    app: &App,
-    peer: IpAddr,
-    headers: &HeaderMap,
-    (certificate, seat): (Option<&Certificate>, Option<&Seat>),
-    routing_key: &str,
-) -> Result<SmolStr, No> {
-    let access = app.gate.access();
-    let certificate = certificate.map(|certificate| &*certificate.0);
-    let mut verdict = access.judge(Area::Ingest, &Shown { headers, certificate, peer, seat }).await;
+async fn known(app: &App, shown: &Shown<'_>, routing_key: &str) -> Result<SmolStr, No> {
+    let (access, peer, seat) = (app.gate.access(), shown.peer, shown.seat);
+    let mut verdict = access.judge(Area::Ingest, shown).await;
     if verdict == Admission::Unknown
         && let Ok(bearer) = HeaderValue::try_from(format!("Bearer {routing_key}"))
     {
@@ -210,32 +171,33 @@ async fn known(
     Err(problem.into())
 }
 
-/// The name of the integration through which a request of Opsgenie came.
-fn of_opsgenie(caller: Option<&Caller>, headers: &HeaderMap) -> SmolStr {
+/// The object of a request of Opsgenie, the memory that it holds, and the name of the integration through
+/// which it came.
+async fn of_opsgenie(app: &App, posted: Posted) -> Result<(Value, BodyShare, SmolStr), No> {
+    let Posted { peer: Peer(peer), headers, body, caller, .. } = posted;
+    let (object, share) = object_of(app, Source::Opsgenie, peer, &headers, body).await?;
     let key = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    match (caller, String::from_utf8_lossy(key).split_once(' ')) {
-        (Some(caller), _) => caller.name.clone(),
+    let integration = match (caller, String::from_utf8_lossy(key).split_once(' ')) {
+        (Some(caller), _) => caller.name,
         (None, Some((_, key))) => integration(key.trim()),
         (None, None) => "opsgenie".into(),
-    }
+    };
+    Ok((object, share, integration))
 }
-
-/// The trace of a request, if it has one.
-type Trace = Option<Extension<TraceContext>>;
 
 /// Carries out an event's action, and waits until that is durable.
 async fn done(
     app: &App,
     (source, integration): (Source, SmolStr),
     action: Action,
-    trace: Trace,
+    trace: Option<TraceContext>,
     share: BodyShare,
 ) -> Result<(), No> {
     match action {
         Action::Observe(observation) => {
             // The members of a cluster send a trigger and its resolve from two addresses.
             let batch = Batch { source, peer: integration, observations: vec![*observation], upstream: None };
-            Ok(app.hand_over(batch, trace.map(|Extension(context)| context), share).await?)
+            Ok(app.hand_over(batch, trace, share).await?)
         }
         Action::Acknowledge(labels, by) => Ok(acknowledged(app, source, labels, &by).await?),
         Action::Nothing => Ok(()),

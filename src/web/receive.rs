@@ -6,7 +6,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,8 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use smol_str::SmolStr;
 
-use super::access::Caller;
-use super::app::{App, Peer};
+use super::app::{App, Peer, Posted};
 use super::body::{self, ArrivedBody, BodyShare, RefusedBody};
 use super::problem::{Problem, json as json_response};
 use super::v2::refusal::Refusal;
@@ -27,16 +25,8 @@ use crate::spans::{SpanRole, TraceContext};
 const PARSE_INLINE_BYTES: usize = 256 << 10;
 
 /// `POST /alertmanager/webhook`
-pub(super) async fn webhook(
-    State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    trace: Option<Extension<TraceContext>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let caller = caller.map(|Extension(c)| c.name);
-    let from = Sender { source: Source::Alertmanager, peer, caller, trace: trace.map(|Extension(c)| c) };
+pub(super) async fn webhook(State(app): State<App>, posted: Posted) -> Response {
+    let (from, headers, body) = Sender::of(Source::Alertmanager, posted);
     let parse = |body: &[u8], peer: &str, at, named: &NamedLabels| webhook::parse(body, peer, at, named);
     match app.receive(from, &headers, body, parse).await {
         Ok(taken) => accepted(&taken),
@@ -57,16 +47,8 @@ fn accepted(taken: &Taken) -> Response {
 
 /// `POST /api/v2/alerts`, answered as Alertmanager answers it: 200 without a body, or 400 with a JSON
 /// string when some alerts were not valid. The valid ones are taken.
-pub(super) async fn api_v2(
-    State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    caller: Option<Extension<Caller>>,
-    trace: Option<Extension<TraceContext>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let caller = caller.map(|Extension(c)| c.name);
-    let from = Sender { source: Source::Prometheus, peer, caller, trace: trace.map(|Extension(c)| c) };
+pub(super) async fn api_v2(State(app): State<App>, posted: Posted) -> Response {
+    let (from, headers, body) = Sender::of(Source::Prometheus, posted);
     if let Some(problem) = not_json(&headers) {
         let refused = body::blamed(InvalidReason::UnsupportedType, problem.status, problem.detail);
         return Refusal::from(app.refuse(&from, refused, &[])).into_response();
@@ -93,6 +75,14 @@ pub(super) struct Sender {
     pub(super) caller: Option<SmolStr>,
     /// The trace of the request.
     pub(super) trace: Option<TraceContext>,
+}
+
+impl Sender {
+    /// The sender of a request, with its headers and body.
+    fn of(source: Source, posted: Posted) -> (Sender, HeaderMap, Body) {
+        let Posted { peer: Peer(peer), caller, trace, headers, body, .. } = posted;
+        (Sender { source, peer, caller: caller.map(|caller| caller.name), trace }, headers, body)
+    }
 }
 
 /// The part of a body that was taken, and the part that was not.
