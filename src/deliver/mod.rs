@@ -47,6 +47,7 @@ pub use meter::{DeliveryMeter, FailedAttempt, Failing, Health};
 pub use pace::Pacer;
 pub use recalls::Recalls;
 pub use schedule::{Job, Next, Schedule, ScheduleLimits};
+pub(crate) use tls::ByItself;
 pub use transport::{Transport, wrong_certificates};
 pub(crate) use wire::chain;
 

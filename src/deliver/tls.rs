@@ -1,5 +1,6 @@
 //! TLS of a client: the servers that it trusts, and its own identity.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -118,7 +119,8 @@ pub(super) fn client_config(tls: &TlsConfig, texts: &Texts) -> Result<ClientConf
     };
     let trusting = match ca {
         _ if tls.insecure_skip_verify => {
-            let verifier = Arc::new(Unverified { provider: provider.clone() });
+            let accepts = |_: &CertificateDer<'_>| Ok(());
+            let verifier = Arc::new(ByItself { provider: provider.clone(), accepts });
             builder()?.dangerous().with_custom_certificate_verifier(verifier)
         }
         Some((pem, certificates)) => {
@@ -167,26 +169,36 @@ fn certificates(pem: &Pem, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-fn wrong(pem: &Pem, reason: impl std::fmt::Display) -> DeliverError {
+fn wrong(pem: &Pem, reason: impl fmt::Display) -> DeliverError {
     DeliverError::Pem { what: pem.to_string(), reason: reason.to_string() }
 }
 
-/// Accepts any certificate (`insecure_skip_verify`). The server must still hold the key of it.
-#[derive(Debug)]
-struct Unverified {
-    provider: Arc<CryptoProvider>,
+/// Judges the certificate of a server by itself: its name and its issuer do not count. The server must still
+/// hold the key of it.
+pub(crate) struct ByItself<F> {
+    pub(crate) provider: Arc<CryptoProvider>,
+    /// Accepts the certificate, or says why not.
+    pub(crate) accepts: F,
 }
 
-impl ServerCertVerifier for Unverified {
+impl<F> fmt::Debug for ByItself<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByItself")
+    }
+}
+
+impl<F: Fn(&CertificateDer<'_>) -> Result<(), rustls::Error> + Send + Sync> ServerCertVerifier
+    for ByItself<F>
+{
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        (self.accepts)(certificate).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

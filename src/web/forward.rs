@@ -16,17 +16,16 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder};
 use subtle::ConstantTimeEq;
 
 use super::access::Caller;
 use super::app::App;
 use super::{problem::Problem, tls};
 use crate::config::Role;
-use crate::deliver::chain;
+use crate::deliver::{ByItself, chain};
 use crate::model::hex;
 
 /// The word that only replicas know.
@@ -64,80 +63,42 @@ pub struct Replicated {
 #[derive(Clone)]
 pub(super) struct Forwarder {
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    owner: Arc<Pinned>,
+    /// The one certificate that the owner has written into the database.
+    pin: Arc<ArcSwapOption<String>>,
 }
 
 impl Forwarder {
     pub(super) fn new() -> Self {
-        let owner = Arc::new(Pinned { provider: ring::default_provider(), pin: ArcSwapOption::empty() });
+        let pin = Arc::new(ArcSwapOption::empty());
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT_PATIENCE));
         http.set_nodelay(true);
-        let https = HttpsConnectorBuilder::new().with_tls_config(config(&owner)).https_or_http();
+        let https = HttpsConnectorBuilder::new().with_tls_config(config(Arc::clone(&pin))).https_or_http();
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(8);
-        Forwarder { client: client.build(https.enable_http1().wrap_connector(http)), owner }
+        Forwarder { client: client.build(https.enable_http1().wrap_connector(http)), pin }
     }
 }
 
 /// TLS towards the owner. Its certificate need not be for its address: the database says which one it is.
-fn config(owner: &Arc<Pinned>) -> ClientConfig {
-    let verifier: Arc<dyn ServerCertVerifier> = owner.clone();
-    let builder = ClientConfig::builder_with_provider(Arc::new(owner.provider.clone()));
+fn config(pin: Arc<ArcSwapOption<String>>) -> ClientConfig {
+    let provider = Arc::new(ring::default_provider());
+    let accepts = move |certificate: &CertificateDer<'_>| match pin
+        .load()
+        .as_deref()
+        .is_some_and(|pin| *pin == hex(&tls::pin(certificate)))
+    {
+        true => Ok(()),
+        false => Err(rustls::Error::General("its certificate is not the one of the owner".into())),
+    };
+    let verifier = Arc::new(ByItself { provider: provider.clone(), accepts });
+    let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_protocol_versions(rustls::DEFAULT_VERSIONS).map(ConfigBuilder::dangerous);
     // ring has suites for both versions.
     match builder {
         Ok(builder) => builder.with_custom_certificate_verifier(verifier).with_no_client_auth(),
         Err(error) => unreachable!("{error}"),
-    }
-}
-
-/// Accepts the one certificate that the owner has written into the database.
-#[derive(Debug)]
-struct Pinned {
-    provider: CryptoProvider,
-    pin: ArcSwapOption<String>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let known = self.pin.load().as_deref().is_some_and(|pin| *pin == hex(&tls::pin(certificate)));
-        match known {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(rustls::Error::General("its certificate is not the one of the owner".into())),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -201,7 +162,7 @@ async fn answer(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let (owner, pin) = owner.split_once('#').unwrap_or((owner, ""));
-    app.forwarder.owner.pin.store(Some(Arc::new(pin.to_owned())));
+    app.forwarder.pin.store(Some(Arc::new(pin.to_owned())));
     let path = request.uri().path();
     let below = path.strip_prefix(&*app.prefix).unwrap_or(path);
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
