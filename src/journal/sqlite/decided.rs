@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::schema::{self, OpenError};
+use super::schema;
 use super::{failed, pack, read};
 use crate::journal::batch::checksum;
 use crate::journal::{Decided, Decisions, JournalError};
@@ -25,16 +25,7 @@ impl SqliteDecisions {
     /// # Errors
     /// There is none, it cannot be read, or its format is not this program's.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
-        let path: PathBuf = dir.join("squelch.db");
-        let unusable = |reason: String| JournalError::Unusable { path: path.display().to_string(), reason };
-        if !path.is_file() {
-            return Err(unusable("no journal here. The --storage.path of a server would be right".into()));
-        }
-        let conn = schema::open_reading(&path).map_err(|e| match e {
-            OpenError::Damaged(reason) => unusable(format!("{reason}: start the server, which repairs it")),
-            OpenError::Refused(reason) => unusable(reason),
-            OpenError::Newer(found) => JournalError::Newer { found, supported: schema::supported() },
-        })?;
+        let (path, conn) = schema::open_past(dir)?;
         let number = number(&path);
         Ok(SqliteDecisions { conn, path, number })
     }

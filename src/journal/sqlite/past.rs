@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::schema::{self, OpenError};
+use super::schema;
 use super::{int, pack, read};
 use crate::journal::batch::{self, checksum};
 use crate::journal::past::{COMMITS, PastStore};
@@ -20,16 +20,7 @@ pub(in crate::journal) struct PastFile {
 impl PastFile {
     /// Opens the journal in `dir` for reading.
     pub(in crate::journal) fn open(dir: &Path) -> Result<Self, JournalError> {
-        let path = dir.join("squelch.db");
-        let unusable = |reason: String| JournalError::Unusable { path: path.display().to_string(), reason };
-        if !path.is_file() {
-            return Err(unusable("no journal here. The --storage.path of a server would be right".into()));
-        }
-        let conn = schema::open_reading(&path).map_err(|e| match e {
-            OpenError::Damaged(reason) => unusable(format!("{reason}: start the server, which repairs it")),
-            OpenError::Refused(reason) => unusable(reason),
-            OpenError::Newer(found) => JournalError::Newer { found, supported: schema::supported() },
-        })?;
+        let (path, conn) = schema::open_past(dir)?;
         Ok(PastFile { conn, path })
     }
 }

@@ -1,6 +1,6 @@
 //! Connections, settings, tables and versions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -117,6 +117,21 @@ pub(super) fn open_reading(path: &Path) -> Result<Connection, OpenError> {
             STEPS.len()
         ))),
     }
+}
+
+/// Opens the journal in `dir`, whose server may be running, to read its rows. It returns its path too.
+pub(super) fn open_past(dir: &Path) -> Result<(PathBuf, Connection), JournalError> {
+    let path = dir.join("squelch.db");
+    let unusable = |reason: String| JournalError::Unusable { path: path.display().to_string(), reason };
+    if !path.is_file() {
+        return Err(unusable("no journal here. The --storage.path of a server would be right".into()));
+    }
+    let conn = open_reading(&path).map_err(|e| match e {
+        OpenError::Damaged(reason) => unusable(format!("{reason}: start the server, which repairs it")),
+        OpenError::Refused(reason) => unusable(reason),
+        OpenError::Newer(found) => JournalError::Newer { found, supported: supported() },
+    })?;
+    Ok((path, conn))
 }
 
 fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, OpenError> {
