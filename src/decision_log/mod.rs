@@ -50,7 +50,7 @@ pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, T
 pub use pages::{SentPage, of_them};
 pub use query::{DecisionPage, DecisionQuery, MAX_LIMIT};
 pub use report::{Compared, PRICED, change, named, sparkline, trend};
-pub use review::{AroundEntry, NamedReview, Review};
+pub use review::{AroundEntry, Review};
 pub use search::Reader;
 pub use tally::{Name, Observed, Saved, Tally, removed, share};
 pub use trend::{AnswersEntry, By, RuleIncident};

@@ -57,34 +57,22 @@ pub struct AroundEntry {
     pub count: u64,
 }
 
-/// The review that a key names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum NamedReview {
-    /// Nothing.
-    #[default]
-    None,
-    /// This incident.
-    One(Box<Review>),
-    /// Several, by their keys.
-    Several(Vec<String>),
-}
-
 impl Reader {
     /// The review of the incident that `wanted` names.
     ///
     /// # Errors
     /// There is no decision log, it cannot be read, or the search takes longer than 5 s.
-    pub fn review(&self, wanted: &WhichIncident) -> Result<NamedReview, DecisionLogError> {
+    pub fn review(&self, wanted: &WhichIncident) -> Result<NamedIncident<Review>, DecisionLogError> {
         self.with(|conn| {
             let detail = match named(conn, wanted)? {
-                NamedIncident::None => return Ok(NamedReview::None),
-                NamedIncident::Several(keys) => return Ok(NamedReview::Several(keys)),
+                NamedIncident::None => return Ok(NamedIncident::None),
+                NamedIncident::Several(keys) => return Ok(NamedIncident::Several(keys)),
                 NamedIncident::One(detail) => *detail,
             };
             let around = around(conn, &detail)?;
             let ms = |time: Option<Duration>| time.map(Duration::as_millis);
             let incident = &detail.incident;
-            Ok(NamedReview::One(Box::new(Review {
+            Ok(NamedIncident::One(Box::new(Review {
                 time_to_notify_ms: ms(incident.time_to_notify()),
                 time_to_acknowledge_ms: ms(incident.time_to_acknowledge()),
                 time_to_resolve_ms: ms(incident.time_to_resolve()),

@@ -11,7 +11,10 @@ use smol_str::SmolStr;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::config::{Config, ReportSchedule, Storage};
-use crate::decision_log::{self, DecisionLogError};
+use crate::decision_log::{
+    self, Baseline, DecisionLogError, DecisionPage, DecisionQuery, Flapped, NamedIncident, OnCallEntry,
+    PastIncidentPage, PastIncidentQuery, Review, SentPage, Tally, WhichIncident,
+};
 use crate::deliver::{Deliverer, Health, Prepared};
 use crate::engine::{PeriodReport, Release, Stats};
 use crate::history::Priced;
@@ -22,7 +25,7 @@ use crate::settings::Secret;
 use crate::spans::{TraceContext, Tracer};
 use crate::web::{
     Access, Acknowledgement, Area, Bounded, BoundsInForce, BoxFuture, Callback, Gate, Labelling, Look,
-    ReleaseError, ReplayError, Replicated, SearchError, SilenceFailure, Unavailable,
+    ReleaseError, ReplayError, Replicated, SearchError, Searched, SilenceFailure, Unavailable,
 };
 
 use super::clock::{EngineClock, wall};
@@ -148,7 +151,7 @@ impl NodeGate {
     fn searching<T: Send + 'static>(
         &self,
         work: impl FnOnce(&decision_log::Reader) -> Result<T, DecisionLogError> + Send + 'static,
-    ) -> BoxFuture<'_, Result<T, SearchError>> {
+    ) -> Searched<'_, T> {
         let (decision_log, searches) = (self.decision_log.clone(), self.searches.clone());
         Box::pin(async move {
             let waited = tokio::time::timeout(SEARCH_PATIENCE, searches.acquire_owned()).await;
@@ -260,78 +263,45 @@ impl Gate for NodeGate {
         metrics::render(&self.published.stats.load(), &self.registry)
     }
 
-    fn decisions(
-        &self,
-        query: decision_log::DecisionQuery,
-    ) -> BoxFuture<'_, Result<decision_log::DecisionPage, SearchError>> {
+    fn decisions(&self, query: DecisionQuery) -> Searched<'_, DecisionPage> {
         self.searching(move |decision_log| decision_log.search(&query))
     }
 
-    fn history(
-        &self,
-        query: decision_log::PastIncidentQuery,
-    ) -> BoxFuture<'_, Result<decision_log::PastIncidentPage, SearchError>> {
+    fn history(&self, query: PastIncidentQuery) -> Searched<'_, PastIncidentPage> {
         self.searching(move |decision_log| or_none(decision_log.incidents(&query)))
     }
 
-    fn incident(
-        &self,
-        wanted: decision_log::WhichIncident,
-    ) -> BoxFuture<'_, Result<decision_log::NamedIncident, SearchError>> {
+    fn incident(&self, wanted: WhichIncident) -> Searched<'_, NamedIncident> {
         self.searching(move |decision_log| or_none(decision_log.incident(&wanted)))
     }
 
-    fn baseline(
-        &self,
-        matchers: Vec<Matcher>,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<decision_log::Baseline, SearchError>> {
+    fn baseline(&self, matchers: Vec<Matcher>, now: Timestamp) -> Searched<'_, Baseline> {
         let on_call = self.in_force.on_call.load_full();
         self.searching(move |decision_log| decision_log.baseline(&matchers, &on_call.location, now, &[]))
     }
 
-    fn on_call(
-        &self,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> BoxFuture<'_, Result<decision_log::OnCallEntry, SearchError>> {
+    fn on_call(&self, since: Timestamp, until: Timestamp) -> Searched<'_, OnCallEntry> {
         let shifts = self.in_force.on_call.load_full();
         self.searching(move |decision_log| or_none(decision_log.on_call(&shifts, since, until)))
     }
 
-    fn pages(
-        &self,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> BoxFuture<'_, Result<Vec<decision_log::SentPage>, SearchError>> {
+    fn pages(&self, since: Timestamp, until: Timestamp) -> Searched<'_, Vec<SentPage>> {
         self.searching(move |decision_log| or_none(decision_log.pages(since, until)))
     }
 
-    fn review(
-        &self,
-        wanted: decision_log::WhichIncident,
-    ) -> BoxFuture<'_, Result<decision_log::NamedReview, SearchError>> {
+    fn review(&self, wanted: WhichIncident) -> Searched<'_, NamedIncident<Review>> {
         self.searching(move |decision_log| or_none(decision_log.review(&wanted)))
     }
 
-    fn flapped(
-        &self,
-        since: Timestamp,
-    ) -> BoxFuture<'_, Result<(Vec<decision_log::Flapped>, usize), SearchError>> {
+    fn flapped(&self, since: Timestamp) -> Searched<'_, (Vec<Flapped>, usize)> {
         self.searching(move |decision_log| or_none(decision_log.flapped(since)))
     }
 
-    fn noise(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> BoxFuture<'_, Result<decision_log::Tally, SearchError>> {
+    fn noise(&self, from: Timestamp, to: Timestamp) -> Searched<'_, Tally> {
         let location = self.in_force.on_call.load().location.clone();
         self.searching(move |decision_log| match decision_log.tally(&location, from, to) {
             // A server that has just started has no decision log yet.
-            Err(DecisionLogError::Missing(_)) => {
-                Ok(decision_log::Tally { location, ..decision_log::Tally::new(from, to) })
-            }
+            Err(DecisionLogError::Missing(_)) => Ok(Tally { location, ..Tally::new(from, to) }),
             counted => counted,
         })
     }

@@ -12,8 +12,8 @@ use super::acknowledged::Callback;
 use super::forward::Replicated;
 use crate::config::Config;
 use crate::decision_log::{
-    Baseline, DecisionLogError, DecisionPage, DecisionQuery, Flapped, NamedIncident, NamedReview,
-    OnCallEntry, PastIncidentPage, PastIncidentQuery, SentPage, Tally, WhichIncident,
+    Baseline, DecisionLogError, DecisionPage, DecisionQuery, Flapped, NamedIncident, OnCallEntry,
+    PastIncidentPage, PastIncidentQuery, Review, SentPage, Tally, WhichIncident,
 };
 use crate::deliver::Health;
 use crate::engine::{Acknowledge, Engine, IncidentRemark, Release, Stats};
@@ -28,6 +28,9 @@ use crate::templates::Library;
 
 /// A future behind a pointer, so that [`Gate`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The result of a search of the decision log.
+pub type Searched<'a, T> = BoxFuture<'a, Result<T, SearchError>>;
 
 /// The node as the HTTP surface sees it.
 pub trait Gate: Send + Sync + 'static {
@@ -96,54 +99,46 @@ pub trait Gate: Send + Sync + 'static {
     fn metrics(&self) -> String;
 
     /// Searches the decision log. It never waits for the engine.
-    fn decisions(&self, query: DecisionQuery) -> BoxFuture<'_, Result<DecisionPage, SearchError>>;
+    fn decisions(&self, query: DecisionQuery) -> Searched<'_, DecisionPage>;
 
     /// Lists incidents, open or closed, and never waits for the engine.
-    fn history(&self, _query: PastIncidentQuery) -> BoxFuture<'_, Result<PastIncidentPage, SearchError>> {
+    fn history(&self, _query: PastIncidentQuery) -> Searched<'_, PastIncidentPage> {
         Box::pin(async { Ok(PastIncidentPage::default()) })
     }
 
     /// Reads one incident, open or closed, and never waits for the engine.
-    fn incident(&self, _wanted: WhichIncident) -> BoxFuture<'_, Result<NamedIncident, SearchError>> {
+    fn incident(&self, _wanted: WhichIncident) -> Searched<'_, NamedIncident> {
         Box::pin(async { Ok(NamedIncident::None) })
     }
 
     /// Reads the review of one incident, and never waits for the engine.
-    fn review(&self, _wanted: WhichIncident) -> BoxFuture<'_, Result<NamedReview, SearchError>> {
-        Box::pin(async { Ok(NamedReview::None) })
+    fn review(&self, _wanted: WhichIncident) -> Searched<'_, NamedIncident<Review>> {
+        Box::pin(async { Ok(NamedIncident::None) })
     }
 
     /// Counts the load of the people on call, and never waits for the engine.
-    fn on_call(&self, since: Timestamp, until: Timestamp) -> BoxFuture<'_, Result<OnCallEntry, SearchError>> {
+    fn on_call(&self, since: Timestamp, until: Timestamp) -> Searched<'_, OnCallEntry> {
         let none = OnCallEntry { since, until, ..OnCallEntry::default() };
         Box::pin(async { Ok(none) })
     }
 
     /// The pages that went out in a time. It never waits for the engine.
-    fn pages(
-        &self,
-        _since: Timestamp,
-        _until: Timestamp,
-    ) -> BoxFuture<'_, Result<Vec<SentPage>, SearchError>> {
+    fn pages(&self, _since: Timestamp, _until: Timestamp) -> Searched<'_, Vec<SentPage>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Compares how often the alerts fire that match with earlier weeks, and never waits for the engine.
-    fn baseline(
-        &self,
-        _matchers: Vec<Matcher>,
-        _now: Timestamp,
-    ) -> BoxFuture<'_, Result<Baseline, SearchError>> {
+    fn baseline(&self, _matchers: Vec<Matcher>, _now: Timestamp) -> Searched<'_, Baseline> {
         Box::pin(async { Err(SearchError::Busy) })
     }
 
     /// The alerts that flapped from a time on, and how many there are. It never waits for the engine.
-    fn flapped(&self, _since: Timestamp) -> BoxFuture<'_, Result<(Vec<Flapped>, usize), SearchError>> {
+    fn flapped(&self, _since: Timestamp) -> Searched<'_, (Vec<Flapped>, usize)> {
         Box::pin(async { Ok((Vec::new(), 0)) })
     }
 
     /// Counts the decision log's rows from `from` to `to`. It never waits for the engine.
-    fn noise(&self, from: Timestamp, to: Timestamp) -> BoxFuture<'_, Result<Tally, SearchError>>;
+    fn noise(&self, from: Timestamp, to: Timestamp) -> Searched<'_, Tally>;
 
     /// Longer settings of rules, as Squelch priced them last. If that is old, Squelch begins to price them
     /// anew.

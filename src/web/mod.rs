@@ -36,7 +36,7 @@ pub use acknowledged::Callback;
 pub use forward::Replicated;
 pub use gate::{
     Acknowledgement, Bounded, BoundsInForce, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError,
-    SearchError, SilenceFailure, Unavailable,
+    SearchError, Searched, SilenceFailure, Unavailable,
 };
 pub use limits::ServerLimits;
 pub use router::paths;

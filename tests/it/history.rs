@@ -6,8 +6,8 @@ use std::path::Path;
 use prometheus::Registry;
 use squelch::config::{Location, OnCall, Storage};
 use squelch::decision_log::{
-    By, DecisionLogMeter, DecisionQuery, Follower, NamedIncident, NamedReview, NoiseEntry, PastIncidentQuery,
-    Reader, WhichIncident, timeline,
+    By, DecisionLogMeter, DecisionQuery, Follower, NamedIncident, NoiseEntry, PastIncidentQuery, Reader,
+    WhichIncident, timeline,
 };
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
@@ -316,7 +316,7 @@ fn the_example_review_is_what_squelch_writes() {
     let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}
     let wanted = WhichIncident { key: key.to_string(), number: None, observed: None };
-    let NamedReview::One(review) = Reader::new(dir.path()).review(&wanted).unwrap() else {
+    let NamedIncident::One(review) = Reader::new(dir.path()).review(&wanted).unwrap() else {
         panic!("no review")
     };
     crate::repository::is_golden("docs/examples/review.md", &review.markdown());
@@ -442,7 +442,7 @@ fn failed_attempts_stand_in_the_timeline_the_explanation_and_the_review() {
         )),
         "{ended}"
     );
-    let NamedReview::One(review) =
+    let NamedIncident::One(review) =
         reader.review(&WhichIncident { key: key(1), number: None, observed: None }).unwrap()
     else {
         panic!("no review")

@@ -286,14 +286,14 @@ pub struct WhichIncident {
     pub observed: Option<bool>,
 }
 
-/// The incident that a key names.
+/// The incident that a key names, or its review.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum NamedIncident {
+pub enum NamedIncident<T = PastIncidentDetail> {
     /// Nothing.
     #[default]
     None,
     /// This incident.
-    One(Box<PastIncidentDetail>),
+    One(Box<T>),
     /// Several, by their keys. At most 10 are listed.
     Several(Vec<String>),
 }

@@ -14,8 +14,8 @@ use super::asked::{PageLimit, asked, cursor, matchers, read, time};
 use super::document::{Refusal, no_parameters};
 use super::{reply, unsearched};
 use crate::decision_log::{
-    NamedIncident, NamedReview, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery,
-    Review, SHORTEST_KEY, WhichIncident,
+    NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery, Review,
+    SHORTEST_KEY, WhichIncident,
 };
 use crate::engine::{Acknowledge, Engine, IncidentRemark};
 use crate::model::{Remark, Said};
@@ -144,11 +144,7 @@ pub(in crate::web) async fn incident(
     wanted: WhichIncident,
 ) -> Result<Box<PastIncidentDetail>, Problem> {
     is_key(&wanted.key)?;
-    match app.gate.incident(wanted).await.map_err(unsearched)? {
-        NamedIncident::One(detail) => Ok(detail),
-        NamedIncident::None => Err(unknown()),
-        NamedIncident::Several(keys) => Err(several(&keys)),
-    }
+    only(app.gate.incident(wanted).await.map_err(unsearched)?)
 }
 
 /// The review of one incident, to be completed by people. `squelch incident export` writes it as Markdown.
@@ -173,10 +169,21 @@ pub(super) async fn review(State(app): State<App>, Named(key): Named, uri: Uri) 
 /// The review of the incident that `wanted` names, or why there is none.
 pub(in crate::web) async fn reviewed(app: &App, wanted: WhichIncident) -> Result<Box<Review>, Problem> {
     is_key(&wanted.key)?;
-    match app.gate.review(wanted).await.map_err(unsearched)? {
-        NamedReview::One(review) => Ok(review),
-        NamedReview::None => Err(unknown()),
-        NamedReview::Several(keys) => Err(several(&keys)),
+    only(app.gate.review(wanted).await.map_err(unsearched)?)
+}
+
+/// The one that a key names, or why there is none.
+fn only<T>(named: NamedIncident<T>) -> Result<Box<T>, Problem> {
+    match named {
+        NamedIncident::One(found) => Ok(found),
+        NamedIncident::None => {
+            let detail = "no incident has this key, or it is older than 400 days";
+            Err(Problem::new(StatusCode::NOT_FOUND, detail))
+        }
+        NamedIncident::Several(keys) => {
+            let detail = format!("several incidents have a key that begins so: {}", keys.join(", "));
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
     }
 }
 
@@ -187,15 +194,6 @@ fn is_key(key: &str) -> Result<(), Problem> {
     }
     let shown: String = key.chars().take(64).collect();
     Err(Problem::bad(format!("{shown:?} is not the key of an incident: 6 to 64 hex digits would be right")))
-}
-
-fn unknown() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "no incident has this key, or it is older than 400 days")
-}
-
-fn several(keys: &[String]) -> Problem {
-    let detail = format!("several incidents have a key that begins so: {}", keys.join(", "));
-    Problem::new(StatusCode::CONFLICT, detail)
 }
 
 /// An acknowledgement.
