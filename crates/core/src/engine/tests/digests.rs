@@ -252,3 +252,19 @@ fn a_digest_lists_the_worst_alerts_first() {
     assert_eq!(told(&world)[0].2, "Often Seldom A");
     assert_eq!((&*digests(&world)[0].severity, digests(&world)[0].level), ("warning", (1, 3)));
 }
+
+#[test]
+fn a_digest_says_how_often_a_flapping_alert_changed_at_its_receiver() {
+    let mut policy = with(&["pagerduty[0]"], minutes(10));
+    policy.severities.levels[1].hold = Duration::ZERO;
+    policy.noise.insert("default".into(), Noise { digest: minutes(10), ..flaps_at(3_000) });
+    let mut world = World::new(policy);
+    for _ in 0..8 {
+        blips(&mut world, "Flaps");
+        world.advance(minutes(1));
+    }
+    let flappers = world.engine.query().stats().receivers["pd"].flapping;
+    let [digest] = &digests(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!((flappers, digest.alerts.len()), (1, 1));
+    assert!(digest.alerts[0].flaps.is_some_and(|changes| changes > 2), "{digest:?}");
+}

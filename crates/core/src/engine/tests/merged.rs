@@ -1,10 +1,10 @@
 //! Pages that wait: merged beyond a limit, gathered in their group, or held by a severity that changes.
 
 use super::muted::silence;
-use crate::engine::Event;
 use crate::engine::testing::*;
+use crate::engine::{Event, Release};
 use crate::model::{Cause, Disposition, Duration, Kind, LabelSet, Reason, Source, Status};
-use crate::policy::{Alone, Hold, Limit, Noise, Policy, Storm};
+use crate::policy::{Alone, Hold, IntegrationRef, KnownBy, Limit, Noise, Policy, Receiver, Storm};
 
 fn minutes(count: u64) -> Duration {
     Duration::from_mins(count)
@@ -308,4 +308,45 @@ fn a_wait_of_the_profile_that_is_not_shorter_than_group_wait_lists_an_alert_that
         world.advance(minutes(2));
         assert_eq!(told(&world), [said(leaves, Kind::Page, "Stays", over)], "{wait} {group_wait}");
     }
+}
+
+#[test]
+fn a_reload_does_not_give_an_alert_that_waits_the_hold_of_a_series_that_fired_before() {
+    let hold = Hold { time: minutes(2), levels: vec!["warning".into()] };
+    let policy = policy(&["instance"], Noise { wait: minutes(5), hold, ..Noise::default() });
+    let mut world = World::new(policy.clone());
+    fires(&mut world, &[&warning("A", "1")]);
+    world.advance(minutes(1));
+    world.handle(Event::Policy(Box::new(policy)));
+    world.advance(minutes(10));
+    assert_eq!(told(&world), [said(300, Kind::Page, "A", "")]);
+}
+
+#[test]
+fn an_alert_that_a_person_releases_at_one_receiver_is_held_on_at_the_other() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.severities.levels[1].hold = minutes(5);
+    let other = Receiver::new(vec![IntegrationRef::new("webhook[0]", KnownBy::DedupKey)]);
+    policy.receivers.insert("other".into(), other);
+    let root = policy.routes[0].clone();
+    policy.routes[0].children = vec![1, 2];
+    for (continue_, receiver) in [(true, "pd"), (false, "other")] {
+        let key = format!("{{}}/{{n=\"{receiver}\"}}").into();
+        policy.routes.push(crate::policy::Route {
+            key,
+            continue_,
+            receiver: receiver.into(),
+            ..root.clone()
+        });
+    }
+    let mut world = World::new(policy);
+    let alert = warning("A", "1");
+    fires(&mut world, &[&alert]);
+    world.advance(minutes(1));
+    let release =
+        Release { alert: world.engine.policy().identity(&alert), receiver: "pd".into(), by: "ada".into() };
+    world.handle(Event::Release(release));
+    world.advance(minutes(10));
+    let pages: Vec<_> = world.sent.iter().map(|n| (n.receiver.as_str(), n.at, n.kind)).collect();
+    assert_eq!(pages, [("pd", START + minutes(1), Kind::Page), ("other", START + minutes(5), Kind::Page)]);
 }

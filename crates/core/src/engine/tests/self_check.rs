@@ -324,3 +324,19 @@ fn an_inhibited_alert_is_explained_by_a_source_that_was_notified_or_silenced() {
         assert_eq!(unheard(&world), alarms, "{severity}, silenced: {silenced}");
     }
 }
+
+#[test]
+fn a_severity_that_no_level_names_counts_once_for_each_time_that_its_alert_fires() {
+    let mut world = World::new(watched());
+    let alert = labels(&[("alertname", "A"), ("severity", "urgent")]);
+    for fires in 1..3u64 {
+        let start = world.now;
+        for _ in 0..3 {
+            world.say(Source::Alertmanager, "a", vec![firing(&alert, start)]);
+        }
+        let found = world.engine.query().stats().unknown_severities;
+        assert_eq!(found, [("urgent".into(), fires)].into());
+        world.say(Source::Alertmanager, "a", vec![resolved(&alert, start, start)]);
+        world.advance(minutes(30));
+    }
+}
