@@ -37,7 +37,7 @@ use crate::engine::pages::series::Series;
 use crate::engine::renames::rename_key;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
-use crate::engine::world::{REMEMBER_ON, World, earliest};
+use crate::engine::world::{World, earliest};
 use crate::model::{AlertId, Duration};
 
 /// With more alerts than this withheld in one group, resolved ones go.
@@ -166,26 +166,16 @@ impl Pages {
         }
     }
 
-    /// Forgets an alert that does not fire, unless a digest has still to say how it stands.
+    /// Forgets an alert that does not fire, unless an incident or a digest has still to say how it stands.
     pub(crate) fn forget_alert(&self, world: &mut World, alert: AlertId) {
-        if world
-            .taken_destinations(alert)
-            .into_iter()
-            .any(|destination| self.incidents.is_named(world, alert, destination))
-        {
+        let mut destinations = world.taken_destinations(alert).into_iter();
+        let named = destinations.any(|destination| self.incidents.is_named(world, alert, destination));
+        if named || self.digests.names(alert) {
             let next = world.next_hour();
             return world.alerts.remember_until(alert, next);
         }
-        match self.digests.names_until(alert) {
-            Some(due) => {
-                let at = if due > world.now { due } else { world.now + REMEMBER_ON };
-                world.alerts.remember_until(alert, at);
-            }
-            None => {
-                world.accounting.forget(world.now, alert, (&mut world.alerts, &world.destinations));
-                world.alerts.forget(alert, &mut world.timers);
-            }
-        }
+        world.accounting.forget(world.now, alert, (&mut world.alerts, &world.destinations));
+        world.alerts.forget(alert, &mut world.timers);
     }
 
     /// The incident with a recent page that includes an alert of this group: its `own`, else the group's

@@ -102,7 +102,11 @@ impl SelfCheck {
                 continue;
             }
             let problem = Problem::TooManyAlerts { known: world.alerts.len(), limit, beyond: overflow.count };
-            let labels = LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+            // The incident goes on under its labels if the receiver has another name since.
+            let labels = overflow.key.map_or_else(
+                || LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]),
+                |(_, labels)| labels,
+            );
             let key = pages.raise(world, &receiver, &labels, problem);
             // A receiver that has no integrations now may have been notified before, and must get the
             // resolve.

@@ -162,8 +162,11 @@ impl SelfCheck {
                     beyond: further.count,
                     newest: newest.clone(),
                 };
-                let labels =
-                    LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]);
+                // The incident goes on under its labels if the receiver has another name since.
+                let labels = further.notified.as_ref().map_or_else(
+                    || LabelSet::from_pairs([("alertname", problem.alertname()), ("receiver", &receiver)]),
+                    |(_, labels)| labels.clone(),
+                );
                 // A receiver that has no integrations now may have been notified before, and must get the
                 // resolve.
                 if let Some(key) = pages.raise(world, &receiver, &labels, problem) {

@@ -268,3 +268,19 @@ fn a_digest_says_how_often_a_flapping_alert_changed_at_its_receiver() {
     assert_eq!((flappers, digest.alerts.len()), (1, 1));
     assert!(digest.alerts[0].flaps.is_some_and(|changes| changes > 2), "{digest:?}");
 }
+
+#[test]
+fn a_digest_counts_alerts_that_are_not_known_any_more() {
+    let mut policy = with(&["pagerduty[0]"], EVERY);
+    policy.limits.alerts = 1;
+    let mut world = World::new(policy);
+    blips(&mut world, "A");
+    world.advance(minutes(30));
+    let start = world.now;
+    world.say(Source::Alertmanager, "a", vec![firing(&warning("B"), start)]);
+    assert_eq!(world.held("alerts"), 1, "the second one takes the place of the first one");
+    world.advance(EVERY);
+    let [digest] = &digests(&world)[..] else { panic!("{:?}", told(&world)) };
+    assert_eq!((digest.alerts.len(), &*digest.severity, digest.level), (0, "info", (2, 3)));
+    assert!(matches!(&digest.cause, Cause::Digest { held_back, .. } if held_back[0].counted.count == 1));
+}

@@ -54,6 +54,8 @@ fn flapping_alerts_that_fire_within_a_quarter_of_an_hour_page_together() {
         world.advance(apart);
         fires(&mut world, "B");
         assert_eq!(pages(&world), vec![&together; usize::from(page)], "{apart:?} apart");
+        let mut named = world.sent.iter().filter(|n| n.kind == Kind::Page).flat_map(|n| &n.alerts);
+        assert!(named.all(|alert| alert.flaps.is_some()), "the page says of each that it flaps");
     }
 }
 
@@ -133,5 +135,24 @@ fn a_flapping_alert_that_goes_on_while_it_is_muted_pages_once_no_mute_covers_it(
         let last = world.sent.iter().rfind(|n| n.kind == Kind::Page).unwrap();
         assert!(matches!(&last.cause, Cause::StillFiring { alertname, .. } if alertname == "A"), "{last:?}");
         assert_eq!(last.at, end + Duration::from_secs(later), "inhibited: {inhibited}");
+    }
+}
+
+#[test]
+fn a_page_takes_in_the_alerts_of_its_group_that_flap_and_fire_unless_they_are_silenced() {
+    for (silenced, named) in [(false, "A B"), (true, "B")] {
+        let mut world = world();
+        flapping(&mut world, &["A", "Gone"]);
+        fires(&mut world, "A");
+        world.advance(Duration::from_mins(1));
+        if silenced {
+            silence(&mut world, "alertname=A");
+        }
+        world.sent.clear();
+        fires(&mut world, "B");
+        let page = world.sent.iter().find(|n| n.kind == Kind::Page).unwrap();
+        let names: Vec<_> = page.alerts.iter().map(|a| a.labels.value("alertname")).collect();
+        assert_eq!(names.join(" "), named, "silenced: {silenced}");
+        assert!(page.alerts.iter().all(|a| a.flaps.is_some() == (a.labels.value("alertname") == "A")));
     }
 }

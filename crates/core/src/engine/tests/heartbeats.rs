@@ -167,3 +167,14 @@ fn the_first_start_after_a_heartbeat_gives_the_time_in_which_squelch_was_down() 
     world.advance(Duration::from_mins(8));
     assert_eq!(told(&mut world), [(19, Kind::Page, silent("eu"))]);
 }
+
+#[test]
+fn a_start_before_the_first_heartbeat_gives_the_time_in_which_squelch_was_down_too() {
+    let mut world = World::new(watched());
+    world.now = START + Duration::from_mins(1);
+    world.handle(Event::Tick);
+    world.now = START + Duration::from_mins(6);
+    world.handle(Event::Started);
+    world.advance(Duration::from_hours(1));
+    assert_eq!(told(&mut world), [(16, Kind::Page, never_heard())]);
+}

@@ -350,3 +350,54 @@ fn an_alert_that_a_person_releases_at_one_receiver_is_held_on_at_the_other() {
     let pages: Vec<_> = world.sent.iter().map(|n| (n.receiver.as_str(), n.at, n.kind)).collect();
     assert_eq!(pages, [("pd", START + minutes(1), Kind::Page), ("other", START + minutes(5), Kind::Page)]);
 }
+
+#[test]
+fn a_fan_out_takes_back_the_alerts_that_were_withheld_firing_and_resolved_ones() {
+    let hold = Hold { time: minutes(10), levels: vec!["warning".into()] };
+    let alone = Alone { pages: 0, levels: Vec::new() };
+    let noise = Noise { hold, alone, merge_window: minutes(1), ..Noise::default() };
+    let mut world = World::new(policy(&["instance"], noise));
+    let [gone, stays] = ["Gone", "Stays"].map(|name| warning(name, "1"));
+    for alert in [&gone, &stays] {
+        fires(&mut world, &[alert]);
+        resolves(&mut world, &[alert]);
+        world.advance(Duration::from_hours(1));
+    }
+    world.sent.clear();
+    fires(&mut world, &[&gone]);
+    let start = world.now;
+    world.advance(minutes(1));
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&gone, start, now)]);
+    world.advance(minutes(1));
+    fires(&mut world, &[&stays]);
+    assert_eq!(told(&world), [said(7200 + 120, Kind::Page, "Stays", "Gone")]);
+    world.advance(minutes(1));
+    fires(&mut world, &[&gone]);
+    assert_eq!(told(&world).last().unwrap().2, "Gone Stays", "it fires again");
+}
+
+#[test]
+fn a_later_storm_has_an_incident_of_its_own_although_that_of_an_earlier_one_is_open() {
+    let storm = Storm { start: 2, end: None, window: minutes(5) };
+    let noise = Noise { storm, alone: Alone { pages: 0, levels: Vec::new() }, ..Noise::default() };
+    let mut world = World::new(policy(&["instance"], noise));
+    let storm = |world: &mut World, first: u64| {
+        for n in first..first + 5 {
+            fires(world, &[&warning(&format!("A{n}"), &n.to_string())]);
+        }
+        world.advance(minutes(1));
+    };
+    storm(&mut world, 0);
+    let pages = |world: &World| -> Vec<String> {
+        told(world)
+            .into_iter()
+            .filter(|(_, kind, ..)| *kind == Kind::Page)
+            .map(|(_, _, firing, _)| firing)
+            .collect()
+    };
+    assert_eq!(pages(&world), ["A0", "A1", "A2"]);
+    world.advance(Duration::from_hours(1));
+    storm(&mut world, 10);
+    assert_eq!(pages(&world)[3..], ["A10", "A11", "A12"], "the others are updates of the last one");
+}

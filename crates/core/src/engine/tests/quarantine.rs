@@ -161,3 +161,31 @@ fn alerts_beyond_the_room_are_one_page_and_the_others_count_with_it() {
     world.advance(Duration::from_hours(1));
     assert!(world.pager.values().all(|shown| !shown.open));
 }
+
+#[test]
+fn alerts_beyond_the_room_are_counted_on_at_a_receiver_that_has_another_name() {
+    let named = |name: &str| {
+        let mut policy = policy(&["instance"], Noise::default());
+        let mut receiver = policy.receivers.remove("pd").unwrap();
+        receiver.integrations[0].endpoint = 7;
+        policy.receivers.insert(name.into(), receiver);
+        policy.routes[0].receiver = name.into();
+        policy
+    };
+    let mut world = World::new(named("old"));
+    failed(&mut world, 0..ROOM + 2, None);
+    world.handle(Event::Policy(Box::new(named("new"))));
+    world.advance(Duration::from_mins(2));
+    failed(&mut world, ROOM..ROOM + 1, None);
+    let last = world.sent.last().unwrap();
+    assert_eq!((last.kind, &*last.receiver), (Kind::Update, "new"));
+    assert!(
+        matches!(&last.cause, Cause::Problem { problem: Problem::QuarantineFull { beyond: 3, .. } }),
+        "{:?}",
+        last.cause
+    );
+    let now = world.now;
+    failed(&mut world, 0..ROOM, Some(now));
+    world.advance(Duration::from_hours(13));
+    assert!(world.pager.values().all(|shown| !shown.open));
+}

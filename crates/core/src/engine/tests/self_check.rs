@@ -123,6 +123,17 @@ fn a_prometheus_whose_clock_is_behind_is_named_as_behind() {
 }
 
 #[test]
+fn an_alertmanager_that_repeats_late_resolves_says_nothing_about_its_clock() {
+    let mut world = World::new(watched());
+    for _ in 0..4 {
+        let end = world.now - Duration::from_secs(100);
+        world.say(Source::Alertmanager, "am", vec![resolved(&of("A"), START - minutes(60), end)]);
+        world.advance(minutes(1));
+    }
+    assert_eq!(world.sent, []);
+}
+
+#[test]
 fn alerts_beyond_the_limit_are_one_incident_until_none_came_for_a_quarter_of_an_hour() {
     let mut policy = watched();
     policy.limits = Limits { alerts: 2, ..Limits::default() };
@@ -339,4 +350,43 @@ fn a_severity_that_no_level_names_counts_once_for_each_time_that_its_alert_fires
         world.say(Source::Alertmanager, "a", vec![resolved(&alert, start, start)]);
         world.advance(minutes(30));
     }
+}
+
+#[test]
+fn a_page_that_no_receiver_accepted_is_no_alarm_any_more_once_its_alert_resolved() {
+    let mut world = hanging();
+    world.advance(minutes(5));
+    world.in_flight.retain(|n| n.receiver == "ops");
+    world.answer(true);
+    let now = world.now;
+    world.say(Source::Alertmanager, "a", vec![resolved(&of("A"), START, now)]);
+    world.advance(minutes(5));
+    assert_eq!(at(&world, "ops").last().unwrap().1, Kind::Resolve);
+}
+
+#[test]
+fn the_incident_about_alerts_beyond_the_limit_goes_on_at_a_receiver_that_has_another_name() {
+    let named = |name: &str| {
+        let mut policy = watched();
+        let mut receiver = policy.receivers.remove("pd").unwrap();
+        receiver.integrations[0].endpoint = 7;
+        policy.receivers.insert(name.into(), receiver);
+        policy.routes[0].receiver = name.into();
+        policy.limits.alerts = 1;
+        policy
+    };
+    let mut world = World::new(named("old"));
+    world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START)]);
+    let beyond = |world: &mut World| {
+        world.say(Source::Alertmanager, "a", vec![firing(&of("B"), START)]);
+        world.advance(minutes(2));
+    };
+    beyond(&mut world);
+    world.sent.clear();
+    world.handle(Event::Policy(Box::new(named("new"))));
+    beyond(&mut world);
+    world.advance(minutes(20));
+    let kinds: Vec<_> = at(&world, "new").into_iter().map(|(_, kind, _)| kind).collect();
+    assert_eq!(kinds, [Kind::Update, Kind::Resolve]);
+    assert_eq!(world.pager.values().filter(|shown| shown.open).count(), 1, "that of the known alert");
 }
