@@ -105,3 +105,37 @@ fn a_withheld_change_names_the_profile_and_the_incident_that_it_would_have_chang
     assert_eq!(named(basis), ("noise.default.flapping", 22));
     assert_eq!(basis.otherwise, Some(Otherwise::Update(world.sent[0].dedup_key.clone())));
 }
+
+#[test]
+fn an_alert_that_fires_too_often_would_have_paged_after_the_wait_of_its_group() {
+    let alone = crate::policy::Alone { pages: 0, levels: Vec::new() };
+    let mut policy = with(Noise { usual_per_day: 1, alone, ..Noise::default() });
+    policy.routes[0].group_wait = WAIT;
+    let mut world = World::new(policy);
+    let mut start = START;
+    for _ in 0..4 {
+        start = world.now;
+        world.webhook("am", vec![firing(&slow("1", "warning"), start)]);
+        world.advance(WAIT);
+        world.webhook("am", vec![resolved(&slow("1", "warning"), start, start + WAIT)]);
+        world.advance(Duration::from_mins(30));
+    }
+    let basis = &last(&world, Reason::Usual).basis;
+    assert_eq!(basis.otherwise, Some(Otherwise::Page(start + WAIT)));
+}
+
+#[test]
+fn a_time_interval_keeps_a_page_back_and_a_receiver_without_integrations_would_get_none() {
+    for integrations in [true, false] {
+        let mut policy = with(Noise::default());
+        policy.time_intervals.insert("always".into(), vec![crate::policy::TimeInterval::default()]);
+        policy.routes[0].windows.mute = vec!["always".into()];
+        if !integrations {
+            policy.receivers.get_mut("pd").unwrap().integrations.clear();
+        }
+        let mut world = World::new(policy);
+        world.webhook("am", vec![firing(&slow("1", "critical"), START)]);
+        let otherwise = &last(&world, Reason::Muted).basis.otherwise;
+        assert_eq!(*otherwise, integrations.then_some(Otherwise::Page(START)));
+    }
+}

@@ -1,5 +1,6 @@
 //! Digests: the time of each, its integrations, and its alerts.
 
+use super::muted::silence;
 use crate::engine::Event;
 use crate::engine::testing::*;
 use crate::model::{Cause, Duration, Kind, LabelSet, Notification, Source, Status};
@@ -101,7 +102,9 @@ fn a_digest_goes_to_all_integrations_if_none_wants_updates() {
 
 #[test]
 fn a_digest_that_one_integration_accepted_is_not_reported_again() {
-    for (unreachable, again) in [(vec!["slack[0]"], false), (vec!["slack[0]", "pagerduty[0]"], true)] {
+    for (unreachable, again) in
+        [(vec!["slack[0]"], false), (vec!["pagerduty[0]"], false), (vec!["slack[0]", "pagerduty[0]"], true)]
+    {
         let mut world = World::new(with(&["pagerduty[0]", "slack[0]"], EVERY));
         blips(&mut world, "A");
         world.unreachable = unreachable.clone();
@@ -283,4 +286,14 @@ fn a_digest_counts_alerts_that_are_not_known_any_more() {
     let [digest] = &digests(&world)[..] else { panic!("{:?}", told(&world)) };
     assert_eq!((digest.alerts.len(), &*digest.severity, digest.level), (0, "info", (2, 3)));
     assert!(matches!(&digest.cause, Cause::Digest { held_back, .. } if held_back[0].counted.count == 1));
+}
+
+#[test]
+fn an_alert_that_a_person_silenced_is_in_no_digest() {
+    let mut world = one();
+    silence(&mut world, "alertname=A");
+    blips(&mut world, "A");
+    world.advance(EVERY);
+    world.advance(EVERY);
+    assert_eq!(told(&world), []);
 }

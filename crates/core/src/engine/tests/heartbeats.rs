@@ -178,3 +178,27 @@ fn a_start_before_the_first_heartbeat_gives_the_time_in_which_squelch_was_down_t
     world.advance(Duration::from_hours(1));
     assert_eq!(told(&mut world), [(16, Kind::Page, never_heard())]);
 }
+
+#[test]
+fn a_heartbeat_for_which_there_is_no_room_is_heard_and_its_resolve_is_not() {
+    for (resolves, pages) in [(false, 0), (true, 1)] {
+        let mut policy = watched();
+        policy.limits.alerts = 1;
+        let mut world = World::new(policy);
+        let known = labels(&[("alertname", "Disk"), ("severity", "info")]);
+        world.say(Source::Alertmanager, "a", vec![firing(&known, START)]);
+        beat(&mut world, "eu");
+        for _ in 0..5 {
+            world.advance(Duration::from_mins(5));
+            let now = world.now;
+            match resolves {
+                true => world.say(Source::Alertmanager, "a", vec![resolved(&watchdog("eu"), START, now)]),
+                false => beat(&mut world, "eu"),
+            }
+        }
+        let silent = told(&mut world).into_iter().filter(|(.., cause)| {
+            matches!(cause, Cause::Problem { problem: Problem::HeartbeatSilent { .. } })
+        });
+        assert_eq!(silent.count(), pages, "resolves: {resolves}");
+    }
+}

@@ -401,3 +401,55 @@ fn a_later_storm_has_an_incident_of_its_own_although_that_of_an_earlier_one_is_o
     storm(&mut world, 10);
     assert_eq!(pages(&world)[3..], ["A10", "A11", "A12"], "the others are updates of the last one");
 }
+
+#[test]
+fn an_alert_that_ended_while_it_waited_and_is_silenced_by_then_is_no_part_of_the_page() {
+    for refires in [false, true] {
+        let noise =
+            Noise { wait: minutes(5), alone: Alone { pages: 0, levels: Vec::new() }, ..Noise::default() };
+        let mut world = World::new(policy(&["instance"], noise));
+        let [ended, stays] = ["Ended", "Stays"].map(|name| warning(name, "1"));
+        fires(&mut world, &[&ended, &stays]);
+        world.advance(minutes(1));
+        resolves(&mut world, &[&ended]);
+        silence(&mut world, "alertname=Ended");
+        if refires {
+            world.advance(minutes(1));
+            fires(&mut world, &[&ended]);
+        }
+        world.advance(minutes(10));
+        assert_eq!(told(&world), [said(300, Kind::Page, "Stays", "")], "refires: {refires}");
+        let stats = &world.engine.query().stats().receivers["pd"];
+        assert_eq!((stats.pending, stats.disposed[&Disposition::Page]), (0, 1));
+        let kept = stats.disposed[&Disposition::Suppressed(Reason::Silenced)];
+        assert_eq!(kept, if refires { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn an_update_that_no_integration_wants_is_no_notification_and_counts_as_grouped() {
+    let mut policy = policy(&["instance"], Noise::default());
+    policy.receivers.get_mut("pd").unwrap().integrations[0].send_updates = false;
+    let mut world = World::new(policy);
+    fires(&mut world, &[&warning("One", "1")]);
+    world.advance(minutes(1));
+    fires(&mut world, &[&warning("Two", "1")]);
+    world.advance(minutes(5));
+    assert_eq!(told(&world), [said(0, Kind::Page, "One", "")]);
+    let disposed: Vec<_> = world.decisions.iter().map(|d| (&d.cause, d.count)).collect();
+    assert_eq!(disposed, [(&Cause::FirstPage, 1), (&Cause::NoUpdates, 1)]);
+    assert_eq!(world.engine.query().stats().receivers["pd"].pending, 0);
+}
+
+#[test]
+fn an_update_leaves_one_group_interval_after_the_last_message() {
+    let mut world = World::new(policy(&["instance"], Noise::default()));
+    fires(&mut world, &[&warning("One", "1")]);
+    for name in ["Two", "Three"] {
+        world.advance(Duration::from_secs(5));
+        fires(&mut world, &[&warning(name, "1")]);
+    }
+    world.advance(minutes(5));
+    let page = said(0, Kind::Page, "One", "");
+    assert_eq!(told(&world), [page, said(15, Kind::Update, "One Three Two", "")]);
+}

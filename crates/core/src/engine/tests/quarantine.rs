@@ -148,6 +148,7 @@ fn alerts_beyond_the_room_are_one_page_and_the_others_count_with_it() {
     failed(&mut world, ROOM..ROOM + 3, None);
     let grouped = Disposition::Suppressed(Reason::Grouped);
     assert_eq!(decided(&mut world), [Disposition::Page, grouped, grouped]);
+    assert_eq!(world.sent.last().unwrap().kind, Kind::Page, "at most one message in a minute");
     world.advance(Duration::from_mins(2));
     failed(&mut world, ROOM..ROOM + 1, None);
     let update = world.sent.last().unwrap();

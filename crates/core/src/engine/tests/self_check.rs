@@ -147,6 +147,11 @@ fn alerts_beyond_the_limit_are_one_incident_until_none_came_for_a_quarter_of_an_
         world.say(Source::Alertmanager, "a", vec![firing(&of(name), now)]);
     };
     beyond(&mut world, "B");
+    let decision = world.decisions.last().unwrap();
+    assert_eq!(
+        (&decision.cause, &*decision.basis.setting),
+        (&Cause::TooManyAlerts { limit: 2 }, "limits.alerts")
+    );
     world.advance(Duration::from_mins(2));
     beyond(&mut world, "B");
     beyond(&mut world, "C");
