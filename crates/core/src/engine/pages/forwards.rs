@@ -92,8 +92,9 @@ impl Forwards {
         if self.open.is_empty() && observed.iter().all(|(_, _, destinations)| destinations.is_empty()) {
             return;
         }
-        let of_it = |key: &(SmolStr, SmolStr)| batch.upstream.as_ref().is_none_or(|u| u.group_key == key.1);
-        let shown: Vec<_> = self.open.iter().filter(|(key, _)| of_it(key)).collect();
+        let open: Vec<_> = self.open.iter().collect();
+        let of_it = |key: &SmolStr| batch.upstream.as_ref().is_some_and(|u| u.group_key == *key);
+        let of_it: Vec<_> = open.iter().copied().filter(|(key, _)| of_it(&key.1)).collect();
         let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
         for (alert, status, destinations) in observed {
             // Without a group of the sender's, the notification states the engine's own view.
@@ -101,14 +102,15 @@ impl Forwards {
             let status = if batch.upstream.is_some() { status } else { truth };
             let mut entry =
                 |receiver: &SmolStr, destination, text: SmolStr, labels, counted: Option<DestinationId>| {
+                    let upstream = batch.upstream.as_ref().filter(|u| u.group_key == text);
                     let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
                         receiver: receiver.clone(),
                         destination,
                         text,
                         labels,
                         peer: &batch.peer,
-                        truncated: batch.upstream.as_ref().map_or(0, |u| u.truncated),
-                        whole: batch.upstream.is_some(),
+                        truncated: upstream.map_or(0, |u| u.truncated),
+                        whole: upstream.is_some(),
                         alerts: Vec::new(),
                         counted: Vec::new(),
                     });
@@ -117,18 +119,21 @@ impl Forwards {
                     }
                     one.counted.extend(counted.map(|destination| (alert, status, destination)));
                 };
+            let mut keys = Vec::new();
             for destination in &destinations {
                 let receiver = &world.destinations.get(*destination).receiver;
                 let (text, labels) = match &batch.upstream {
                     Some(upstream) => (upstream.group_key.clone(), upstream.group_labels.clone()),
                     None => own_group(world, alert, *destination),
                 };
+                keys.push((receiver.clone(), text.clone()));
                 entry(receiver, *destination, text, labels, Some(*destination));
             }
-            // Its destination may have changed by now. The shown incident still comes to its end.
-            let ends = batch.upstream.is_some() || status == Status::Resolved;
-            for (key, forward) in shown.iter().filter(|_| ends) {
-                if destinations.iter().any(|l| world.destinations.get(*l).receiver == key.0) {
+            // A reload may have given the alert another receiver or another group. The incident that shows
+            // it still comes to its end.
+            let over = truth == Status::Resolved && status == Status::Resolved;
+            for (key, forward) in if over { &open } else { &of_it } {
+                if keys.contains(key) {
                     continue;
                 }
                 let Some(incident) = incidents.all.get(&forward.incident) else { continue };
