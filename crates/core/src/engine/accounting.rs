@@ -112,11 +112,21 @@ impl Accounting {
         }
     }
 
-    /// A receiver has another name: its counters go on under it.
+    /// A receiver has another name: its counters go on under it. An earlier receiver of this name is idle.
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         for counters in [&mut self.stats.receivers, &mut self.stats.observed] {
+            let earlier = counters.remove(new);
             rename_key(counters, old, new);
+            if let Some(earlier) = earlier {
+                counters.entry(new.clone()).or_default().add(earlier);
+            }
         }
+    }
+
+    /// Whether nothing is open or waits at a receiver of this name.
+    pub(crate) fn is_idle(&self, name: &SmolStr) -> bool {
+        let of = [&self.stats.receivers, &self.stats.observed];
+        of.into_iter().filter_map(|counters| counters.get(name)).all(ReceiverStats::is_idle)
     }
 
     /// The counters of a receiver.

@@ -10,8 +10,13 @@ use smol_str::SmolStr;
 use crate::policy::{IntegrationRef, Policy, Receiver};
 
 /// The receivers to which `new` gives another name, with both names. The name of such a receiver is gone,
-/// and one new receiver has the same endpoints. Of several such receivers, the first by name goes on.
-pub(crate) fn renamed(old: &Policy, new: &Policy) -> Vec<(SmolStr, SmolStr)> {
+/// and one new receiver has the same endpoints. Of several such receivers, the first by name goes on. `idle`
+/// says whether nothing is open under the new name, since an earlier receiver may have had it.
+pub(crate) fn renamed(
+    old: &Policy,
+    new: &Policy,
+    idle: impl Fn(&SmolStr) -> bool,
+) -> Vec<(SmolStr, SmolStr)> {
     // By endpoints: the names that are gone, and the new ones.
     let mut names: BTreeMap<Vec<u64>, [Vec<SmolStr>; 2]> = BTreeMap::new();
     for (index, (policy, other)) in [(old, new), (new, old)].into_iter().enumerate() {
@@ -23,9 +28,9 @@ pub(crate) fn renamed(old: &Policy, new: &Policy) -> Vec<(SmolStr, SmolStr)> {
             }
         }
     }
-    // One receiver goes on under the new name. Two of them would have their counters mixed.
+    // One receiver goes on under the new name. Two of them would be mixed.
     let pair = |[gone, new]: [Vec<SmolStr>; 2]| match (&gone[..], &new[..]) {
-        ([old, ..], [new]) => Some((old.clone(), new.clone())),
+        ([old, ..], [new]) if idle(new) => Some((old.clone(), new.clone())),
         _ => None,
     };
     names.into_values().filter_map(pair).collect()

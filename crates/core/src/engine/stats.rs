@@ -148,6 +148,24 @@ impl ReceiverStats {
         self.pending + self.open + self.resolving + self.closing + self.orphaned + self.flapping + self.held
             == 0
     }
+
+    /// Adds the counters of a receiver where nothing is open or waits.
+    pub(crate) fn add(&mut self, idle: ReceiverStats) {
+        self.routed += idle.routed;
+        self.over_budget += idle.over_budget;
+        let sum = self.page_delay_sum.as_millis().saturating_add(idle.page_delay_sum.as_millis());
+        self.page_delay_sum = Duration::from_millis(sum);
+        for (disposition, count) in idle.disposed {
+            *self.disposed.entry(disposition).or_default() += count;
+        }
+        for (sent, count) in idle.notifications {
+            *self.notifications.entry(sent).or_default() += count;
+        }
+        self.page_delay.resize(self.page_delay.len().max(idle.page_delay.len()), 0);
+        for (bucket, count) in self.page_delay.iter_mut().zip(idle.page_delay) {
+            *bucket += count;
+        }
+    }
 }
 
 /// Upper bounds, in seconds, of the buckets of `squelch_page_delay_seconds`.

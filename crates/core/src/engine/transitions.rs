@@ -1,5 +1,7 @@
 //! Later changes of alerts: a mute begins or ends, a statement expires, a delivery ends, a policy changes.
 
+use smol_str::SmolStr;
+
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
 use crate::engine::destinations::DestinationId;
@@ -111,7 +113,8 @@ impl Engine {
 
     pub(crate) fn adopt(&mut self, policy: Policy) {
         let escalating = self.pages.incidents.escalating(&self.world);
-        for (old, new) in renamed(&self.world.policy, &policy) {
+        let idle = |name: &SmolStr| self.world.accounting.is_idle(name);
+        for (old, new) in renamed(&self.world.policy, &policy, idle) {
             self.world.rename_receiver(&old, &new);
             self.pages.rename_receiver(&old, &new);
             self.checks.rename_receiver(&old, &new);

@@ -72,6 +72,35 @@ fn leading(receiver: &str, integrations: &[(&str, u64)]) -> Policy {
     policy
 }
 
+/// Every sequence of four reloads, each with a route to one receiver of two names that leads to one of two
+/// endpoints. A further receiver leads to both, so that all incidents can be closed.
+#[test]
+fn all_ends_whatever_names_receivers_get_and_leave() {
+    let integrations = [("pagerduty[0]", 7), ("pagerduty[1]", 8)];
+    let policy = |n: usize| {
+        let mut policy = leading(["a", "b"][n % 2], &integrations[n / 2..=n / 2]);
+        policy.receivers.extend(leading("both", &integrations).receivers);
+        policy
+    };
+    let host = |host| labels(&[("alertname", "Down"), ("host", host), ("severity", "critical")]);
+    for sequence in 0..4_usize.pow(4) {
+        let mut world = World::new(policy(0));
+        world.webhook("am", vec![firing(&host("a"), at(0))]);
+        for minute in 1..5 {
+            world.advance(Duration::from_mins(1));
+            reload(&mut world, policy(sequence / 4_usize.pow(minute - 1) % 4));
+        }
+        world.webhook("am", vec![firing(&host("b"), at(4))]);
+        world.advance(Duration::from_mins(1));
+        world.webhook("am", vec![resolved(&host("a"), at(0), at(5)), resolved(&host("b"), at(4), at(5))]);
+        world.advance(Duration::from_hours(1));
+        assert_eq!(open(&world), Vec::<&str>::new(), "{sequence}");
+        let busy: Vec<_> =
+            world.engine.world.accounting.stats().receivers.values().filter(|r| !r.is_idle()).collect();
+        assert!(busy.is_empty(), "{sequence}: {busy:?}");
+    }
+}
+
 #[test]
 fn incidents_go_on_at_a_receiver_that_has_another_name() {
     let mut world = World::new(leading("pd", &[("pagerduty[0]", 7)]));
