@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use super::unwritten;
 use crate::config::{self, AccessRules, Config, ConfigErrors, Problem, WebConfig};
 use crate::deliver;
+use crate::journal;
 use crate::node::clock::wall;
+use crate::settings::Secret;
 use crate::web::Access;
 
 /// Validates configuration files.
@@ -114,6 +116,7 @@ fn sound(config: Config, web: Option<&WebConfig>, file: &Path) -> Result<Config,
     let mut wrong = config::wrong_secrets(&config);
     wrong.extend(deliver::wrong_certificates(&config.receivers));
     wrong.extend(config::lost_digests(&config));
+    wrong.extend(database_url(&config).filter(|found| !found.absent).map(|found| found.problem));
     if let Some(Err(error)) = web.map(|web| Access::new(&config.access, web)) {
         wrong.push(Problem::new(0, error.to_string()));
     }
@@ -123,9 +126,28 @@ fn sound(config: Config, web: Option<&WebConfig>, file: &Path) -> Result<Config,
     }
 }
 
+/// The problem of a URL file.
+struct UrlProblem {
+    /// The file is not there. It may come before the start.
+    absent: bool,
+    problem: Problem,
+}
+
+/// The problem of the file with the URL of a database, found without a connection.
+fn database_url(config: &Config) -> Option<UrlProblem> {
+    let Some(Secret::File(file)) = &config.postgres else { return None };
+    let (absent, reason) = match Secret::File(file.clone()).reveal() {
+        Err(error) => (error.is_absent(), error.to_string()),
+        Ok(url) => (false, format!("storage.postgres.url_file: {}", journal::wrong_url(&url)?)),
+    };
+    let message = format!("{reason}. Squelch does not start with it");
+    Some(UrlProblem { absent, problem: Problem::new(file.line, message) })
+}
+
 /// Valid settings that are probably mistakes. Without a web-config file, they name the users that need one.
 fn warnings(config: &Config, args: &CheckConfig) -> Vec<Problem> {
     let mut warnings = config::warnings(config);
+    warnings.extend(database_url(config).filter(|found| found.absent).map(|found| found.problem));
     let users = config.access.users.iter().filter(|user| user.credentials.is_empty());
     let names: Vec<&str> = users.map(|user| user.name.as_str()).collect();
     if args.web_config.is_none() && !names.is_empty() {
@@ -265,5 +287,29 @@ mod tests {
         assert!(!valid && told.contains("user \"alice\" has no credential"), "{told}");
         let (valid, told) = asked(Some(&web), "basic_auth_users: {alice: secret}");
         assert!(!valid && told.contains("web.yml:1:") && told.ends_with("1 file failed\n"), "{told}");
+    }
+
+    #[test]
+    fn the_file_with_the_url_of_the_database_is_read_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("squelch.yml");
+        let text = "route: {receiver: a}\nreceivers: [{name: a}]\nstorage: {postgres: {url_file: url}}\n";
+        std::fs::write(&config, text).unwrap();
+        let args = CheckConfig { files: vec![config], web_config: None };
+        let said = || {
+            let mut out = Vec::new();
+            let valid = check(&args, &mut out).unwrap();
+            (valid, String::from_utf8(out).unwrap())
+        };
+        let (valid, told) = said();
+        assert!(
+            valid && told.contains("squelch.yml:3: ") && told.contains("does not start with it"),
+            "{told}"
+        );
+        for (url, right) in [("", false), ("mysql://me@db/x", false), ("postgres://me:p@db/x", true)] {
+            std::fs::write(dir.path().join("url"), url).unwrap();
+            let (valid, told) = said();
+            assert_eq!((valid, told.contains("does not start with it")), (right, !right), "{url}: {told}");
+        }
     }
 }

@@ -23,7 +23,9 @@ mod sqlite;
 pub use copy::{Copied, CopyStep, JournalPlace, copy};
 pub use memory::MemoryJournal;
 pub use past::JournalPast;
-pub use postgres::{Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica};
+pub use postgres::{
+    Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica, wrong_url,
+};
 pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, Usage};
 
 /// How many dead letters [`Journal::prune`] keeps: the newest.

@@ -325,7 +325,10 @@ impl<'a> Section<'a> {
                 let all = self.known.iter().chain(&self.unsupported).copied();
                 let hint = match nearest(name, all) {
                     Some(near) => format!("Did you mean {near}?"),
-                    None => format!("There are {}", self.known.join(", ")),
+                    None => match self.known.as_slice() {
+                        [only] => format!("The only key is {only}"),
+                        known => format!("There are {}", known.join(", ")),
+                    },
                 };
                 format!("unknown key {} in {}. {hint}", shown(name), self.what)
             };

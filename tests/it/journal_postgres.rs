@@ -213,6 +213,7 @@ fn what_is_wrong_is_said_without_the_password() {
             "ALTER ROLE lost SET search_path = nowhere",
             "CREATE ROLE reader LOGIN PASSWORD 'hunter2'",
             "ALTER ROLE reader SET default_transaction_read_only = on",
+            "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
         ],
     );
     let on = |user: &str| server.url(user, "hunter2", &database.name);
@@ -235,6 +236,7 @@ fn what_is_wrong_is_said_without_the_password() {
         (on("lost"), "search_path names no schema", "correct search_path"),
         (on("hasty"), "synchronous_commit=off", "Set synchronous_commit = on"),
         (on("reader"), "may only be read", "name the primary"),
+        (server.url("nobody", "hunter2", "latin"), "has the encoding LATIN1", "ENCODING 'UTF8'"),
         (format!("{}?sslmode=require", on("nobody")), "does not speak TLS", "Set ssl = on there"),
     ] {
         let error = refused(&process(&server.file("", &url))).to_string();

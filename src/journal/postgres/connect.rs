@@ -194,7 +194,8 @@ impl DatabasePlace {
         let asked =
             "SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
                          current_setting('fsync'), current_setting('full_page_writes'),
-                         current_setting('synchronous_commit'), current_setting('transaction_read_only')";
+                         current_setting('synchronous_commit'), current_setting('transaction_read_only'),
+                         current_setting('server_encoding')";
         let row = client.query_typed_one(asked, &[]).await.map_err(failed)?;
         let promises = Promises {
             number: row.get(0),
@@ -203,6 +204,7 @@ impl DatabasePlace {
                 .into_iter()
                 .find_map(|(column, setting)| (row.get::<_, &str>(column) == "off").then_some(setting)),
             read_only: row.get::<_, &str>(5) == "on",
+            encoding: row.get(6),
         };
         promises.check(&shown(host, port)).map_err(|reason| self.unusable(reason))?;
         // A process that is stopped within a transaction must not keep the lock on the row of the owner.
@@ -219,6 +221,9 @@ struct Promises<'a> {
     /// A setting without which it may forget.
     off: Option<&'static str>,
     read_only: bool,
+    /// The encoding of the database. Any other than UTF8 has no form for some labels. SQL_ASCII keeps bytes
+    /// as they are.
+    encoding: &'a str,
 }
 
 impl Promises<'_> {
@@ -242,6 +247,13 @@ impl Promises<'_> {
                  default_transaction_read_only, so name the primary in the URL"
             ));
         }
+        if !["UTF8", "SQL_ASCII"].contains(&self.encoding) {
+            return Err(format!(
+                "the database at {name} has the encoding {}, which cannot hold every label. Create one with \
+                 CREATE DATABASE … OWNER … ENCODING 'UTF8' TEMPLATE template0, and name it in the URL",
+                self.encoding
+            ));
+        }
         Ok(())
     }
 }
@@ -260,6 +272,11 @@ fn shown(host: &Host, port: u16) -> String {
 /// Whether a host is this machine, so that no one can listen on the way.
 fn is_local(name: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Why this URL of a database is wrong, found without a connection. The reason does not show the URL.
+pub fn wrong_url(url: &str) -> Option<String> {
+    Target::parse(url).err()
 }
 
 impl Target {
@@ -288,7 +305,7 @@ impl Target {
             }
         }
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        let mut config: Config = url.parse().map_err(|_| format!("the URL cannot be read. {RIGHT}"))?;
+        let mut config: Config = url.parse().map_err(|e| unreadable(&e, base, query))?;
         if config.get_hosts().is_empty() || config.get_user().is_none() || config.get_dbname().is_none() {
             return Err(format!("the URL must name a user, a host and a database. {RIGHT}"));
         }
@@ -298,6 +315,14 @@ impl Target {
         }
         Ok(Target { config, tls, roots })
     }
+}
+
+/// Why a URL cannot be read. The reason names an option and no value. An `@` behind the `?` may belong to
+/// the password, and then the reason is left out.
+fn unreadable(error: &tokio_postgres::Error, base: &str, query: &str) -> String {
+    let reason = std::error::Error::source(error).filter(|_| base.contains('@') && !query.contains('@'));
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("the URL cannot be read{reason}. {RIGHT}")
 }
 
 #[cfg(test)]
@@ -324,10 +349,23 @@ mod tests {
 
     #[test]
     fn a_server_that_is_too_old_is_refused() {
-        let says = |number, version| Promises { number, version, off: None, read_only: false }.check("db:1");
+        let says = |number, version| {
+            Promises { number, version, off: None, read_only: false, encoding: "UTF8" }.check("db:1")
+        };
         assert_eq!(says(130_000, "13.0"), Ok(()));
         let said = says(120_022, "12.22").unwrap_err();
         assert_eq!(said, "db:1 is PostgreSQL 12.22. It must be 13 or newer");
+    }
+
+    #[test]
+    fn an_option_that_is_wrong_is_named() {
+        for (wrong, named) in [
+            ("postgres://me:hunter2@db/x?schmode=foo", "unknown option `schmode`"),
+            ("postgres://me:hunter2@db:99999999/x", "invalid value for option `port`"),
+        ] {
+            let said = Target::parse(wrong).unwrap_err();
+            assert!(said.contains(named) && !said.contains("hunter"), "{said}");
+        }
     }
 
     #[test]

@@ -198,7 +198,11 @@ impl Lease {
         drop(state);
         let clock = clock.map(|clock| format!(". {clock}, so other replicas take over first"));
         let clock = clock.unwrap_or_default();
-        Err(JournalError::Standby(format!("{name} owns the database, by epoch {epoch}{clock}")))
+        let owner = match name.as_str() {
+            "" => "no replica owns the database yet".to_owned(),
+            name => format!("{name} owns the database, by epoch {epoch}"),
+        };
+        Err(JournalError::Standby(format!("{owner}{clock}")))
     }
 
     /// The sentence about a clock of this machine that differs much from that of the database. It is logged

@@ -44,6 +44,7 @@ use smol_str::SmolStr;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
 
+pub use connect::wrong_url;
 pub(super) use copy::HeldDatabase;
 pub use decided::PostgresDecisions;
 pub use lease::Ownership;
