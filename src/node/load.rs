@@ -154,6 +154,7 @@ impl Reload {
         self.deliverer.adopt(&prepared);
         let pin = new_access.certificate_pin();
         let fresh = InForce::new(&config, new_access);
+        let hash = hash_of(&config);
         let policy = Box::new(config.policy);
         let orphans = match queue.ask(|done| Command::Policy(policy, done)).await.and_then(|told| told) {
             Ok(orphans) => orphans,
@@ -169,7 +170,7 @@ impl Reload {
         self.keep.store(Arc::new(config.storage));
         in_force.take(&fresh);
         if let Some(postgres) = &self.postgres {
-            postgres.shows(pin, hash_of(&self.masked.load()));
+            postgres.shows(pin, hash);
         }
         Ok(said_of(&orphans))
     }
@@ -196,9 +197,12 @@ impl Reload {
     }
 }
 
-/// A hash of a configuration, by which replicas notice that theirs differ. Secrets do not count.
-pub(super) fn hash_of(masked: &str) -> String {
-    hex(&sha256(masked.as_bytes())[..8])
+/// A hash of a configuration and its template files, by which replicas notice that theirs differ. Secrets
+/// and the folders of the files do not count.
+pub(super) fn hash_of(config: &Config) -> String {
+    let templates = config.templates.texts().flat_map(|(name, text)| [name, text]);
+    let parts: Vec<&str> = std::iter::once(&*config.masked).chain(templates).collect();
+    hex(&sha256(parts.join("\0").as_bytes())[..8])
 }
 
 /// The variable of the environment that names the file with the URL of a database.
@@ -265,5 +269,25 @@ pub(super) fn log_warnings(config: &config::Config) {
     }
     for wrong in config::wrong_secrets(config) {
         tracing::error!(line = wrong.line, "configuration: {}", wrong.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_covers_the_text_of_a_template_file_and_not_its_folder() {
+        let hash = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("squelch.yml");
+            std::fs::write(folder.path().join("page.tmpl"), text).unwrap();
+            std::fs::write(&file, "templates: ['*.tmpl']\nroute: {receiver: a}\nreceivers: [{name: a}]\n")
+                .unwrap();
+            hash_of(&crate::config::load(&file).unwrap())
+        };
+        let one = r#"{{ define "page" }}one{{ end }}"#;
+        assert_eq!(hash(one), hash(one));
+        assert_ne!(hash(one), hash(&one.replace("}one", "}two")));
     }
 }

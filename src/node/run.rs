@@ -131,7 +131,7 @@ impl Node {
             port: listeners.first().and_then(|l| l.local_addr().ok()).map_or(0, |address| address.port()),
             pin: access.certificate_pin(),
             prefix: options.route_prefix.trim_end_matches('/').to_owned(),
-            config: hash_of(&config.masked),
+            config: hash_of(&config),
             wall: Some(super::clock::wall),
         };
         // The engine's thread looks for itself.

@@ -124,6 +124,11 @@ impl Library {
         self.templates.keys().map(String::as_str)
     }
 
+    /// Each template with the text of the file that defines it, by name.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.templates.iter().map(|(name, template)| (name.as_str(), &*template.source.text))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Template>> {
         self.templates.get(name)
     }
