@@ -1,9 +1,10 @@
 //! Flapping alerts: the ones that fire together page, and a muted one pages after its mute.
 
 use super::muted::silence;
+use crate::engine::Event;
 use crate::engine::testing::*;
 use crate::model::{Cause, Duration, Kind, LabelSet, Source, parse_matchers};
-use crate::policy::{FAN_OUT_WITHIN, Flapping, InhibitRule, Noise};
+use crate::policy::{FAN_OUT_WITHIN, Flapping, InhibitRule, IntegrationRef, KnownBy, Noise, Receiver};
 
 /// One group. An alert that fires for long is not paged for that alone.
 fn world() -> World {
@@ -110,7 +111,7 @@ fn a_key_is_not_used_again_for_a_month_where_a_receiver_gets_no_resolves() {
 
 #[test]
 fn a_flapping_alert_that_goes_on_while_it_is_muted_pages_once_no_mute_covers_it() {
-    for (inhibited, later) in [(false, 0), (true, 15)] {
+    for (inhibited, silenced, later) in [(false, false, 0), (true, false, 15), (true, true, 3_605)] {
         let noise = flaps_at(3_000);
         let confirm = Flapping { confirm: Duration::from_mins(30), ..noise.flapping.clone() };
         let mut policy = policy(&["cluster"], Noise { flapping: confirm, ..noise });
@@ -131,7 +132,11 @@ fn a_flapping_alert_that_goes_on_while_it_is_muted_pages_once_no_mute_covers_it(
             assert!(pages(&world).len() <= 1, "the source alone");
             resolves(&mut world, "Source");
         }
-        world.advance(Duration::from_mins(1));
+        world.advance(Duration::from_secs(5));
+        if silenced {
+            silence(&mut world, "alertname=A");
+        }
+        world.advance(Duration::from_secs(if silenced { 3_600 } else { 60 }));
         let last = world.sent.iter().rfind(|n| n.kind == Kind::Page).unwrap();
         assert!(matches!(&last.cause, Cause::StillFiring { alertname, .. } if alertname == "A"), "{last:?}");
         assert_eq!(last.at, end + Duration::from_secs(later), "inhibited: {inhibited}");
@@ -154,5 +159,41 @@ fn a_page_takes_in_the_alerts_of_its_group_that_flap_and_fire_unless_they_are_si
         let names: Vec<_> = page.alerts.iter().map(|a| a.labels.value("alertname")).collect();
         assert_eq!(names.join(" "), named, "silenced: {silenced}");
         assert!(page.alerts.iter().all(|a| a.flaps.is_some() == (a.labels.value("alertname") == "A")));
+    }
+}
+
+#[test]
+fn an_alert_that_flaps_at_a_receiver_which_a_reload_leaves_out_does_not_count_as_flapping_there() {
+    let policy = |receiver: &str| {
+        let mut policy = policy(&["cluster"], flaps_at(3_000));
+        let ops = IntegrationRef::new("webhook[0]", KnownBy::DedupKey);
+        policy.receivers.insert("ops".into(), Receiver::new(vec![ops]));
+        policy.routes[0].receiver = receiver.into();
+        policy
+    };
+    let mut world = World::new(policy("pd"));
+    flapping(&mut world, &["A"]);
+    world.handle(Event::Policy(Box::new(policy("ops"))));
+    fires(&mut world, "A");
+    let stats = world.engine.query().stats();
+    assert_eq!(stats.receivers["pd"].flapping, 0);
+    assert_eq!(world.sent.iter().map(|n| (&*n.receiver, n.kind)).next_back(), Some(("ops", Kind::Page)));
+}
+
+#[test]
+fn a_flapping_alert_that_lasts_pages_again_only_if_its_page_is_not_recent() {
+    for (merge_window, pages_again) in [(Duration::from_hours(1), false), (Duration::from_mins(5), true)] {
+        let noise = Noise { merge_window, ..flaps_at(3_000) };
+        let flapping = Flapping { confirm: Duration::from_mins(10), ..noise.flapping.clone() };
+        let mut world = World::new(policy(&["cluster"], Noise { flapping, ..noise }));
+        for _ in 0..5 {
+            fires(&mut world, "A");
+            world.advance(Duration::from_secs(10));
+            resolves(&mut world, "A");
+            world.advance(Duration::from_secs(10));
+        }
+        fires(&mut world, "A");
+        world.advance(Duration::from_mins(15));
+        assert_eq!(pages(&world).len(), 1 + usize::from(pages_again), "{merge_window:?}");
     }
 }

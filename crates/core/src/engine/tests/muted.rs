@@ -115,6 +115,8 @@ fn an_incident_is_not_repeated_while_a_silence_covers_it() {
     let repeats = world.sent.iter().filter(|n| matches!(n.cause, Cause::Repeated { .. }));
     let minutes: Vec<_> = repeats.map(|n| n.at.since(START).as_millis() / 60_000).collect();
     assert_eq!(minutes, [20, 100]);
+    let routed = world.engine.query().stats().receivers["pd"].routed;
+    assert_eq!((routed, world.sent.len()), (1, 3), "the end of the silence is no new alert");
 }
 
 #[test]

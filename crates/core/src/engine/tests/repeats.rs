@@ -2,7 +2,9 @@
 
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{AlertId, Disposition, Duration, Kind, LabelSet, Observation, Reason, Source, Timestamp};
+use crate::model::{
+    AlertId, Cause, Disposition, Duration, Kind, LabelSet, Observation, Reason, Source, Timestamp,
+};
 use crate::policy::{Heartbeat, Noise, Receiver};
 
 fn observed(world: &World) -> usize {
@@ -97,14 +99,24 @@ fn each_repeat_of_a_heartbeat_counts_although_its_receiver_notifies_nobody() {
 }
 
 #[test]
-fn each_repeat_counts_once_at_its_receiver() {
-    let mut world = World::new(policy(&["instance"], Noise::default()));
-    let set = labels(&[("alertname", "A"), ("severity", "critical")]);
-    for _ in 0..6 {
-        world.webhook("am", vec![firing(&set, START)]);
-        world.advance(Duration::from_mins(1));
+fn each_repeat_counts_once_at_its_receiver_and_says_whether_the_receiver_has_integrations() {
+    for (integrations, reason, cause) in
+        [(true, Reason::Duplicate, Cause::UnchangedRepeats), (false, Reason::Muted, Cause::NoIntegration)]
+    {
+        let mut policy = policy(&["instance"], Noise::default());
+        if !integrations {
+            policy.receivers.insert("pd".into(), Receiver::new(Vec::new()));
+        }
+        let mut world = World::new(policy);
+        let set = labels(&[("alertname", "A"), ("severity", "critical")]);
+        for _ in 0..6 {
+            world.webhook("am", vec![firing(&set, START)]);
+            world.advance(Duration::from_mins(1));
+        }
+        assert_eq!(observed(&world), 1);
+        let stats = &world.engine.query().stats().receivers["pd"];
+        let suppressed = if integrations { 5 } else { 6 };
+        assert_eq!((stats.routed, stats.disposed[&Disposition::Suppressed(reason)]), (6, suppressed));
+        assert_eq!(world.decisions.last().unwrap().cause, cause);
     }
-    assert_eq!(observed(&world), 1);
-    let stats = &world.engine.query().stats().receivers["pd"];
-    assert_eq!((stats.routed, stats.disposed[&Disposition::Suppressed(Reason::Duplicate)]), (6, 5));
 }

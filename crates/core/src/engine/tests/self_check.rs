@@ -2,7 +2,7 @@
 
 use super::muted::silence;
 use crate::engine::testing::*;
-use crate::engine::{Alarm, Event};
+use crate::engine::{Alarm, Event, PeriodReport};
 use crate::model::{
     Cause, ClockError, Duration, Kind, LabelSet, NameCount, Notification, Observation, Problem, Source,
     Status, parse_matchers,
@@ -394,4 +394,25 @@ fn the_incident_about_alerts_beyond_the_limit_goes_on_at_a_receiver_that_has_ano
     let kinds: Vec<_> = at(&world, "new").into_iter().map(|(_, kind, _)| kind).collect();
     assert_eq!(kinds, [Kind::Update, Kind::Resolve]);
     assert_eq!(world.pager.values().filter(|shown| shown.open).count(), 1, "that of the known alert");
+}
+
+#[test]
+fn an_alarm_that_names_one_more_receiver_pages_again_and_ends_as_one() {
+    let mut world = World::new(watched());
+    let report = |world: &mut World, receiver: &str| {
+        let (receiver, since, due) = (receiver.into(), START, world.now);
+        world.handle(Event::Report(PeriodReport { receiver, since, due, text: "text".into() }));
+        world.advance(minutes(2));
+    };
+    world.unreachable = vec!["pagerduty[0]", "webhook[1]"];
+    report(&mut world, "pd");
+    report(&mut world, "lead");
+    let pages = |world: &World| at(world, "ops").iter().filter(|(_, kind, _)| *kind == Kind::Page).count();
+    assert_eq!(pages(&world), 2);
+    world.unreachable.clear();
+    report(&mut world, "pd");
+    assert!(world.pager.values().any(|shown| shown.open), "one receiver still refuses its reports");
+    report(&mut world, "lead");
+    assert_eq!(pages(&world), 2);
+    assert!(world.pager.values().all(|shown| !shown.open));
 }
