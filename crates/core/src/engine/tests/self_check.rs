@@ -51,6 +51,8 @@ fn an_alarm_is_over_once_its_time_has_passed_without_another_one() {
     alarm(&mut world, Duration::from_mins(10));
     world.advance(Duration::from_mins(30));
     assert_eq!(at(&world, "ops"), [(0, Kind::Page, &refused), (16, Kind::Resolve, &Cause::ProblemOver)]);
+    let shown: Vec<_> = world.sent.iter().map(|n| (n.alerts[0].status, n.alerts[0].ends_at)).collect();
+    assert_eq!(shown, [(Status::Firing, None), (Status::Resolved, Some(START + minutes(16)))]);
     assert_eq!(world.engine.next_deadline().map(|(_, why)| why), Some(crate::engine::Why::Forget));
 }
 
@@ -415,4 +417,18 @@ fn an_alarm_that_names_one_more_receiver_pages_again_and_ends_as_one() {
     report(&mut world, "lead");
     assert_eq!(pages(&world), 2);
     assert!(world.pager.values().all(|shown| !shown.open));
+}
+
+#[test]
+fn the_alarm_about_dead_letters_counts_the_incidents_whose_page_was_refused() {
+    let mut world = World::new(watched());
+    world.unreachable = vec!["pagerduty[0]"];
+    world.say(Source::Alertmanager, "a", vec![firing(&of("A"), START), firing(&of("B"), START)]);
+    world.advance(minutes(2));
+    let incidents = vec![NameCount { name: "pd".into(), count: 2 }];
+    let problem = Problem::DeadLetters { incidents, digests: Vec::new(), reports: Vec::new() };
+    assert_eq!(at(&world, "ops").last().unwrap().2, &Cause::Problem { problem });
+    world.unreachable.clear();
+    world.advance(Duration::from_hours(2));
+    assert_eq!(at(&world, "ops").last().unwrap().1, Kind::Resolve);
 }
