@@ -28,6 +28,7 @@ mod secret;
 mod tls;
 mod traces;
 mod transport;
+mod unlinked;
 mod uri;
 mod wire;
 mod worker;
@@ -60,6 +61,7 @@ use crate::model::{FailedDelivery, Notification, Outcome, Rejection, Report, Tim
 use crate::spans::Tracer;
 use enrich::{Baselines, EnrichMeter, Enricher};
 use traces::Exporter;
+use unlinked::Unlinked;
 use worker::{Worker, WorkerCommand};
 
 /// Definitions that a reload removed are kept for their remaining notifications (an open incident keeps its
@@ -169,6 +171,7 @@ pub struct Deliverer {
     enrich_meter: EnrichMeter,
     enricher: Arc<ArcSwapOption<Enricher>>,
     baselines: Arc<Baselines>,
+    unlinked: Unlinked,
 }
 
 /// A receiver, the position of an integration in it, and where that leads
@@ -213,6 +216,7 @@ impl Deliverer {
             enrich_meter,
             enricher,
             baselines,
+            unlinked: Unlinked::default(),
         };
         deliverer.reload(receivers)?;
         Ok(deliverer)
@@ -225,6 +229,7 @@ impl Deliverer {
     /// becomes a dead letter.
     pub fn send(&self, mut notification: Notification, possible_repeat: bool) {
         causes::complete(&mut notification);
+        self.unlinked.log(&notification);
         let (receiver, integration) = (notification.receiver.clone(), notification.integration.clone());
         let id = notification.id;
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
