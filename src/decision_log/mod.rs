@@ -12,6 +12,7 @@
 //! day. `history` has one row for each incident, and `history_event` has its events. Times are milliseconds
 //! since 1970, UTC.
 
+mod as_sent;
 mod baseline;
 mod entry;
 mod explain;
@@ -31,6 +32,7 @@ mod tally;
 mod trend;
 mod write;
 
+pub use as_sent::AsSentEntry;
 pub use baseline::Baseline;
 pub use entry::{DecisionEntry, OtherwiseEntry};
 pub use explain::{plain, timeline};

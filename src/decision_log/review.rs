@@ -8,8 +8,12 @@ use std::fmt::Write;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::as_sent::{AsSentEntry, as_sent, first_page};
 use super::incidents::named;
-use super::{DecisionLogError, NamedIncident, PastIncidentDetail, Reader, WhichIncident, write::OBSERVED};
+use super::{
+    DecisionLogError, EventEntry, NamedIncident, PastIncident, PastIncidentDetail, Reader, WhichIncident,
+    write::OBSERVED,
+};
 use crate::model::{Duration, Timestamp};
 
 /// Other events count from this long before the start of the incident until this long after its end.
@@ -24,15 +28,21 @@ const ROWS: i64 = 30;
 pub struct Review {
     /// The incident, its alerts and its timeline.
     pub detail: PastIncidentDetail,
-    /// From the start of its earliest alert to the first accepted page, in milliseconds.
+    /// From the start of its earliest alert to the first accepted page, in milliseconds. If Squelch only
+    /// observed, it is the page of the sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_notify_ms: Option<u64>,
-    /// From the first accepted page to the acknowledgement, in milliseconds.
+    /// From the first accepted page to the acknowledgement, in milliseconds. If Squelch only observed, both
+    /// are those of the sender's incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_acknowledge_ms: Option<u64>,
     /// From the start of its earliest alert to its end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_resolve_ms: Option<u64>,
+    /// Of an incident that Squelch only observed: the sender's incidents with one of its alerts, the earliest
+    /// first, at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub as_sent: Vec<AsSentEntry>,
     /// Squelch's decisions about other alerts from 30 minutes before the start until 30 minutes after the
     /// end. The most frequent come first, at most 30 rows.
     pub around: Vec<AroundEntry>,
@@ -69,13 +79,17 @@ impl Reader {
                 NamedIncident::Several(keys) => return Ok(NamedIncident::Several(keys)),
                 NamedIncident::One(detail) => *detail,
             };
-            let around = around(conn, &detail)?;
-            let ms = |time: Option<Duration>| time.map(Duration::as_millis);
             let incident = &detail.incident;
+            let as_sent = as_sent(conn, incident)?;
+            let around = around(conn, &detail, &as_sent)?;
+            let ms = |time: Option<Duration>| time.map(Duration::as_millis);
+            let shown = shown(incident, &as_sent);
+            let notified = shown.and_then(|shown| shown.notified_at).filter(|at| *at >= incident.started_at);
             Ok(NamedIncident::One(Box::new(Review {
-                time_to_notify_ms: ms(incident.time_to_notify()),
-                time_to_acknowledge_ms: ms(incident.time_to_acknowledge()),
+                time_to_notify_ms: ms(notified.map(|at| at.since(incident.started_at))),
+                time_to_acknowledge_ms: ms(shown.and_then(PastIncident::time_to_acknowledge)),
                 time_to_resolve_ms: ms(incident.time_to_resolve()),
+                as_sent,
                 around,
                 detail,
             })))
@@ -83,21 +97,34 @@ impl Reader {
     }
 }
 
-fn around(conn: &Connection, detail: &PastIncidentDetail) -> Result<Vec<AroundEntry>, DecisionLogError> {
+/// The incident that people saw: itself, or in observe mode the sender's.
+fn shown<'a>(incident: &'a PastIncident, as_sent: &'a [AsSentEntry]) -> Option<&'a PastIncident> {
+    if incident.observed { first_page(incident, as_sent) } else { Some(incident) }
+}
+
+fn around(
+    conn: &Connection,
+    detail: &PastIncidentDetail,
+    as_sent: &[AsSentEntry],
+) -> Result<Vec<AroundEntry>, DecisionLogError> {
     let incident = &detail.incident;
     let from = super::search::first_from(conn, incident.started_at - AROUND)?;
     let to = match incident.closed_at {
         Some(closed) => super::search::first_from(conn, closed + AROUND)?,
         None => i64::MAX,
     };
+    // The sender's incidents are about the same alerts.
+    let keys = as_sent.iter().map(|one| one.incident.dedup_key.as_str());
+    let keys: Vec<&str> = std::iter::once(incident.dedup_key.as_str()).chain(keys).collect();
+    let keys = serde_json::to_string(&keys).unwrap_or_default();
     let mut read = conn.prepare_cached(
         "SELECT ifnull(a.labels->>'$.alertname', ''), k.name, sum(d.count) AS n
          FROM decision d JOIN alert a ON a.id = d.alert JOIN kind k ON k.id = d.kind
               LEFT JOIN incident i ON i.id = d.incident
-         WHERE d.id >= ? AND d.id < ? AND ifnull(i.dedup_key, '') <> ?
+         WHERE d.id >= ? AND d.id < ? AND ifnull(i.dedup_key, '') NOT IN (SELECT value FROM json_each(?))
          GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT ?",
     )?;
-    let rows = read.query_map(params![from, to, incident.dedup_key, ROWS], |row| {
+    let rows = read.query_map(params![from, to, keys, ROWS], |row| {
         let kind: String = row.get(1)?;
         let real = kind.strip_prefix(OBSERVED);
         let (kind, observed) = (real.unwrap_or(&kind), real.is_some());
@@ -125,8 +152,18 @@ impl Review {
         text
     }
 
+    /// Its events in the order of their times, and whether each is of an incident of the sender.
+    fn events(&self) -> Vec<(&EventEntry, bool)> {
+        let own = self.detail.events.iter().map(|event| (event, false));
+        let sent = self.as_sent.iter().flat_map(|one| &one.events).map(|event| (event, true));
+        let mut all: Vec<_> = own.chain(sent).collect();
+        all.sort_by_key(|(event, _)| event.at);
+        all
+    }
+
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let PastIncidentDetail { incident, rules, alerts, events, left_out, .. } = &self.detail;
+        let PastIncidentDetail { incident, rules, alerts, left_out, .. } = &self.detail;
+        let (shown, events) = (shown(incident, &self.as_sent), self.events());
         // To the second, as the times.
         let whole = |ms: u64| Duration::from_secs(ms / 1_000).to_string();
         let length = |ms: Option<u64>| ms.map_or("–".to_owned(), whole);
@@ -144,19 +181,34 @@ impl Review {
             (Some(at), Some(number)) => format!("{}, when incident {number} took its place", utc(at)),
             (None, _) => "still open".into(),
         };
-        let acknowledged = match (&incident.acknowledged_by, incident.acknowledged_at) {
-            (Some(by), Some(at)) => format!("{}, by {}", utc(at), cell(by)),
-            _ => match events.iter().rfind(|event| event.event == "unacknowledged") {
-                Some(event) => format!("no, because the acknowledgement was taken back at {}", utc(event.at)),
+        let acknowledged = shown.and_then(|one| one.acknowledged_by.as_ref().zip(one.acknowledged_at));
+        let acknowledged = match acknowledged {
+            Some((by, at)) => format!("{}, by {}", utc(at), cell(by)),
+            None => match events.iter().rfind(|(event, _)| event.event == "unacknowledged") {
+                Some((event, _)) => {
+                    format!("no, because the acknowledgement was taken back at {}", utc(event.at))
+                }
                 None => "–".into(),
             },
+        };
+        let names = match incident.observed {
+            false => [
+                "Receiver accepted the page",
+                "From the first alert to the accepted page",
+                "From the accepted page to the acknowledgement",
+            ],
+            true => [
+                "Receiver accepted the page of the sender",
+                "From the first alert to the accepted page of the sender",
+                "From that page to the acknowledgement",
+            ],
         };
         for (name, value) in [
             ("Severity", cell(&incident.severity)),
             ("Receiver", cell(&incident.receiver)),
             ("First alert started", utc(incident.started_at)),
-            ("Paged", utc(incident.opened_at)),
-            ("Receiver accepted the page", when(incident.notified_at)),
+            (if incident.observed { "Squelch would have paged" } else { "Paged" }, utc(incident.opened_at)),
+            (names[0], when(shown.and_then(|shown| shown.notified_at))),
             ("Acknowledged", acknowledged),
             ("Closed", end),
             ("Alerts", incident.size.to_string()),
@@ -164,7 +216,14 @@ impl Review {
             writeln!(out, "| {name} | {value} |")?;
         }
         if incident.observed {
-            writeln!(out, "\nThe profile only observed, so Squelch notified nobody.")?;
+            let accepted = self.as_sent.iter().filter(|one| one.incident.notified_at.is_some()).count();
+            let sent = match (self.as_sent.len(), accepted) {
+                (0, _) => "Squelch knows of no page of the sender about these alerts".to_owned(),
+                (_, 0) => "It passed on the page of the sender, and no receiver accepted that".to_owned(),
+                (_, 1) => "People saw the page of the sender, which Squelch passed on".to_owned(),
+                (_, n) => format!("People saw {n} pages of the sender, which Squelch passed on"),
+            };
+            writeln!(out, "\nThe profile only observed, so Squelch sent no page of its own. {sent}.")?;
         }
         writeln!(out, "\n## Impact\n")?;
         let until = incident.closed_at.map_or("now, because the incident is still open".to_owned(), utc);
@@ -173,19 +232,20 @@ impl Review {
         writeln!(out, "Who noticed it, and how?\n\n## Detection and response\n")?;
         writeln!(out, "| Time | Length |\n| --- | --- |")?;
         for (name, ms) in [
-            ("From the first alert to the accepted page", self.time_to_notify_ms),
-            ("From the accepted page to the acknowledgement", self.time_to_acknowledge_ms),
+            (names[1], self.time_to_notify_ms),
+            (names[2], self.time_to_acknowledge_ms),
             ("From the first alert to the end", self.time_to_resolve_ms),
         ] {
             writeln!(out, "| {name} | {} |", length(ms))?;
         }
-        if let Some(useful) = incident.useful {
+        if let Some(useful) = incident.useful.or(shown.and_then(|shown| shown.useful)) {
             let word = if useful { "useful" } else { "not useful" };
             writeln!(out, "\nThe people on call found the page {word}.")?;
         }
         writeln!(out, "\n## Timeline\n\n| Time (UTC) | Kind | Event |\n| --- | --- | --- |")?;
-        for event in events {
-            writeln!(out, "| {} | {} | {} |", second(event.at), event.lane, cell(&event.text))?;
+        for (event, as_sent) in &events {
+            let lane = if *as_sent { format!("{}, as sent", event.lane) } else { event.lane.clone() };
+            writeln!(out, "| {} | {lane} | {} |", second(event.at), cell(&event.text))?;
         }
         if *left_out > 0 {
             writeln!(out, "\n{left_out} further events are left out.")?;
@@ -238,7 +298,8 @@ impl Review {
             writeln!(out, "| {} | {result} | {} |", cell(name), one.count)?;
         }
         writeln!(out, "\n## Notes\n")?;
-        let notes: Vec<_> = events.iter().filter_map(|event| Some((event, event.note.as_ref()?))).collect();
+        let notes: Vec<_> =
+            events.iter().filter_map(|(event, _)| Some((event, event.note.as_ref()?))).collect();
         if notes.is_empty() {
             writeln!(out, "There are none.")?;
         }

@@ -322,6 +322,64 @@ fn the_example_review_is_what_squelch_writes() {
     crate::repository::is_golden("docs/examples/review.md", &review.markdown());
 }
 
+#[test]
+fn the_review_of_an_observed_incident_says_when_the_sender_paged() {
+    use squelch::engine::{Acknowledge, Event};
+
+    let dir = tempfile::tempdir().unwrap();
+    let observing = format!("{EXAMPLE}noise: {{default: {{mode: observe}}}}\n");
+    let mut evening = Recorder::new(dir.path(), &observing);
+    let errors = [("alertname", "HighErrorRate"), ("service", "checkout"), ("severity", "critical")];
+    let disk = [("alertname", "DiskSlow"), ("service", "search"), ("severity", "warning")];
+    evening.say(at(20), &disk, at(20), true);
+    evening.say(at(30), &errors, at(28), true);
+    evening.pass(at(35));
+    let query = squelch::engine::IncidentQuery { limit: 10, ..Default::default() };
+    let open = evening.engine.query().open_incidents(&query).found;
+    let is_it = |one: &&squelch::engine::OpenIncident| {
+        one.row.standing.would.is_none() && one.alerts[0].labels.value("alertname") == "HighErrorRate"
+    };
+    let key = open.iter().find(is_it).and_then(|open| open.row.standing.incident.clone()).unwrap();
+    let receivers = vec!["pager".into()];
+    let by = Some("ada".into());
+    let acknowledge = Acknowledge { dedup_key: key.clone(), receivers, by, via: None };
+    evening.handle(at(36), &Event::Acknowledge(acknowledge));
+    evening.say(at(50), &errors, at(28), false);
+    evening.pass(at(90));
+    let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
+    while follower.step().unwrap() {}
+    let reader = Reader::new(dir.path());
+    let review = |observed: bool| {
+        let wanted = WhichIncident { key: key.to_string(), number: None, observed: Some(observed) };
+        let NamedIncident::One(review) = reader.review(&wanted).unwrap() else { panic!("no review") };
+        review
+    };
+    let observed = review(true);
+    let minutes = |ms: Option<u64>| ms.map(|ms| ms / 60_000);
+    assert_eq!(
+        (minutes(observed.time_to_notify_ms), minutes(observed.time_to_acknowledge_ms)),
+        (Some(2), Some(5))
+    );
+    assert_eq!(observed.as_sent.len(), 1);
+    let alerts: Vec<u64> = observed.detail.alerts.iter().map(|alert| alert.observations).collect();
+    assert_eq!(alerts, [2], "those of its own side");
+    let text = observed.markdown();
+    for part in [
+        "Squelch sent no page of its own. People saw the page of the sender, which Squelch passed on.",
+        "| Receiver accepted the page of the sender | 2026-11-23 00:30:02 UTC |",
+        "| Acknowledged | 2026-11-23 00:36:00 UTC, by ada |",
+        "| From the first alert to the accepted page of the sender | 2m2s |",
+        "| From that page to the acknowledgement | 5m58s |",
+        "| 2026-11-23 00:30:02 | delivery, as sent | pager/pagerduty\\[0\\] accepted the page |",
+        "| 2026-11-23 00:36:00 | person, as sent | ada acknowledged the incident |",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let around: Vec<&str> = observed.around.iter().map(|one| one.name.as_str()).collect();
+    assert!(!around.contains(&"HighErrorRate"), "{around:?}");
+    assert!(review(false).as_sent.is_empty(), "the incident of the sender itself");
+}
+
 /// *On-call*, *Noise* and the report count the same pages: those of incidents, of incidents about Squelch
 /// itself, and those at second receivers.
 #[test]
@@ -394,6 +452,13 @@ fn on_call_and_noise_count_a_page_at_the_receiver_that_got_it() {
         .collect();
     assert_eq!(counted, [("pager", 3, 0, 1), ("boss", 1, 1, 0), ("fallback", 1, 1, 0)]);
     assert_eq!((load.known_since, load.receivers[0].incidents_before), (Some(at(100)), None));
+    let NamedIncident::One(first) =
+        reader.incident(&WhichIncident { key: key(1), number: None, observed: None }).unwrap()
+    else {
+        panic!("no incident")
+    };
+    let said = first.events.last().unwrap().text.as_str();
+    assert_eq!(said, "boss/webhook[0] accepted the page, 1m after the decision", "the one to escalate");
     let times: Vec<Timestamp> = reader.pages(at(102), at(300)).unwrap().iter().map(|page| page.at).collect();
     assert_eq!(times, [at(200), at(105), at(202)]);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, Duration, IncidentRule, Matcher, Timestamp};
 
-pub(super) use read::named;
+pub(super) use read::{AROUND, named};
 pub(super) use write::{add, prune};
 
 pub use crate::engine::SHORTEST_KEY;

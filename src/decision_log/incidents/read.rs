@@ -11,6 +11,7 @@ use super::{
     PastIncidentPage, PastIncidentQuery, Times, WhichIncident,
 };
 use crate::decision_log::explain::{LATE, whole_seconds};
+use crate::decision_log::write::OBSERVED;
 use crate::decision_log::{DecisionLogError, DecisionQuery, MAX_LIMIT, Reader, search};
 use crate::model::{AlertId, Duration, IncidentChange, IncidentOpened, Kind, Timestamp};
 
@@ -21,7 +22,7 @@ const CANDIDATES: usize = 10;
 /// So many alerts of one incident are read.
 const ALERTS: i64 = 100;
 /// Decisions about an incident are looked for from so long before its start until so long after its end.
-const AROUND: Duration = Duration::from_mins(15);
+pub(in crate::decision_log) const AROUND: Duration = Duration::from_mins(15);
 
 const COLUMNS: &str =
     "id, number, key, receiver, observed, started_at, opened_at, notified_at, acknowledged_at,
@@ -198,7 +199,7 @@ fn events(changes: Changes) -> Vec<EventEntry> {
     let mut issued = None;
     let event = |(at, change): (Timestamp, IncidentChange)| {
         let late = match &change {
-            IncidentChange::Opened(_) | IncidentChange::Issued(_) => {
+            IncidentChange::Opened(_) | IncidentChange::Issued(_) | IncidentChange::Escalated { .. } => {
                 issued = Some(at);
                 None
             }
@@ -217,16 +218,18 @@ fn events(changes: Changes) -> Vec<EventEntry> {
 }
 
 /// The alerts of an incident, as far as the decisions about them are kept. A key can have had an earlier
-/// incident, so only the decisions of its time count.
+/// incident, so only the decisions of its time count. In observe mode two incidents can have the key, so only
+/// the decisions of its side count.
 fn alerts(conn: &Connection, of: &PastIncident) -> Result<Vec<IncidentAlertEntry>, DecisionLogError> {
     let from = (of.started_at - AROUND).as_millis();
     let to = of.closed_at.map_or(i64::MAX, |at| (at + AROUND).as_millis());
     let mut read = conn.prepare_cached(
         "SELECT a.alert, a.labels, min(ifnull(d.starts_at, d.at)) AS started, max(d.at), sum(d.count)
          FROM decision d JOIN incident i ON i.id = d.incident JOIN alert a ON a.id = d.alert
-         WHERE i.dedup_key = ? AND d.at BETWEEN ? AND ? GROUP BY d.alert ORDER BY started, d.alert LIMIT ?",
+              JOIN kind k ON k.id = d.kind
+         WHERE i.dedup_key = ? AND d.at BETWEEN ? AND ? AND (k.name LIKE ? || '%') = ? GROUP BY d.alert ORDER BY started, d.alert LIMIT ?",
     )?;
-    let rows = read.query_map(params![of.dedup_key, from, to, ALERTS], |row| {
+    let rows = read.query_map(params![of.dedup_key, from, to, OBSERVED, of.observed, ALERTS], |row| {
         let (id, labels): ([u8; 16], String) = (row.get(0)?, row.get(1)?);
         Ok(IncidentAlertEntry {
             id: AlertId(u128::from_be_bytes(id)).to_string(),
