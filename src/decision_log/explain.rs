@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DecisionEntry, OtherwiseEntry};
-use crate::model::{Disposition, Duration, IncidentChange, LabelSet, Reason, Timestamp};
+use crate::model::{Cause, Disposition, Duration, IncidentChange, LabelSet, Reason, Status, Timestamp};
 
 /// A page that a receiver accepts after this time is late.
 pub(super) const LATE: Duration = Duration::from_secs(10);
@@ -142,6 +142,25 @@ pub(super) fn sentence(entry: &DecisionEntry) -> String {
     text
 }
 
+/// Whether the sentence of a decision says that the alert resolved. A resolve that waits has no decision of
+/// its own, and that of an update names no alert.
+fn tells_of_the_end(entry: &DecisionEntry) -> bool {
+    let resolved = |cause: &Cause| {
+        matches!(
+            cause,
+            Cause::NeverPaged
+                | Cause::NoIncident
+                | Cause::ResolvedWhileMuted
+                | Cause::ResolvedWhileWaiting
+                | Cause::RateLimited
+                | Cause::ChangedBack
+                | Cause::Expired { .. }
+                | Cause::Repeat { status: Status::Resolved }
+        )
+    };
+    entry.disposition == "resolve" || entry.cause.as_ref().is_some_and(resolved)
+}
+
 /// A timeline of `entries`, which stand newest first as a search gives them. Each alert and receiver has its
 /// decisions, oldest first. `moment` writes a time. Texts of a sender cannot begin a line or steer a
 /// terminal.
@@ -156,12 +175,14 @@ pub fn timeline(entries: &[DecisionEntry], moment: impl Fn(Timestamp) -> String)
         let labels = LabelSet::from_pairs(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         text.push_str(&plain(&format!("{labels} ({fingerprint}) at {receiver}")));
         text.push('\n');
-        let mut started = None;
+        let (mut started, mut ended) = (None, false);
         for entry in story {
             if let Some(at) = entry.starts_at.filter(|at| started != Some(*at)) {
-                text.push_str(&format!("  {}  fired\n", moment(at)));
-                started = Some(at);
+                let again = if started.is_some() && !ended { " again, after it resolved" } else { "" };
+                text.push_str(&format!("  {}  fired{again}\n", moment(at)));
+                (started, ended) = (Some(at), false);
             }
+            ended |= tells_of_the_end(entry);
             let at = entry.repeats_since.unwrap_or(entry.at);
             text.push_str(&format!("  {}  {}\n", moment(at), plain(&sentence(entry))));
         }
