@@ -15,6 +15,11 @@ pub const PRICED: &str = "Squelch replayed its journal with each change under yo
 /// So many steps of a sparkline are drawn, the newest.
 const DRAWN: usize = 60;
 
+/// `1 page`, `2 pages`
+fn pages(count: u64) -> String {
+    format!("{count} page{}", if count == 1 { "" } else { "s" })
+}
+
 /// Counts as blocks. The largest of them is a whole block, and only 0 is the lowest one.
 pub fn sparkline(counts: &[u64]) -> String {
     let shown = &counts[counts.len().saturating_sub(DRAWN)..];
@@ -147,17 +152,19 @@ impl NoiseEntry {
         let removed = period.removed_percent.unwrap_or(0);
         writeln!(
             out,
-            "{} observations came in, and Squelch decided {} pages{}. {removed} % of the observations interrupted \
+            "{} observations came in, and Squelch decided {}{}. {removed} % of the observations interrupted \
              nobody.\n",
             period.came,
-            period.pages,
+            pages(period.pages),
             self.of_them()
         )?;
         if let Some(observed) = &self.observed {
             writeln!(
                 out,
-                "Profiles that only observe would have sent {} pages for {} observations, in place of {}.\n",
-                observed.pages, observed.came, observed.sent
+                "Profiles that only observe would have sent {} for {} observations, in place of {}.\n",
+                pages(observed.pages),
+                observed.came,
+                observed.sent
             )?;
         }
         writeln!(out, "| | This period | The period before | Change |\n| --- | ---: | ---: | ---: |")?;

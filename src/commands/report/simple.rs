@@ -6,6 +6,7 @@ use crate::decision_log::{
     BudgetEntry, ChangingLabelEntry, Compared, FateEntry, NameEntry, NoiseEntry, PRICED, ReceiverNoiseEntry,
     UnknownSeverityEntry, named, plain, share, sparkline, trend,
 };
+use crate::web::pages_text;
 
 /// The report as text and tables.
 pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
@@ -18,17 +19,17 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
         return text + "Nothing came in.\n";
     }
     let removed = period.removed_percent.unwrap_or(0);
-    let (came, pages) = (period.came, period.pages);
+    let (came, pages) = (period.came, pages_text(period.pages));
     let of_them = noise.of_them();
     text.push_str(&format!(
-        "\n{came} observations in, {pages} pages decided{of_them}: {removed} % interrupted nobody\n"
+        "\n{came} observations in, {pages} decided{of_them}: {removed} % interrupted nobody\n"
     ));
 
     if let Some(observed) = &noise.observed {
-        let (sent, pages, removed) = (observed.sent, observed.pages, observed.removed_percent);
+        let (sent, pages, removed) = (observed.sent, pages_text(observed.pages), observed.removed_percent);
         let came = observed.came;
         text.push_str(&format!(
-            "Observe mode sent {sent} of these as the senders sent them. Only observed: {pages} pages would have gone \
+            "Observe mode sent {sent} of these as the senders sent them. Only observed: {pages} would have gone \
              out for {came} observations, and {removed} % would have interrupted nobody\n"
         ));
     }

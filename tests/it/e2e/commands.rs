@@ -271,7 +271,7 @@ async fn what_is_only_observed_is_told_apart_from_what_was_sent() {
     };
     let said = until("the report says what would have been", reported).await;
     assert!(
-        said.contains("2 observations in, 1 pages decided") && said.contains("2 pages would have gone out"),
+        said.contains("2 observations in, 1 page decided") && said.contains("2 pages would have gone out"),
         "{said}"
     );
     let said = says(&squelch, &["explain", "Down"]).await;
