@@ -42,7 +42,7 @@ pub use limits::ServerLimits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub(crate) use ui::{
-    DAYS, ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame, with_code,
+    ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame, values, with_code,
 };
 pub use v1::{
     AlertEntry, AlertPage, ClusterEntry, IncidentEntry, IncidentPage, ReplicaEntry, SilencePage,

@@ -6,7 +6,7 @@ use crate::commands::asking::moment;
 use crate::commands::document::document;
 use crate::decision_log::{BudgetEntry, By, NameEntry, NoiseEntry, PRICED, TrendEntry, named, share};
 use crate::history::thousands;
-use crate::web::{busiest, heat, pages_text, stack, tame, with_code};
+use crate::web::{busiest, heat, pages_text, stack, tame, values, with_code};
 
 /// The longest name of an alert or a receiver, in characters.
 const CUT: usize = 120;
@@ -35,9 +35,10 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
             h2 { "Pages by hour of the week, " (tame(&noise.location, CUT)) }
             @let said = busiest(&noise.week);
             @let most = noise.week.iter().flatten().copied().max().unwrap_or(0);
-            figure.plot.week { figcaption { (said) } (heat(&noise.week, most, "hot", (&said, "page"))) }
+            figure.plot.week { figcaption { (said) } (heat("by-week", &noise.week, most, "hot", (&said, "page"))) }
             h2 { "Rules" }
             (rules(&noise.alerts))
+            (trends(noise))
         @if !noise.suggestions.is_empty() {
             h2 { "Suggestions" }
             p.lead { (with_code(PRICED)) }
@@ -91,7 +92,26 @@ fn trend(noise: &NoiseEntry) -> Markup {
     let most = pages.iter().copied().max().unwrap_or(0);
     let said =
         format!("{}, at most {} in a {}", pages_text(pages.iter().sum()), thousands(most), noise.by.as_str());
-    html! { figure.plot { figcaption { (said) } (stack(&names, &layers, &said)) } }
+    let what = heading(noise.by);
+    html! { figure.plot { figcaption { (said) } (stack("pages", (&what, &names), &layers, &said)) } }
+}
+
+/// The name of a column of steps.
+fn heading(by: By) -> String {
+    let word = by.as_str();
+    word[..1].to_uppercase() + &word[1..]
+}
+
+/// The values behind the trends of the rules.
+fn trends(noise: &NoiseEntry) -> Markup {
+    let steps: Vec<String> = noise.trend.iter().map(|step| name(noise.by, step)).collect();
+    let columns: Vec<&str> = std::iter::once("Rule").chain(steps.iter().map(String::as_str)).collect();
+    let paged = noise.alerts.iter().filter(|one| one.trend.iter().any(|pages| *pages > 0));
+    let rows = paged.map(|one| {
+        let rule = html! { bdi { (tame(named(&one.alertname), CUT)) } };
+        (rule, one.trend.iter().copied().map(thousands).collect())
+    });
+    values("trends", &format!("Pages of each rule by {}", noise.by.as_str()), &columns, rows)
 }
 
 fn name(by: By, step: &TrendEntry) -> String {

@@ -13,7 +13,7 @@ use super::page::{self, Frame};
 use super::rules::links;
 use super::{alert_id, decisions, lanes, look, now, text};
 use crate::decision_log::DecisionEntry;
-use crate::engine::AlertDetail;
+use crate::engine::{AlertDetail, Row, RowState};
 use crate::history::Priced;
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -73,17 +73,21 @@ fn body(frame: &Frame, detail: &AlertDetail, story: &[DecisionEntry], priced: &P
     let silence = frame.to(&format!("silences{}", text::query(&[("q", &matchers)])));
     let state = if alert.firing { "firing" } else { "resolved" };
     let summary = alert.annotations.value("summary");
-    // Several routes can have the alert in incidents of their own.
-    let incidents: BTreeSet<&str> =
-        detail.rows.iter().filter_map(|row| row.standing.incident.as_deref()).collect();
+    // Several routes can have the alert in incidents of their own. So can the sender and a profile that
+    // observes.
+    let incident =
+        |row: &Row| Some((row.standing.incident.clone()?, row.standing.state == RowState::Observed));
+    let incidents: BTreeSet<_> = detail.rows.iter().filter_map(incident).collect();
     html! {
         (page::live(&here, "5s", frame.now(), state, html! {
             h1.long { (text::title(&alert.labels)) }
             @if !summary.is_empty() { p.subject { (text::sentence(summary)) } }
             nav.large aria-label="Links of the alert" {
-                @for key in incidents {
-                    @let query = text::query(&[("key", key)]);
-                    a.button href=(frame.to(&format!("incident{query}"))) { "Incident" }
+                @for (key, observed) in &incidents {
+                    @let mark = if *observed { "true" } else { "" };
+                    @let query = text::query(&[("key", key), ("observed", mark)]);
+                    a.button href=(frame.to(&format!("incident{query}"))) {
+                        @if *observed { "Observed incident" } @else { "Incident" } }
                 }
                 (links(alert))
             }

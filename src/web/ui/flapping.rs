@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
+use super::values::values;
 use super::{look, text};
 use crate::causes::tenths;
 use crate::config::Role;
@@ -173,6 +174,7 @@ fn facts(now: Timestamp, flapper: &Flapper, priced: &Priced) -> Markup {
             (penalty(now, flapper))
             (changes(now, flapper))
         }
+        (changed(now, flapper))
         @for one in priced.suggestions.iter().filter(|one| one.rule == flapper.labels.value("alertname")) {
             (suggestion(&SuggestionEntry::from(one)))
         }
@@ -279,6 +281,21 @@ impl Curve {
     }
 }
 
+/// The changes that are remembered, the newest first, with the penalty after each.
+fn changed(now: Timestamp, flapper: &Flapper) -> Markup {
+    let Some(curve) = Curve::of(now, flapper) else { return html! {} };
+    let count = flapper.recent.len();
+    let row = |(index, at): (usize, &Timestamp)| {
+        let fired = (count - 1 - index).is_multiple_of(2) == flapper.firing;
+        let of_it = curve.past.iter().filter(|(time, _)| time == at).map(|(_, penalty)| *penalty);
+        let to = if fired { "firing" } else { "resolved" };
+        (text::short(now, *at), vec![to.to_owned(), tenths(of_it.max().unwrap_or(0))])
+    };
+    let id = format!("changes-{}-{}", flapper.alert, text::id(&flapper.receiver));
+    let rows = flapper.recent.iter().enumerate().rev().map(row);
+    values(&id, &format!("{count} changes"), &["Time", "since then", "penalty"], rows)
+}
+
 /// When it fired, over the time since its oldest change that is remembered.
 fn changes(now: Timestamp, flapper: &Flapper) -> Markup {
     let Some(first) = flapper.recent.first().copied() else { return html! {} };
@@ -341,6 +358,10 @@ mod tests {
         assert_eq!((curve.x(at(0)), curve.x(curve.to), curve.y(0)), (0, WIDTH, HEIGHT));
         let shown = penalty(at(60), &flapper).into_string();
         assert!(shown.contains("suppress at 5") && shown.contains("curve ahead"), "{shown}");
+        let listed = changed(at(60), &flapper).into_string();
+        let rows: Vec<&str> = listed.split("</time></th>").skip(1).collect();
+        assert!(rows[0].starts_with("<td>firing</td><td>1.5</td></tr>"), "the newest: {listed}");
+        assert!(rows[1].starts_with("<td>resolved</td><td>1.0</td></tr>"), "{listed}");
         // No threshold is drawn that does not apply.
         let alone = Flapper { by_alone: true, ..flapper.clone() };
         let shown = card(at(60), &alone, &Priced::default()).into_string();

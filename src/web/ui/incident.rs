@@ -14,7 +14,8 @@ use super::page::{self, Frame};
 use super::{ROWS, history, look, now, offset, plot, respond, rules, text, timeline};
 use crate::causes;
 use crate::decision_log::{
-    Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery, WhichIncident,
+    AsSentEntry, Baseline, IncidentRuleEntry, PastIncident, PastIncidentDetail, PastIncidentQuery,
+    WhichIncident,
 };
 use crate::engine::{KnownAlert, MERGED, NextStep, OpenIncident, Origin, Row, RowState, RuleCount};
 use crate::ingest::events::pagerduty::ChangeEvent;
@@ -64,6 +65,8 @@ pub(super) struct Seen {
     changes: Vec<ChangeEvent>,
     /// How often its rules fire, by their names.
     baselines: Vec<(String, Arc<Baseline>)>,
+    /// Of an incident that Squelch only observed: the sender's incidents with its alerts.
+    as_sent: Vec<AsSentEntry>,
 }
 
 /// `GET /incident?key=…`
@@ -102,7 +105,11 @@ async fn seen(app: &App, asked: &IncidentPageParams) -> Result<Seen, Problem> {
     let changes = if open.is_some() { changes } else { Vec::new() };
     let similar = similar(app, past.as_deref()).await;
     let baselines = baselines(app, past.as_deref()).await;
-    Ok(Seen { open, rules, past, levels, similar, changes, baselines })
+    let observed = past.as_ref().is_some_and(|past| past.incident.observed);
+    // The page is of use without them.
+    let review = if observed { reviewed(app, asked.which()).await.ok() } else { None };
+    let as_sent = review.map(|review| review.as_sent).unwrap_or_default();
+    Ok(Seen { open, rules, past, levels, similar, changes, baselines, as_sent })
 }
 
 /// Earlier incidents whose title names the same rule.
@@ -261,6 +268,16 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
                     bdi { (text::tame(&incident.receiver, 60)) } " at " (text::short(now, incident.opened_at))
                     @if let Some(length) = incident.time_to_notify() { ", accepted " (text::span(length)) " after the start" }
                 } }
+                @for AsSentEntry { incident: sent, .. } in &seen.as_sent {
+                    @let number = sent.number.to_string();
+                    @let query = text::query(&[("key", &sent.dedup_key), ("number", &number)]);
+                    div { dt { "As sent" } dd {
+                        a href=(frame.to(&format!("incident{query}"))) {
+                            bdi { (text::tame(&sent.title, 120)) } }
+                        " at " (text::short(now, sent.opened_at))
+                        @if sent.notified_at.is_none() { ", and no receiver accepted it" }
+                    } }
+                }
                 @if let (Some(by), Some(at)) = (&incident.acknowledged_by, incident.acknowledged_at) {
                     div { dt { "Acknowledged" } dd { "by " bdi { (text::tame(by, 60)) } " at " (text::short(now, at))
                         @if incident.closed_at.is_none() { ". Squelch does not repeat it." } } }
@@ -282,10 +299,11 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
             }
             @if let Some(open) = &seen.open {
                 div { dt { "Alerts" } dd { (open.row.firing) " of " (open.row.alerts) " fire" } }
-                div { dt { "Shown at" } dd { @if open.delivered.is_empty() { "no receiver yet" } @else
-                    { @for name in &open.delivered {
+                @let shows = open.row.standing.would.is_none();
+                @if shows { div { dt { "Shown at" } dd {
+                    @if open.delivered.is_empty() { "no receiver yet" } @else { @for name in &open.delivered {
                         @if !name.contains('/') { bdi { (text::tame(&open.row.standing.receiver, 60)) } "/" }
-                        bdi { (text::tame(name, 60)) } " " } } } }
+                        bdi { (text::tame(name, 60)) } " " } } } } }
                 @if !open.refused.is_empty() { div { dt { "Refused by" } dd {
                     @for refused in &open.refused { bdi { (text::tame(&refused.integration, 60)) } " " } } } }
             }
@@ -375,14 +393,16 @@ fn baseline(seen: &Seen) -> Markup {
     html! {
         @if !seen.baselines.is_empty() {
             h2 { "How often" }
-            @for (name, baseline) in &seen.baselines {
+            @for (at, (name, baseline)) in seen.baselines.iter().enumerate() {
                 @let most = baseline.hours.iter().copied().max().unwrap_or(0);
                 @let said = format!("Firings of {} by hour of the week", text::tame(name, 60));
-                details.technical {
+                details.technical id=(format!("often-{at}")) {
                     summary { (text::alert_name(name)) ": " (baseline.text) }
                     p.dim { "Firings by hour of the week since " (text::moment(baseline.since)) ", in the time zone "
                         (baseline.location) ". Alerts that start within five minutes are one firing. No decision depends on it." }
-                    figure.plot.week { (plot::heat(&by_day(&baseline.hours), most, "hot", (&said, "firing"))) }
+                    @let week = by_day(&baseline.hours);
+                    @let id = format!("hours-{at}");
+                    figure.plot.week { (plot::heat(&id, &week, most, "hot", (&said, "firing"))) }
                 }
             }
         }
@@ -413,7 +433,7 @@ fn details(asked: &IncidentPageParams, seen: &Seen) -> Markup {
     let number = open.map(|o| o.number).or(past.map(|p| p.incident.number)).unwrap_or_default();
     let key = past.map_or(asked.key.as_str(), |past| &past.incident.dedup_key);
     html! {
-        details.technical {
+        details.technical #technical {
             summary { "Technical details" }
             dl.facts {
                 div { dt { "Dedup key" } dd { code { (key) } } }
@@ -497,7 +517,10 @@ pub(super) fn stand(frame: &Frame, row: &Row) -> Markup {
 fn said(alert: &KnownAlert) -> Cow<'_, str> {
     match &alert.problem {
         Some(problem) => causes::problem(problem).into(),
-        None => alert.annotations.value("summary").into(),
+        None => {
+            let texts = ["summary", "description"].map(|name| alert.annotations.value(name));
+            texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default().into()
+        }
     }
 }
 

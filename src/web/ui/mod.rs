@@ -25,14 +25,16 @@ mod silence;
 mod standing;
 mod text;
 mod timeline;
+mod values;
 
 pub(crate) use assets::{ICON, STYLE};
 pub(crate) use page::html_document;
-pub(crate) use plot::{DAYS, busiest, heat, pages_text, stack};
+pub(crate) use plot::{busiest, heat, pages_text, stack};
 pub(super) use refusal::{draw as draw_refusal, shows as shows_page};
 #[cfg(test)]
 pub(super) use text::query as query_of;
 pub(crate) use text::{span, tame, with_code};
+pub(crate) use values::values;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;

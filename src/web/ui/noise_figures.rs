@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
+use super::values::values;
 use super::{plot, text};
 use crate::config::Limit;
 use crate::decision_log::Tally;
@@ -75,8 +76,29 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
                 @if before.is_some() { li { svg.mark viewBox="0 0 24 8" aria-hidden="true" {
                     line.before x1="0" y1="4" x2="24" y2="4" {} } "the period before, all causes" } }
             }
+            (by_cause_values(tally, &causes, before.map(|_| &earlier[..]), &said))
         }
     }
+}
+
+/// The steps that have an observation or a page.
+fn by_cause_values(tally: &Tally, causes: &[(usize, &str)], before: Option<&[u64]>, said: &str) -> Markup {
+    let named = causes.iter().map(|(_, cause)| cause.replace('_', " "));
+    let columns: Vec<String> = ["From".to_owned(), "pages".to_owned()]
+        .into_iter()
+        .chain(named)
+        .chain(before.map(|_| "the period before".to_owned()))
+        .collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let row = |(step, (_, pages)): (usize, &(u64, u64))| {
+        let start = tally.from + Duration::from_millis(tally.step().as_millis() * step as u64);
+        let counts = causes.iter().map(|(_, cause)| tally.quiet[*cause][step]);
+        let counts: Vec<u64> =
+            std::iter::once(*pages).chain(counts).chain(before.map(|before| before[step])).collect();
+        let some = counts.iter().any(|count| *count > 0);
+        some.then(|| (text::short(tally.to, start), counts.into_iter().map(thousands).collect()))
+    };
+    values("by-cause", said, &columns, tally.over_time.iter().enumerate().filter_map(row))
 }
 
 /// Observations of each step that interrupted no person.
@@ -153,6 +175,12 @@ pub(super) fn budget(receiver: &str, limit: &Limit, tally: &Tally, before: Optio
     let points =
         counts.iter().enumerate().map(|(n, count)| format!("{},{}", n as u64 * WIDTH / POINTS, y(*count)));
     let said = format!("at most {} in {per} of a budget of {budget}", plot::pages_text(peak));
+    let within = format!("pages in {per}");
+    // The first count, and each that differs from the one before it.
+    let differs = |n: &usize| *n == 0 || counts[*n] != counts[*n - 1];
+    let changes = (0..counts.len())
+        .filter(differs)
+        .map(|n| (text::short(tally.to, point(tally.from, tally.to, n as u64)), vec![thousands(counts[n])]));
     html! {
         figure.plot.budget {
             figcaption {
@@ -165,15 +193,20 @@ pub(super) fn budget(receiver: &str, limit: &Limit, tally: &Tally, before: Optio
                     polyline.after points=(points.collect::<Vec<_>>().join(" ")) {}
                 }
             }))
+            (values(&format!("budget-{}", text::id(receiver)), &said, &["From", &within], changes))
         }
     }
 }
 
+/// The time of a point of a curve.
+fn point(from: Timestamp, to: Timestamp, n: u64) -> Timestamp {
+    from + Duration::from_millis(to.since(from).as_millis() * n / POINTS)
+}
+
 /// At [`POINTS`] + 1 times: how many of `pages`, oldest first, are not older than `per`.
 fn rolling(pages: &[Timestamp], per: Duration, from: Timestamp, to: Timestamp) -> Vec<u64> {
-    let whole = to.since(from).as_millis();
     let count = |n: u64| {
-        let at = from + Duration::from_millis(whole * n / POINTS);
+        let at = point(from, to, n);
         let until = |at: Timestamp| pages.partition_point(|page| *page <= at) as u64;
         until(at) - until(at - per)
     };
@@ -185,7 +218,10 @@ pub(super) fn week(tally: &Tally) -> Markup {
     let most = tally.by_week.iter().flatten().copied().max().unwrap_or(0);
     let said = plot::busiest(&tally.by_week);
     html! {
-        figure.plot.week { figcaption { (said) } (plot::heat(&tally.by_week, most, "hot", (&said, "page"))) }
+        figure.plot.week {
+            figcaption { (said) }
+            (plot::heat("by-week", &tally.by_week, most, "hot", (&said, "page")))
+        }
     }
 }
 
@@ -224,6 +260,21 @@ mod tests {
             shown.contains("192 observations interrupted nobody, and Squelch decided 3 pages")
                 && shown.contains("polyline")
         );
+        // A step with nothing has no row.
+        let mut tally = tally;
+        tally.over_time[12].1 = 2;
+        for (step, count) in tally.quiet.values_mut().flat_map(|steps| steps.iter_mut().enumerate()) {
+            *count = if step == 30 { 1200 } else { 0 };
+        }
+        let shown = by_cause(&tally, None).into_string();
+        assert_eq!(shown.matches("<tr><th scope=\"row\">").count(), 2, "{shown}");
+        let zero = "<td class=\"dim\">0</td>";
+        for row in [
+            format!("</th><td>2</td>{zero}{zero}</tr>"),
+            format!("</th>{zero}<td>1,200</td><td>1,200</td></tr>"),
+        ] {
+            assert!(shown.contains(&row), "{row}: {shown}");
+        }
     }
 
     #[test]
@@ -241,6 +292,9 @@ mod tests {
         let counts = rolling(&pages, Duration::from_mins(12), at(0), at(48));
         assert_eq!([23, 24, 47, 48, 71, 72].map(|n| counts[n]), [0, 2, 2, 1, 1, 0]);
         let limit = Limit { pages: 1, per: Duration::from_mins(12) };
-        assert!(budget("pager", &limit, &tally(), None).into_string().contains("over budget"));
+        let shown = budget("pager", &limit, &tally(), None).into_string();
+        assert!(shown.contains("over budget"), "{shown}");
+        let values: Vec<&str> = shown.split("</td>").filter_map(|cell| cell.get(cell.len() - 1..)).collect();
+        assert_eq!(values[..4], ["0", "2", "1", "0"], "a row for each change");
     }
 }

@@ -7,9 +7,11 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::Frame;
+use super::values::values;
 use super::{plot, text};
 use crate::config::Location;
 use crate::decision_log::{OnCallEntry, ReceiverLoadEntry, of_them};
+use crate::history::thousands;
 use crate::model::{Duration, Timestamp};
 use crate::web::app::App;
 use crate::web::v1::unsearched;
@@ -127,6 +129,11 @@ fn by_shift(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) -
             figcaption { b { "Pages in a shift" } ", by the start of the shift in " (zone.name())
                 ". The line is the budget." }
             (chart(&bars, (most, ""), load.budget, &label, &ticks(zone, &times)))
+            @let rows = receiver.shifts.iter().map(|shift| {
+                (html! { (clock(zone, shift.start)) }, vec![thousands(shift.incidents)])
+            });
+            @let id = format!("shifts-{}", text::id(&receiver.receiver));
+            (values(&id, &label, &["Shift from", "pages"], rows))
         }
     }
 }
@@ -153,6 +160,12 @@ fn by_week(zone: &Location, load: &OnCallEntry, receiver: &ReceiverLoadEntry) ->
             figcaption { b { "Time with an open incident" } ", by the start of the week in " (zone.name()) ". The line is at "
                 (load.toil_line_percent) " %." }
             (chart(&bars, (100, " %"), load.toil_line_percent, &label, &ticks(zone, &times)))
+            @let rows = receiver.weeks.iter().map(|week| {
+                let share = format!("{} %", week.toil_percent);
+                (html! { (clock(zone, week.start)) }, vec![share, thousands(week.incidents)])
+            });
+            @let columns = ["Week from", "time with an open incident", "pages"];
+            (values(&format!("weeks-{}", text::id(&receiver.receiver)), &label, &columns, rows))
         }
     }
 }
@@ -220,12 +233,17 @@ mod tests {
             "<span>6</span><span>3</span><span>0</span>",
             "<span>Mon 23 Nov 08:00</span><span>Mon 23 Nov 20:00</span>",
             "<title>Mon 23 Nov 20:00: 1 page</title>",
+            "<tr><th scope=\"row\">Mon 23 Nov 20:00</th><td>1</td></tr>",
             "in Europe/Zurich",
         ] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
         let drawn = by_week(&zone, &load, &receiver).into_string();
-        for part in ["<span>100 %</span><span>50 %</span><span>0 %</span>", "<span>Mon 23 Nov 08:00</span>"] {
+        for part in [
+            "<span>100 %</span><span>50 %</span><span>0 %</span>",
+            "<span>Mon 23 Nov 08:00</span>",
+            "<tr><th scope=\"row\">Mon 23 Nov 08:00</th><td>30 %</td><td>6</td></tr>",
+        ] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
     }

@@ -1,30 +1,50 @@
-//! Figures that stretch with the page, drawn on the server. Their words stand beside them as HTML.
+//! Figures that stretch with the page, drawn on the server. Their words and values stand beside them as HTML.
 
 use maud::{Markup, html};
 
+use super::values::values;
 use crate::history::thousands;
 use crate::model::Timestamp;
 
 /// The names of the days, Monday first.
-pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// A week by its hours. `most` is the count of the strongest colour, and `one` names what is counted.
-pub(crate) fn heat(week: &[[u64; 24]; 7], most: u64, class: &str, (said, one): (&str, &str)) -> Markup {
+/// A week by its hours, with its values under the fold `id`. `most` is the count of the strongest colour, and
+/// `one` names what is counted.
+pub(crate) fn heat(
+    id: &str,
+    week: &[[u64; 24]; 7],
+    most: u64,
+    class: &str,
+    (said, one): (&str, &str),
+) -> Markup {
+    let columns: Vec<&str> = std::iter::once("Hour").chain(DAYS).collect();
+    let hours = (0..24).map(|hour| {
+        let counts = week.iter().map(|day| thousands(day[hour])).collect();
+        (html! { (format!("{hour:02}:00")) }, counts)
+    });
+    let cells = || {
+        let days = week.iter().enumerate();
+        days.flat_map(|(day, hours)| hours.iter().enumerate().map(move |(hour, count)| (day, hour, *count)))
+    };
+    let empty = cells().filter(|(_, _, count)| *count == 0);
+    let empty: String = empty.map(|(day, hour, _)| format!("M{},{}h9v9h-9z", hour * 10, day * 10)).collect();
     html! {
         div.axes {
             div.y.each aria-hidden="true" { @for day in DAYS { span { (day) } } }
             svg viewBox="0 0 240 70" preserveAspectRatio="none" role="img" aria-label=(said) {
-                @for (day, hours) in week.iter().enumerate() {
-                    @for (hour, pages) in hours.iter().enumerate() {
-                        rect class=(if *pages == 0 { "track" } else { class }) x=(hour * 10) y=(day * 10) width="9"
-                            height="9" fill-opacity=(shade(*pages, most)) {
-                            title { (DAYS[day]) (format!(" {hour:02}:00: ")) (counted(*pages, one)) }
-                        }
+                // One path for all hours without a page, since a page may have several weeks.
+                path.track d=(empty) {}
+                @for (day, hour, count) in cells().filter(|(_, _, count)| *count > 0) {
+                    rect class=(class) x=(hour * 10) y=(day * 10) width="9" height="9"
+                        fill-opacity=(shade(count, most)) {
+                        title { (DAYS[day]) (format!(" {hour:02}:00: ")) (counted(count, one)) }
                     }
                 }
             }
             div.x aria-hidden="true" { span { "00:00" } span { "06:00" } span { "12:00" } span { "18:00" } span { "24:00" } }
         }
+        (values(id, said, &columns, hours))
     }
 }
 
@@ -51,10 +71,7 @@ pub(crate) fn busiest(week: &[[u64; 24]; 7]) -> String {
 
 /// The strength of the colour. A single page differs visibly from none.
 fn shade(pages: u64, most: u64) -> String {
-    match pages {
-        0 => "1".to_owned(),
-        pages => format!("0.{:03}", 200 + pages * 799 / most.max(1)),
-    }
+    format!("0.{:03}", 200 + pages * 799 / most.max(1))
 }
 
 /// The axes of a figure over time, around `drawing`: the scale at the left, the times below.
@@ -79,8 +96,14 @@ pub(super) fn axes(most: u64, unit: &str, drawing: &Markup, ticks: &[Markup]) ->
 }
 
 /// Bars side by side. Each stacks one part of each of `layers`, from the bottom to the top. A layer has the
-/// class that draws it, its name and its counts. `names` has the name of each bar.
-pub(crate) fn stack(names: &[String], layers: &[(&str, &str, Vec<u64>)], said: &str) -> Markup {
+/// class that draws it, its name and its counts. `names` has the name of each bar, and `what` names all of
+/// them. The values stand under the fold `id`.
+pub(crate) fn stack(
+    id: &str,
+    (what, names): (&str, &[String]),
+    layers: &[(&str, &str, Vec<u64>)],
+    said: &str,
+) -> Markup {
     let sum = |bar: usize| layers.iter().map(|(_, _, counts)| counts[bar]).sum::<u64>();
     let most = (0..names.len()).map(sum).max().unwrap_or(0).max(1);
     // A part of 1 shows, however large the others are.
@@ -88,6 +111,12 @@ pub(crate) fn stack(names: &[String], layers: &[(&str, &str, Vec<u64>)], said: &
     let below = |layer: usize, bar: usize| {
         layers[..layer].iter().map(|(_, _, counts)| height(counts[bar])).sum::<u64>()
     };
+    let columns: Vec<&str> =
+        [what, "All"].into_iter().chain(layers.iter().map(|(_, what, _)| *what)).collect();
+    let rows = names.iter().enumerate().map(|(bar, name)| {
+        let counts = layers.iter().map(|(_, _, counts)| counts[bar]);
+        (html! { (name) }, std::iter::once(sum(bar)).chain(counts).map(thousands).collect())
+    });
     html! {
         div.axes {
             div.y aria-hidden="true" { span { (thousands(most)) } span { "0" } }
@@ -116,6 +145,7 @@ pub(crate) fn stack(names: &[String], layers: &[(&str, &str, Vec<u64>)], said: &
         ul.legend aria-hidden="true" { @for (class, what, _) in layers { li {
             svg.mark viewBox="0 0 24 8" { rect class=(class) width="24" height="8" {} } (what)
         } } }
+        (values(id, said, &columns, rows))
     }
 }
 
@@ -126,11 +156,12 @@ mod tests {
     #[test]
     fn parts_of_a_bar_stand_on_each_other() {
         let layers = [("c1", "acknowledged", vec![1, 3]), ("c4", "other", vec![0, 1])];
-        let drawn = stack(&["Mon".to_owned(), "Tue".to_owned()], &layers, "4 pages").into_string();
+        let drawn = stack("pages", ("Day", &["Mon".into(), "Tue".into()]), &layers, "4 pages").into_string();
         for part in [
             r#"<rect class="c1" x="1" y="75" width="8" height="25">"#,
             r#"<rect class="c1" x="11" y="25" width="8" height="75">"#,
             r#"<rect class="c4" x="11" y="0" width="8" height="25"><title>Tue: 1 other</title>"#,
+            r#"<tr><th scope="row">Tue</th><td>4</td><td>3</td><td>1</td></tr>"#,
         ] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
@@ -142,6 +173,9 @@ mod tests {
         assert_eq!(busiest(&week), "no pages");
         week[6][23] = 1200;
         assert_eq!(busiest(&week), "1,200 pages on Sun at 23:00, the busiest hour");
-        assert_eq!([0, 1, 1200].map(|pages| shade(pages, 1200)), ["1", "0.200", "0.999"]);
+        assert_eq!([1, 1200].map(|pages| shade(pages, 1200)), ["0.200", "0.999"]);
+        let drawn = heat("week", &week, 1200, "hot", ("busy", "page")).into_string();
+        assert_eq!((drawn.matches("h9v9h-9z").count(), drawn.matches("<rect").count()), (167, 1), "{drawn}");
+        assert!(drawn.contains("<title>Sun 23:00: 1,200 pages</title>"), "{drawn}");
     }
 }

@@ -98,7 +98,7 @@ async fn every_view_works_under_the_traffic_of_the_demo() {
         .wait("the chart is drawn", "return !!document.querySelector('.causes path.page').getAttribute('d');")
         .await;
     let drawn = "return [document.querySelectorAll('.causes path[class^=c]').length > 1, \
-                 document.querySelectorAll('.week rect').length, !!document.querySelector('.week rect.hot')];";
+                 document.querySelectorAll('.week .values td').length, !!document.querySelector('.week rect.hot')];";
     assert_eq!(browser.run(drawn).await, json!([true, 168, true]), "causes and hours of the week");
     let names = browser.run("return document.body.innerText;").await;
     assert!(names.as_str().unwrap().contains("QueueDepthHigh"), "{names}");

@@ -69,7 +69,7 @@ async fn an_incident_is_acknowledged_noted_closed_and_reviewed() {
         "unless a person acknowledges it",
         "<title>(1) ErrorRate, Latency",
         "Was this page useful?",
-        "<details class=\"technical\">",
+        "<details class=\"technical\" id=\"technical\">",
     ] {
         assert!(page.body.contains(text), "{text}: {}", page.body);
     }

@@ -1,11 +1,10 @@
 //! Pages per day, of each series below the other, to the same scale.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
 
 use super::Series;
 use crate::history::{BacktestReport, Day, PageTally, thousands};
+use crate::web::values;
 
 /// The most bars of one figure: beyond that each of them is several days.
 const BARS: i64 = 120;
@@ -24,8 +23,10 @@ pub(super) fn figure(report: &BacktestReport, series: &[Series<'_>]) -> Markup {
     let bars: Vec<Vec<u64>> = series.iter().map(|one| bars(one.tally, first, size, count)).collect();
     let most = bars.iter().flatten().copied().max().unwrap_or(0).max(1);
     let per = if size == 1 { "a day".to_owned() } else { format!("in {size} days") };
-    let table: BTreeMap<Day, Vec<u64>> =
-        (0..count).map(|bar| (start(bar), bars.iter().map(|of| of[bar]).collect())).collect();
+    let columns: Vec<&str> =
+        std::iter::once("From").chain(series.iter().map(|one| one.name.as_str())).collect();
+    let rows =
+        (0..count).map(|bar| (html! { (start(bar)) }, bars.iter().map(|of| thousands(of[bar])).collect()));
     html! {
         @for (one, bars) in series.iter().zip(&bars) {
             @let peak = bars.iter().max().copied().unwrap_or(0);
@@ -55,22 +56,7 @@ pub(super) fn figure(report: &BacktestReport, series: &[Series<'_>]) -> Markup {
                 }
             }
         }
-        details {
-            summary { "Pages " (per) " as a table" }
-            table.rows {
-                caption.unseen { "Pages " (per) }
-                thead { tr {
-                    th scope="col" { "From" }
-                    @for one in series { th.n scope="col" { bdi { (one.name) } } }
-                } }
-                tbody { @for (day, counts) in &table { tr data-row {
-                    td data-label="State" { (day) }
-                    @for (one, count) in series.iter().zip(counts) {
-                        td.n data-label=(one.name) { (thousands(*count)) }
-                    }
-                } } }
-            }
-        }
+        (values("days", &format!("Pages {per}"), &columns, rows))
     }
 }
 

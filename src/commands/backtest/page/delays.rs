@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{CUT, Series, legend};
 use crate::history::{SeverityFigures, length, thousands};
 use crate::model::Duration;
-use crate::web::tame;
+use crate::web::{tame, values};
 
 /// The times of the figure in seconds, as far apart as the next. Every third has its name below it.
 const TIMES: [u64; 13] = [0, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600];
@@ -18,6 +18,17 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
     let levels: Vec<usize> = (0..first.tally.by_severity.len())
         .filter(|level| first.tally.by_severity[*level].firings > 0)
         .collect();
+    let times: Vec<String> = COLUMNS.into_iter().map(within).collect();
+    let (head, tail) = (["Severity, by"].into_iter(), ["p50", "p99", "Longest"]);
+    let columns: Vec<&str> = head.chain(times.iter().map(String::as_str)).chain(tail).collect();
+    let each = levels.iter().flat_map(|level| series.iter().map(|one| (*level, one)));
+    let rows = each.map(|(level, one)| {
+        let (figures, name) = (&one.tally.by_severity[level], &one.name);
+        let delays = [figures.delay.quantile(50), figures.delay.quantile(99), figures.delay.max()];
+        let shares = COLUMNS.into_iter().map(|seconds| format!("{} %", percent(figures, seconds)));
+        let delays = delays.into_iter().map(|delay| delay.map_or("–".to_owned(), length));
+        (html! { bdi { (tame(&figures.severity, CUT)) } ", " bdi { (name) } }, shares.chain(delays).collect())
+    });
     html! {
         p.lead { "Higher is sooner. A line that ends below 100 % leaves out alerts without a new notification." }
         (legend(series))
@@ -44,32 +55,7 @@ pub(super) fn figure(series: &[Series<'_>]) -> Markup {
                 }
             }
         }
-        details {
-            summary { "Shares and delays as a table" }
-            table.rows {
-                caption.unseen { "Share of the firings that a person has heard of within a time" }
-                thead { tr {
-                    th scope="col" { "Severity" } th scope="col" { "By" }
-                    @for seconds in COLUMNS { th.n scope="col" { (within(seconds)) } }
-                    th.n scope="col" { "p50" } th.n scope="col" { "p99" } th.n scope="col" { "Longest" }
-                } }
-                tbody { @for level in &levels { @for one in series {
-                    @let figures = &one.tally.by_severity[*level];
-                    @let delay = &figures.delay;
-                    @let delays = [delay.quantile(50), delay.quantile(99), delay.max()];
-                    tr data-row {
-                        td.sev data-label="State" { bdi { (tame(&figures.severity, CUT)) } }
-                        td data-label="By" { bdi { (one.name) } }
-                        @for seconds in COLUMNS {
-                            td.n data-label=(within(seconds)) { (percent(figures, seconds)) " %" }
-                        }
-                        @for (name, delay) in ["p50", "p99", "Longest"].iter().zip(delays) {
-                            td.n data-label=(name) { (delay.map_or("–".to_owned(), length)) }
-                        }
-                    }
-                } } }
-            }
-        }
+        (values("delays", "Share of the firings that a person has heard of within a time", &columns, rows))
     }
 }
 

@@ -439,7 +439,12 @@ impl Query<'_> {
         let Some(alert) = self.world.alerts.alert(alert) else { return Said::default() };
         let (annotations, generator_url) = self.world.alerts.said(alert);
         let of = |name: &str| SmolStr::from(annotations.value(name));
-        Said { summary: of("summary"), runbook: of("runbook_url"), generator_url }
+        let summary = Some(of("summary")).filter(|text| !text.is_empty());
+        Said {
+            summary: summary.unwrap_or_else(|| of("description")),
+            runbook: of("runbook_url"),
+            generator_url,
+        }
     }
 
     /// Where an alert that waits stands.
