@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Engine;
-use crate::engine::incidents::incident::{Incident, Phase, Side};
+use crate::engine::incidents::incident::{Phase, Side};
 use crate::engine::pages::Pages;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -31,7 +31,7 @@ pub(crate) fn audit(engine: &Engine) {
         let (_, receiver) = account(incident.group.0);
         let counts = expected.entry((incident.side == Side::Observed, receiver)).or_default();
         counts[0] += incident.waiting.iter().map(|(_, n)| n).sum::<u64>();
-        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
+        let over = incident.is_over();
         counts[5] += u64::from(over && incident.side != Side::Observed);
         if incident.superseded_by.is_none() {
             counts[3] += u64::from(incident.phase == Phase::Open);
@@ -65,7 +65,6 @@ pub(crate) fn audit(engine: &Engine) {
 /// Every firing alert is where the next stage finds it. Everything that waits or that a receiver knows
 /// as firing has an alert that can end it. Everything that is over will be forgotten.
 fn audit_places(world: &World, pages: &Pages) {
-    let over = |i: &Incident| i.phase == Phase::Closed || i.superseded_by.is_some();
     for (key, group) in &pages.groups {
         let pending = group.pending.iter().filter(|p| !p.recovered).map(|p| p.alert);
         let withheld = group.withheld.iter().filter(|q| !q.resolved).map(|q| q.alert);
@@ -79,7 +78,9 @@ fn audit_places(world: &World, pages: &Pages) {
         let forgotten = world.timers.deadline(&Timer::ForgetGroup(key.clone())).is_some();
         assert!(forgotten || !group.is_idle(), "{key:?} is never forgotten");
     }
-    for (id, incident) in pages.incidents.all.iter().filter(|(_, i)| !over(i) && i.side != Side::Forwarded) {
+    for (id, incident) in
+        pages.incidents.all.iter().filter(|(_, i)| !i.is_over() && i.side != Side::Forwarded)
+    {
         for (alert, _) in incident.members.iter().filter(|(_, m)| m.firing) {
             let mut states = world.alerts.states_of(*alert);
             assert!(
@@ -95,7 +96,7 @@ fn audit_places(world: &World, pages: &Pages) {
             group.pending.iter().any(|p| p.alert == alert && !p.recovered)
                 || group.withheld.iter().any(|q| q.alert == alert && !q.resolved)
         };
-        let member = state.notified_in().and_then(|id| pages.incidents.all.get(&id)).filter(|i| !over(i));
+        let member = state.notified_in().and_then(|id| pages.incidents.all.get(&id)).filter(|i| !i.is_over());
         let notified = member.and_then(|i| i.members.get(&alert)).is_some_and(|m| m.firing);
         assert!(
             !state.is_admitted() || notified || state.waits_in().is_some_and(waits),

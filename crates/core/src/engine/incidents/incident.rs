@@ -200,6 +200,11 @@ impl Incident {
         self.phase == Phase::Closed || self.superseded_by.is_some()
     }
 
+    /// Whether it does not resolve yet, and no other one took its place.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open && self.superseded_by.is_none()
+    }
+
     /// Whether an alert in it fires.
     pub(crate) fn fires(&self) -> bool {
         !self.is_over() && (self.members.firing() > 0 || self.internal.is_some())
@@ -219,7 +224,7 @@ impl Incident {
 
     /// Whether alerts may join it.
     pub(crate) fn takes_alerts(&self) -> bool {
-        self.phase != Phase::Closed && self.superseded_by.is_none() && self.reaches_somebody()
+        !self.is_over() && self.reaches_somebody()
     }
 
     /// Whether its page is recent, so that alerts that start now belong to it.

@@ -119,10 +119,7 @@ impl Pages {
     /// Closes an incident of Squelch's own, if it is open.
     pub(crate) fn clear(&mut self, world: &mut World, key: &GroupKey, cause: Cause) {
         let Some(id) = self.internal.remove(key) else { return };
-        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        if incident.phase != Phase::Open || incident.superseded_by.is_some() {
-            return;
-        }
+        let Some(incident) = self.incidents.all.get_mut(&id).filter(|i| i.is_open()) else { return };
         incident.phase = Phase::Resolving;
         incident.closing = Some(Box::new(cause));
         let gauges = world.gauges(key.0);

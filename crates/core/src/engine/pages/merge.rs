@@ -1,7 +1,7 @@
 //! A receiver that has had enough: pages beyond the limit are merged into one, and a storm is one
 //! incident. Levels marked `never_hold` are merged into a page within a minute, never into an update.
 
-use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::incidents::incident::IncidentId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Firing, GroupKey, Pending, Wait};
 use crate::engine::timers::Timer;
@@ -56,8 +56,7 @@ impl Pages {
         let open = self.groups.get(merged)?.open.iter().rev();
         open.copied().find(|id| {
             let incident = self.incidents.all.get(id);
-            incident
-                .is_some_and(|i| i.phase != Phase::Closed && i.superseded_by.is_none() && i.paged_at >= began)
+            incident.is_some_and(|i| !i.is_over() && i.paged_at >= began)
         })
     }
 

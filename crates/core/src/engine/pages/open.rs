@@ -212,10 +212,7 @@ impl Pages {
     /// It got worse: a new generation takes the firing alerts over, under a new key, so that it interrupts.
     /// The old incident is resolved once the new page is accepted.
     pub(crate) fn supersede(&mut self, world: &mut World, old: IncidentId, cause: Cause) {
-        let Some(incident) = self.incidents.all.get(&old) else { return };
-        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
-            return;
-        }
+        let Some(incident) = self.incidents.all.get(&old).filter(|i| i.is_open()) else { return };
         let key = incident.group.clone();
         let new = self.new_incident(world, &key);
         self.leave_group(world, old, &key);
@@ -272,11 +269,8 @@ impl Pages {
     /// receiver has today. None of these was notified. It returns false if there is no need, or no
     /// integration.
     pub(crate) fn move_on(&mut self, world: &mut World, id: IncidentId) -> bool {
-        let Some(incident) = self.incidents.all.get(&id) else { return false };
+        let Some(incident) = self.incidents.all.get(&id).filter(|i| i.is_open()) else { return false };
         let nobody = world.destinations.get(incident.group.0).integrations.is_empty();
-        if incident.superseded_by.is_some() || incident.phase != Phase::Open {
-            return false;
-        }
         if nobody || incident.reaches_somebody() {
             return false;
         }
@@ -300,16 +294,13 @@ impl Pages {
         destination: DestinationId,
         cause: Cause,
     ) {
-        let (now, noise) = (world.now, world.destinations.get(destination).noise.clone());
         // An alert that waits has its own page to come, and one that is withheld has none.
         let incident = world.state(alert, destination).notified_in();
         // Another receiver has the page.
         let incident = incident.filter(|_| !self.incidents.pages_elsewhere(world, alert, destination));
-        let old = |id| {
-            let incident = self.incidents.all.get(&id).filter(|i| i.phase == Phase::Open);
-            incident.is_some_and(|i| i.superseded_by.is_none() && !i.is_recent(now, &noise))
-        };
-        if let Some(id) = incident.filter(|id| old(*id)) {
+        let noise = &world.destinations.get(destination).noise;
+        let lacks = |incident: &Incident| incident.is_open() && !incident.is_recent(world.now, noise);
+        if let Some(id) = incident.filter(|id| self.incidents.all.get(id).is_some_and(lacks)) {
             world.routed(destination, 1);
             if let Some(incident) = self.incidents.all.get_mut(&id) {
                 incident.waiting.push((alert, 1));

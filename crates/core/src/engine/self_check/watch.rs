@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::incidents::incident::IncidentId;
 use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupKey;
@@ -73,9 +73,11 @@ impl SelfCheck {
         self.watch.stuck.remove(&id);
         let Some(incident) = pages.incidents.all.get(&id) else { return };
         let own = incident.internal.is_some();
-        let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
         let waiting = incident.channels.iter().filter(|c| c.is_waiting());
-        let Some(since) = waiting.map(|c| c.since(incident.paged_at)).min().filter(|_| !over) else { return };
+        let Some(since) = waiting.map(|c| c.since(incident.paged_at)).min().filter(|_| !incident.is_over())
+        else {
+            return;
+        };
         let alarm = world.undelivered_after().filter(|_| !own).map(|after| since + after);
         let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
         if due {
@@ -94,8 +96,7 @@ impl SelfCheck {
                 self.watch.stuck.remove(&id);
                 continue;
             };
-            let over = incident.phase == Phase::Closed || incident.superseded_by.is_some();
-            if over || !incident.channels.iter().any(|c| c.is_waiting()) {
+            if incident.is_over() || !incident.channels.iter().any(|c| c.is_waiting()) {
                 self.watch.stuck.remove(&id);
             }
         }
