@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use squelch::model::{Kind, Outcome, Rejection, Report};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::deliver::{ROUTING_KEY, World, integration, notification, pagerduty, receivers, slack, webhook};
+use crate::wire;
 
 /// The action of a server after it wrote its answer.
 #[derive(Clone, Copy, PartialEq)]
@@ -45,21 +46,7 @@ impl Server {
 }
 
 async fn serve(mut stream: TcpStream, answer: String, then: Then, took: Arc<Mutex<Vec<String>>>) {
-    let (mut raw, mut piece) = (Vec::new(), [0; 4096]);
-    let body = loop {
-        let text = String::from_utf8_lossy(&raw);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.to_ascii_lowercase();
-            let length = length.split("content-length: ").nth(1).and_then(|l| l.lines().next()?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                break body.to_owned();
-            }
-        }
-        match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return,
-            Ok(n) => raw.extend_from_slice(&piece[..n]),
-        }
-    };
+    let Some((_, body)) = wire::request(&mut stream).await else { return };
     took.lock().unwrap().push(body);
     let mut written = stream.write_all(answer.as_bytes()).await;
     match then {
@@ -72,10 +59,6 @@ async fn serve(mut stream: TcpStream, answer: String, then: Then, took: Arc<Mute
             }
         }
     }
-}
-
-fn http(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// The end of a page at a receiver of `kind`, and the server that it went to.
@@ -147,7 +130,7 @@ async fn a_slack_body_that_says_ok_before_it_hangs_is_accepted() {
 #[tokio::test]
 async fn a_slack_answer_that_is_longer_than_what_is_read_is_accepted() {
     let long = format!("{{\"ok\":true,\"message\":{{\"text\":\"{}\"}}}}", "\\u00e9".repeat(50_000));
-    let (report, server) = page("slack", &http("200 OK", &long), Then::Closes).await;
+    let (report, server) = page("slack", &wire::answer(200, "", &long), Then::Closes).await;
     assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1));
     assert_eq!(server.took().len(), 1);
 }
@@ -156,11 +139,11 @@ async fn a_slack_answer_that_is_longer_than_what_is_read_is_accepted() {
 /// most, and the second and third message carry a mark.
 #[tokio::test]
 async fn an_unknown_2xx_of_a_server_like_slack_is_accepted_after_three_marked_attempts() {
-    let empty = http("200 OK", "");
+    let empty = wire::answer(200, "", "");
     let answers = [
         (empty.as_str(), Then::Closes),
-        (&http("200 OK", "<html>thanks</html>"), Then::Closes),
-        (&http("201 Created", "{\"id\":\"4711\"}"), Then::Closes),
+        (&wire::answer(200, "", "<html>thanks</html>"), Then::Closes),
+        (&wire::answer(201, "", "{\"id\":\"4711\"}"), Then::Closes),
         ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"i", Then::Closes),
     ];
     for (answer, then) in answers {
@@ -173,7 +156,7 @@ async fn an_unknown_2xx_of_a_server_like_slack_is_accepted_after_three_marked_at
 
 #[tokio::test]
 async fn the_success_of_rocket_chat_and_a_204_are_accepted_at_once() {
-    for answer in [&http("200 OK", "{\"success\":true}"), "HTTP/1.1 204 No Content\r\n\r\n"] {
+    for answer in [&wire::answer(200, "", "{\"success\":true}"), "HTTP/1.1 204 No Content\r\n\r\n"] {
         let (report, server) = page("slack", answer, Then::Hangs).await;
         assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1), "{answer}");
         assert_eq!(server.took().len(), 1, "{answer}");
@@ -183,7 +166,7 @@ async fn the_success_of_rocket_chat_and_a_204_are_accepted_at_once() {
 /// An unknown error does not cause posts without end: after the third there is an alarm.
 #[tokio::test]
 async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
-    let answer = http("200 OK", "{\"ok\":false,\"error\":\"a_word_of_tomorrow\"}");
+    let answer = wire::answer(200, "", "{\"ok\":false,\"error\":\"a_word_of_tomorrow\"}");
     let (report, server) = page("slack", &answer, Then::Closes).await;
     assert_eq!((report.attempts, server.took().len()), (3, 3));
     let rejection = rejection(report);
@@ -194,7 +177,7 @@ async fn an_unknown_error_of_slack_is_a_dead_letter_after_three_attempts() {
 #[tokio::test]
 async fn a_secret_in_the_answer_changes_no_judgement() {
     // The secrets of the URL and of the header are words of the answer.
-    let server = Server::start(http("200 OK", "{\"ok\":true,\"echo\":\"x\"}"), Then::Closes).await;
+    let server = Server::start(wire::answer(200, "", "{\"ok\":true,\"echo\":\"x\"}"), Then::Closes).await;
     let mut chat = slack(server.url.replace("/v2/enqueue", "/services/\"ok\":true"));
     chat.http.auth = Some(squelch::config::HttpAuth::Authorization {
         scheme: "Bearer".into(),
@@ -206,7 +189,7 @@ async fn a_secret_in_the_answer_changes_no_judgement() {
     assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1));
 
     let word = "channel_not_found";
-    let server = Server::start(http("200 OK", word), Then::Closes).await;
+    let server = Server::start(wire::answer(200, "", word), Then::Closes).await;
     let mut world = World::new(&receivers([("r", slack(server.url.replace("enqueue", word)))]));
     world.deliverer.send(notification(1, "r", "slack[0]", Kind::Page), false);
     let rejection = world.rejection().await;
@@ -218,7 +201,7 @@ async fn a_secret_in_the_answer_changes_no_judgement() {
 #[tokio::test]
 async fn half_a_secret_at_the_end_of_an_excerpt_is_hidden() {
     for before in 480..512 {
-        let answer = http("400 Bad Request", &format!("{}{ROUTING_KEY}", "x".repeat(before)));
+        let answer = wire::answer(400, "", &format!("{}{ROUTING_KEY}", "x".repeat(before)));
         let (report, _) = page("pagerduty", &answer, Then::Closes).await;
         let detail = rejection(report).detail;
         assert!(!detail.contains(&ROUTING_KEY[..8]), "{before}: {detail}");
@@ -255,7 +238,7 @@ async fn every_date_format_of_retry_after_is_waited_for() {
 #[tokio::test]
 async fn the_mark_of_a_possible_repeat_is_never_cut_off() {
     for name in ["é&".repeat(2000), "監".repeat(1020), "<".repeat(400), "x".repeat(5000)] {
-        let server = Server::start(http("200 OK", "ok"), Then::Closes).await;
+        let server = Server::start(wire::answer(200, "", "ok"), Then::Closes).await;
         let mut world = World::new(&receivers([("r", slack(server.url.clone()))]));
         let mut page = notification(1, "r", "slack[0]", Kind::Page);
         page.group_labels = squelch::model::LabelSet::from_pairs([("alertname", name.as_str())]);

@@ -17,11 +17,12 @@ use squelch::receivers::discord::DiscordConfig;
 use squelch::receivers::msteamsv2::MsTeamsV2Config;
 use squelch::receivers::pagerduty::{PagerdutyImage, PagerdutyLink};
 use squelch::receivers::webhook::WebhookConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use crate::deliver::{integration, notification, pagerduty_config, slack_config};
 use crate::repository;
+use crate::wire;
 
 fn assert_golden(name: &str, actual: &str) {
     repository::is_golden(format!("tests/data/golden/{name}"), actual);
@@ -38,21 +39,9 @@ async fn sent(
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let (mut bytes, mut chunk) = (Vec::new(), [0u8; 65536]);
-        loop {
-            let read = stream.read(&mut chunk).await.unwrap();
-            assert!(read > 0, "the request is whole");
-            bytes.extend_from_slice(&chunk[..read]);
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head
-                .lines()
-                .find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
-            if body.len() == length.unwrap().parse::<usize>().unwrap() {
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                return (head.lines().next().unwrap().to_owned(), body.to_owned());
-            }
-        }
+        let (head, body) = wire::request(&mut stream).await.expect("the request is whole");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        (head.lines().next().unwrap().to_owned(), body)
     });
     let integration = Integration { name: n.integration.clone(), ..integration("", kind(url)) };
     let (reports, mut ends) = mpsc::unbounded_channel();

@@ -15,7 +15,8 @@ use squelch::deliver::{Answer, AttemptError, HttpClient};
 use squelch::model::Timestamp;
 
 use crate::conformance::sink::form;
-use servers::{Authority, Server, answer, http_proxy, socks_proxy};
+use crate::wire::answer;
+use servers::{Authority, Server, http_proxy, socks_proxy};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_500);

@@ -54,3 +54,4 @@ mod tools;
 mod ui;
 mod vendors;
 mod web;
+mod wire;

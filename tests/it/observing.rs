@@ -15,11 +15,12 @@ use squelch::model::{AlertId, AlertView, Kind};
 use squelch::node::Node;
 use squelch::spans::Tracer;
 use squelch::web::Gate as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::deliver::{World, fault, notification, pager, pagerduty, receivers, switch_all_log_statements_on};
+use crate::wire;
 
 /// Each notification has one line at its end, and its first failure one. Further failures are quieter.
 #[tokio::test]
@@ -139,21 +140,9 @@ impl Fake {
 
 /// One request, whole.
 async fn asked(stream: &mut TcpStream) -> Option<Asked> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0; 65536];
-        let read = stream.read(&mut chunk).await.ok()?;
-        bytes.extend_from_slice(chunk.get(..read).filter(|read| !read.is_empty())?);
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let (line, headers) = head.split_once("\r\n")?;
-        let head = format!("{line}\r\n{}", headers.to_ascii_lowercase());
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.map_or(0, |length| length.parse().unwrap());
-        if bytes.len() >= end + 4 + length {
-            return Some(Asked { head, body: bytes[end + 4..].to_vec() });
-        }
-    }
+    let (head, body) = wire::raw_request(stream).await?;
+    let (line, headers) = head.split_once("\r\n")?;
+    Some(Asked { head: format!("{line}\r\n{}", headers.to_ascii_lowercase()), body })
 }
 
 /// A node with this configuration.

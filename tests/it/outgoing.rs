@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::deliver::{integration, notification, pagerduty_config, receivers, slack_config};
+use crate::wire;
 
 const NOW: &str = "2026-11-24T12:00:07.5Z";
 
@@ -45,21 +46,8 @@ async fn sent(
     let mut arrived = Vec::new();
     for answer in answers {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut bytes = Vec::new();
-        loop {
-            let mut chunk = [0; 65536];
-            let read = stream.read(&mut chunk).await.unwrap();
-            assert!(read > 0, "the request is whole");
-            bytes.extend_from_slice(&chunk[..read]);
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let head = head.to_ascii_lowercase();
-            let length = header(&head, "content-length");
-            if body.len() == length.parse().unwrap_or(0) {
-                arrived.push((head, body.to_owned()));
-                break;
-            }
-        }
+        let (head, body) = wire::request(&mut stream).await.expect("the request is whole");
+        arrived.push((head.to_ascii_lowercase(), body));
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
     let outcome = tokio::time::timeout(Duration::from_secs(20), ends.recv()).await.unwrap().unwrap().outcome;
@@ -70,7 +58,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 fn header<'h>(head: &'h str, name: &str) -> &'h str {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
+    wire::header(head, name).unwrap_or_default()
 }
 
 /// HMAC as RFC 2104 writes it down, so that the program's library is not checked by itself.

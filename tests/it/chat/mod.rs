@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use squelch::config::{self, Integration};
 use squelch::model::{Kind, LabelSet, Notification, Outcome, Report};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::deliver::{World, notification, receivers};
+use crate::wire;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -31,12 +32,21 @@ struct Seen {
 }
 
 impl Seen {
+    fn of(head: &str, text: String) -> Seen {
+        let (line, headers) = head.split_once("\r\n").unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        // Only the names of headers are the same in any case.
+        let headers = headers.lines().filter_map(|line| line.split_once(": "));
+        let head = headers.map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
+        Seen { method: words[0].to_owned(), path: words[1].to_owned(), head, text }
+    }
+
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+        wire::header(&self.head, name)
     }
 
     /// A value of the query.
@@ -63,23 +73,13 @@ impl Vendor {
         let kept = seen.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (mut bytes, mut chunk) = (Vec::new(), [0u8; 65536]);
-                let request = loop {
-                    if let Some(request) = whole(&bytes) {
-                        break request;
-                    }
-                    let read = stream.read(&mut chunk).await.unwrap();
-                    assert!(read > 0, "the request is whole");
-                    bytes.extend_from_slice(&chunk[..read]);
-                };
+                let (head, text) = wire::request(&mut stream).await.expect("the request is whole");
+                let request = Seen::of(&head, text);
                 kept.lock().unwrap().push(request.clone());
                 let (status, body) = answers(&request);
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                    body.len()
-                );
+                let answer = wire::answer(status, "Content-Type: application/json\r\n", &body);
                 // A client that is gone is no matter of the vendor.
-                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
         Vendor { address, seen }
@@ -129,19 +129,6 @@ impl Vendor {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn whole(bytes: &[u8]) -> Option<Seen> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let lower = head.to_lowercase();
-    let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
-    let mut words = head.lines().next()?.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    // Only the names of headers are the same in any case.
-    let head = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-    let head = head.map(|(name, value)| format!("{}: {value}\n", name.to_lowercase())).collect();
-    (body.len() == length.unwrap_or(0)).then(|| Seen { method, path, head, text: body.to_owned() })
 }
 
 /// A page of one alert with a summary.

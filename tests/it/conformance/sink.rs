@@ -8,9 +8,11 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+use crate::wire;
 
 /// Headers that belong to the connection, the program or the moment, and not to the message.
 const OWN: [&str; 6] =
@@ -123,12 +125,12 @@ async fn serve(
     address: SocketAddr,
     kept: &Mutex<Vec<Value>>,
 ) -> std::io::Result<()> {
-    let Some(request) = read(&mut stream).await? else { return Ok(()) };
+    let Some(request) = read(&mut stream).await else { return Ok(()) };
     if request.method == "CONNECT" {
         stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
         let host = request.path.split(':').next().unwrap_or_default().to_owned();
         let mut inner = acceptor(issuer, &host).accept(stream).await?;
-        let Some(request) = read(&mut inner).await? else { return Ok(()) };
+        let Some(request) = read(&mut inner).await else { return Ok(()) };
         let request = Request { path: format!("https://{host}{}", request.path), ..request };
         return take(&mut inner, &request, answer, address, kept).await;
     }
@@ -146,12 +148,7 @@ async fn take(
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     // It counts only once it is there as a whole.
     kept.lock().unwrap().push(described(request, address));
-    let head = format!(
-        "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    stream.write_all(wire::answer(status, &headers, &body).as_bytes()).await?;
     stream.shutdown().await
 }
 
@@ -170,33 +167,16 @@ fn acceptor(issuer: &CertifiedIssuer<'static, KeyPair>, host: &str) -> TlsAccept
 }
 
 /// The next request of a connection. `None` at its end.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<Request>> {
-    let (mut raw, mut piece) = (Vec::new(), [0; 65536]);
-    loop {
-        if let Some(request) = parse(&raw) {
-            return Ok(Some(request));
-        }
-        match stream.read(&mut piece).await? {
-            0 => return Ok(None),
-            n => raw.extend_from_slice(&piece[..n]),
-        }
-    }
-}
-
-fn parse(raw: &[u8]) -> Option<Request> {
-    let end = raw.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&raw[..end]);
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+    let (head, body) = wire::request(stream).await?;
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: Vec<(String, String)> = lines
+    let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length = length.map_or(Some(0), |(_, value)| value.parse::<usize>().ok())?;
-    let body = raw.get(end + 4..end + 4 + length)?;
-    Some(Request { method, path, headers, body: String::from_utf8_lossy(body).into_owned() })
+    Some(Request { method, path, headers, body })
 }
 
 /// The request as a value that a test compares.

@@ -13,18 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::wire::{answer, request};
+
 /// A server on a port of its own.
 pub struct Server {
     pub port: u16,
     seen: Arc<Mutex<Vec<String>>>,
-}
-
-/// An answer of HTTP. `headers` end in a line break each.
-pub fn answer(status: u16, headers: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
 }
 
 impl Server {
@@ -91,25 +85,8 @@ trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
-/// Head and body of one request.
-async fn request(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut part = [0; 4096];
-        let n = stream.read(&mut part).await.ok().filter(|n| *n > 0)?;
-        bytes.extend_from_slice(&part[..n]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let head = head.to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-            return Some(text);
-        }
-    }
-}
-
-fn lower(request: &str) -> String {
-    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+/// A request in small letters, but for its body.
+fn lower((head, body): &(String, String)) -> String {
     format!("{}\r\n\r\n{body}", head.to_ascii_lowercase())
 }
 
@@ -122,7 +99,8 @@ pub async fn http_proxy(authorization: &'static str) -> Server {
         while let Ok((mut client, _)) = listener.accept().await {
             let seen = seen.clone();
             tokio::spawn(async move {
-                let Some(text) = request(&mut client).await else { return };
+                let Some(request) = request(&mut client).await else { return };
+                let text = format!("{}\r\n\r\n{}", request.0, request.1);
                 if !authorization.is_empty()
                     && !text.to_ascii_lowercase().contains(&format!(
                         "\r\nproxy-authorization: {}\r\n",
@@ -132,7 +110,7 @@ pub async fn http_proxy(authorization: &'static str) -> Server {
                     let _ = client.write_all(answer(407, "", "").as_bytes()).await;
                     return;
                 }
-                seen.lock().unwrap().push(lower(&text));
+                seen.lock().unwrap().push(lower(&request));
                 let target = text.split(' ').nth(1).unwrap();
                 let target = target.trim_start_matches("http://");
                 let port: u16 =

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use crate::wire;
 
 /// How it answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,13 +110,13 @@ async fn answer(
     mode: watch::Receiver<Manner>,
     bodies: &watch::Sender<Vec<String>>,
 ) -> std::io::Result<()> {
-    let body = request(&mut stream).await?;
+    let came = wire::request(&mut stream).await;
+    let (_, body) = came.ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let manner = mode.borrow().clone();
     match manner {
         Manner::Good => {
             bodies.send_modify(|taken| taken.push(body));
-            let text = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
-            stream.write_all(text.as_bytes()).await?;
+            stream.write_all(wire::answer(200, "", "ok").as_bytes()).await?;
         }
         Manner::Hang => sleep(Duration::from_secs(600)).await,
         Manner::Drip => {
@@ -138,23 +140,4 @@ async fn answer(
         Manner::Close | Manner::Reset => {}
     }
     stream.shutdown().await
-}
-
-/// Reads one request, and returns its body.
-async fn request(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
-    let (mut raw, mut piece) = (Vec::new(), [0; 4096]);
-    loop {
-        let text = String::from_utf8_lossy(&raw);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_ascii_lowercase();
-            let length = head.split("content-length: ").nth(1).and_then(|l| l.lines().next()?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return Ok(body.to_owned());
-            }
-        }
-        match stream.read(&mut piece).await? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => raw.extend_from_slice(&piece[..n]),
-        }
-    }
 }
