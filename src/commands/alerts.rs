@@ -158,13 +158,9 @@ fn said(alerts: &[AlertEntry], from: Timestamp) -> Vec<(Timestamp, Vec<Observati
     let mut lines = Vec::new();
     for alert in alerts {
         let observation = |status, ends_at| Observation {
-            status,
-            labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
-            starts_at: alert.starts_at,
-            start_unknown: false,
-            ends_at,
             generator_url: alert.generator_url.clone(),
+            ..Observation::new(status, alert.labels.clone(), alert.starts_at, ends_at)
         };
         lines.push((alert.starts_at, vec![observation(Status::Firing, None)]));
         if let Some(ended) = alert.ends_at {

@@ -403,21 +403,8 @@ mod tests {
 
     fn say(model: &mut Alertmanager, s: i64, status: Status, instance: &str, started: i64) {
         let labels = LabelSet::from_pairs([("alertname", "A"), ("cluster", "c"), ("instance", instance)]);
-        let observation = Observation {
-            status,
-            labels,
-            annotations: LabelSet::default(),
-            starts_at: at(started),
-            start_unknown: false,
-            ends_at: None,
-            generator_url: Default::default(),
-        };
-        let batch = Batch {
-            source: Source::Alertmanager,
-            peer: "p".into(),
-            observations: vec![observation],
-            upstream: None,
-        };
+        let observation = Observation::new(status, labels, at(started), None);
+        let batch = Batch::new(Source::Alertmanager, "p", vec![observation]);
         model.observe(at(s), &batch);
     }
 

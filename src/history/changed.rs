@@ -337,17 +337,13 @@ mod tests {
     }
 
     fn said(now: i64, name: &str, start: i64, end: Option<i64>) -> Past {
-        let one = Observation {
-            status: if end.is_some() { Status::Resolved } else { Status::Firing },
-            labels: LabelSet::from_pairs([("alertname", name)]),
-            annotations: LabelSet::default(),
-            starts_at: at(start),
-            start_unknown: false,
-            ends_at: end.map(at),
-            generator_url: SmolStr::default(),
-        };
-        let batch =
-            Batch { source: Source::Prometheus, peer: "p".into(), observations: vec![one], upstream: None };
+        let one = Observation::new(
+            if end.is_some() { Status::Resolved } else { Status::Firing },
+            LabelSet::from_pairs([("alertname", name)]),
+            at(start),
+            end.map(at),
+        );
+        let batch = Batch::new(Source::Prometheus, "p", vec![one]);
         Past { at: at(now), event: Event::Observe(batch) }
     }
 

@@ -55,13 +55,13 @@ mod tests {
     fn what_is_written_is_read_as_it_was() {
         let at = Timestamp::from_millis(1_800_000_000_123);
         let observation = |status, ends_at| Observation {
-            status,
-            labels: LabelSet::from_pairs([("a", "x\"\n"), ("b", "é")]),
             annotations: LabelSet::from_pairs([("summary", "s")]),
-            starts_at: Timestamp::from_millis(1_800_000_000_001),
-            start_unknown: false,
-            ends_at,
-            generator_url: Default::default(),
+            ..Observation::new(
+                status,
+                LabelSet::from_pairs([("a", "x\"\n"), ("b", "é")]),
+                Timestamp::from_millis(1_800_000_000_001),
+                ends_at,
+            )
         };
         let said = [observation(Status::Firing, None), observation(Status::Resolved, Some(at))];
         let mut text = Vec::new();

@@ -115,7 +115,7 @@ impl<R: BufRead> Jsonl<R> {
                 generator_url: Default::default(),
             });
         }
-        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
+        let batch = Batch::new(Source::Alertmanager, PEER, observations);
         Ok(Some(Past { at: line.at.0, event: Event::Observe(batch) }))
     }
 }

@@ -139,22 +139,18 @@ struct Events(BTreeMap<(Timestamp, bool), Vec<Observation>>);
 impl Events {
     fn add(&mut self, at: Timestamp, labels: &LabelSet, starts_at: Timestamp, ends_at: Option<Timestamp>) {
         let status = if ends_at.is_some() { Status::Resolved } else { Status::Firing };
-        self.0.entry((at, ends_at.is_none())).or_default().push(Observation {
+        self.0.entry((at, ends_at.is_none())).or_default().push(Observation::new(
             status,
-            labels: labels.clone(),
-            annotations: LabelSet::default(),
+            labels.clone(),
             starts_at,
-            start_unknown: false,
             ends_at,
-            generator_url: Default::default(),
-        });
+        ));
     }
 
     fn into_past(self) -> Vec<Past> {
         let past = self.0.into_iter().map(|((at, _), mut observations)| {
             observations.sort_by(|a, b| a.labels.cmp(&b.labels));
-            let batch =
-                Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
+            let batch = Batch::new(Source::Alertmanager, PEER, observations);
             Past { at, event: Event::Observe(batch) }
         });
         past.collect()

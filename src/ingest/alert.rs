@@ -109,12 +109,7 @@ impl<'r> Intake<'r> {
     /// The accepted observations, as statements of `peer`.
     pub(super) fn finish(self, peer: &str) -> Parsed {
         Parsed {
-            batch: Batch {
-                source: self.source,
-                peer: head(peer, bounds::LABEL_BYTES).into(),
-                observations: self.observations,
-                upstream: None,
-            },
+            batch: Batch::new(self.source, head(peer, bounds::LABEL_BYTES), self.observations),
             rejects: self.rejects,
             rejected: self.rejected,
             mended: self.mended,

@@ -160,7 +160,7 @@ impl Suspects {
         };
         let Batch { source, peer, observations, .. } = batch;
         self.waiting.extend(observations.into_iter().map(|one| {
-            let one = Batch { source, peer: peer.clone(), observations: vec![one], upstream: None };
+            let one = Batch::new(source, peer.clone(), vec![one]);
             Suspect::Event(if aside { Event::Quarantine(one) } else { Event::Observe(one) })
         }));
     }

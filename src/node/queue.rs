@@ -249,21 +249,13 @@ mod tests {
     const NOW: std::time::Duration = std::time::Duration::ZERO;
 
     fn observe(size: usize) -> Command {
-        let observation = Observation {
-            status: Status::Firing,
-            labels: LabelSet::from_pairs([("a", "x".repeat(size))]),
-            annotations: LabelSet::default(),
-            starts_at: Timestamp::ZERO,
-            start_unknown: false,
-            ends_at: None,
-            generator_url: "".into(),
-        };
-        let batch = Batch {
-            source: Source::Alertmanager,
-            peer: "a".into(),
-            observations: vec![observation],
-            upstream: None,
-        };
+        let observation = Observation::new(
+            Status::Firing,
+            LabelSet::from_pairs([("a", "x".repeat(size))]),
+            Timestamp::ZERO,
+            None,
+        );
+        let batch = Batch::new(Source::Alertmanager, "a", vec![observation]);
         Command::Observe(batch, None, oneshot::channel().0)
     }
 

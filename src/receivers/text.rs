@@ -217,7 +217,7 @@ fn pairs(text: &mut String, title: &str, set: &LabelSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlertId, Cause, Notification, NotificationId, Status, Timestamp};
+    use crate::model::{AlertId, Notification, NotificationId, Status, Timestamp};
 
     /// A page of alerts with these names, services and severities.
     fn page(alerts: &[(&str, &str, &str)], group: LabelSet) -> Notification {
@@ -239,28 +239,14 @@ mod tests {
         };
         Notification {
             id: NotificationId(1),
-            at: Timestamp::ZERO,
-            receiver: "r".into(),
             integration: "console[0]".into(),
-            endpoint: 0,
-            kind: Kind::Page,
             dedup_key: "k".into(),
-            incident_key: None,
             group_key: "g".into(),
-            generation: 0,
             group_labels: group,
-            route_labels: Default::default(),
-            title: None,
-            headline: None,
             severity: "critical".into(),
             level: (0, 3),
             alerts: alerts.iter().map(view).collect(),
-            beside: Vec::new(),
-            truncated: 0,
-            opened_at: Timestamp::ZERO,
-            message: None,
-            replaces: None,
-            cause: Cause::FirstPage,
+            ..Notification::new(Timestamp::ZERO, "r", Kind::Page)
         }
     }
 

@@ -7,9 +7,7 @@ use super::lint::{Found, Type};
 use super::place::WrongTemplate;
 use super::render::{Compiled, TemplateText, undefined};
 use super::{Data, Facts, Readings, RuleReading, as_it_is, nearest, old};
-use crate::model::{
-    AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status, Timestamp,
-};
+use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, Timestamp};
 
 /// The most labels of a sample.
 const LABELS: usize = 200;
@@ -170,28 +168,16 @@ fn sample(
     };
     let notification = Notification {
         id: NotificationId(1),
-        at: NOW,
-        receiver: "receiver".into(),
         integration: "integration[0]".into(),
-        endpoint: 0,
-        kind: if firing { Kind::Page } else { Kind::Resolve },
         dedup_key: "key".into(),
-        incident_key: None,
         group_key: "{}:{}".into(),
-        generation: 0,
         group_labels: labels.clone(),
         route_labels: of_route.unwrap_or(&labels).clone(),
-        title: None,
-        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: vec![alert],
-        beside: Vec::new(),
         truncated: u64::from(!labels.is_empty()),
-        opened_at: NOW,
-        message: None,
-        replaces: None,
-        cause: Cause::FirstPage,
+        ..Notification::new(NOW, "receiver", if firing { Kind::Page } else { Kind::Resolve })
     };
     let reading = RuleReading { value: "0.5".into(), graph: "▁▄█".into() };
     let readings = (firing && !labels.is_empty()).then(|| (notification.alerts[0].id, reading));

@@ -196,7 +196,7 @@ async fn done(
     match action {
         Action::Observe(observation) => {
             // The members of a cluster send a trigger and its resolve from two addresses.
-            let batch = Batch { source, peer: integration, observations: vec![*observation], upstream: None };
+            let batch = Batch::new(source, integration, vec![*observation]);
             Ok(app.hand_over(batch, trace, share).await?)
         }
         Action::Acknowledge(labels, by) => Ok(acknowledged(app, source, labels, &by).await?),

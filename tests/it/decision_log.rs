@@ -332,20 +332,16 @@ fn a_flapping_alert_is_explained_in_plain_sentences() {
     let mut step = |now: Timestamp, status: Option<Status>, started: Timestamp| {
         let mut effects = Effects::default();
         let event = match status {
-            Some(status) => Event::Observe(Batch {
-                upstream: None,
-                source: Source::Alertmanager,
-                peer: "a".into(),
-                observations: vec![Observation {
+            Some(status) => Event::Observe(Batch::new(
+                Source::Alertmanager,
+                "a",
+                vec![Observation::new(
                     status,
-                    labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "warning")]),
-                    annotations: LabelSet::default(),
-                    starts_at: started,
-                    start_unknown: false,
-                    ends_at: (status == Status::Resolved).then_some(now),
-                    generator_url: "".into(),
-                }],
-            }),
+                    LabelSet::from_pairs([("alertname", "Down"), ("severity", "warning")]),
+                    started,
+                    (status == Status::Resolved).then_some(now),
+                )],
+            )),
             None => Event::Tick,
         };
         engine.handle(now, &event, &mut effects);
@@ -380,19 +376,17 @@ fn repeats_reach_the_journal_once_an_hour_and_a_restart_loses_none() {
     use squelch::model::{Batch, Observation, Source, Status};
 
     let mut engine = Engine::new(squelch::config::Config::default().policy);
-    let observed = |status, now: Timestamp| Batch {
-        upstream: None,
-        source: Source::Prometheus,
-        peer: "p".into(),
-        observations: vec![Observation {
-            status,
-            labels: labels(1),
-            annotations: LabelSet::default(),
-            starts_at: at(0),
-            start_unknown: false,
-            ends_at: Some(if status == Status::Firing { now + Duration::from_mins(4) } else { now }),
-            generator_url: "".into(),
-        }],
+    let observed = |status, now: Timestamp| {
+        Batch::new(
+            Source::Prometheus,
+            "p",
+            vec![Observation::new(
+                status,
+                labels(1),
+                at(0),
+                Some(if status == Status::Firing { now + Duration::from_mins(4) } else { now }),
+            )],
+        )
     };
     let (mut written, mut disposed) = (Vec::new(), 0);
     let mut handle = |engine: &mut Engine, now: Timestamp, event: Event| {

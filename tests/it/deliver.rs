@@ -91,19 +91,10 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
     let labels = LabelSet::from_pairs([("alertname", "HighLatency"), ("severity", "critical")]);
     Notification {
         id: NotificationId(id),
-        at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
-        receiver: receiver.into(),
         integration: integration.into(),
-        endpoint: 0,
-        kind,
         dedup_key: format!("key-{id}").into(),
-        incident_key: None,
         group_key: format!("{{}}:{{n=\"{id}\"}}").into(),
-        generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),
-        route_labels: Default::default(),
-        title: None,
-        headline: None,
         severity: "critical".into(),
         level: (0, 3),
         alerts: vec![AlertView {
@@ -117,12 +108,7 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
             problem: None,
             flaps: None,
         }],
-        beside: Vec::new(),
-        truncated: 0,
-        opened_at: Timestamp::parse("2026-11-23T10:00:00Z").unwrap(),
-        message: None,
-        replaces: None,
-        cause: squelch::model::Cause::FirstPage,
+        ..Notification::new(Timestamp::parse("2026-11-23T10:00:00Z").unwrap(), receiver, kind)
     }
 }
 

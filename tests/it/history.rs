@@ -250,20 +250,16 @@ impl Recorder {
             ("runbook_url", format!("https://runbooks.example/{name}").as_str()),
         ]);
         let observation = Observation {
-            status: if fires { Status::Firing } else { Status::Resolved },
-            labels: LabelSet::from_pairs(alert.iter().copied()),
             annotations,
-            starts_at: started,
-            start_unknown: false,
-            ends_at: (!fires).then_some(now),
             generator_url: format!("https://prometheus.example/graph?g0.expr={name}").into(),
+            ..Observation::new(
+                if fires { Status::Firing } else { Status::Resolved },
+                LabelSet::from_pairs(alert.iter().copied()),
+                started,
+                (!fires).then_some(now),
+            )
         };
-        let batch = Batch {
-            upstream: None,
-            source: Source::Alertmanager,
-            peer: "http://alertmanager.example".into(),
-            observations: vec![observation],
-        };
+        let batch = Batch::new(Source::Alertmanager, "http://alertmanager.example", vec![observation]);
         self.handle(now, &squelch::engine::Event::Observe(batch));
     }
 }

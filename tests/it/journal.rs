@@ -73,28 +73,13 @@ pub(crate) fn record(seq: Seq) -> Record {
 pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
     Notification {
         id: NotificationId(id),
-        at: now,
-        receiver: "team-a".into(),
         integration: "pagerduty[0]".into(),
-        endpoint: 0,
-        kind: Kind::Page,
         dedup_key: format!("{id:064x}").into(),
-        incident_key: None,
         group_key: "{}:{}".into(),
-        generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
-        route_labels: Default::default(),
-        title: None,
-        headline: None,
         severity: "critical".into(),
         level: (0, 3),
-        alerts: Vec::new(),
-        beside: Vec::new(),
-        truncated: 0,
-        opened_at: now,
-        message: None,
-        replaces: None,
-        cause: squelch::model::Cause::FirstPage,
+        ..Notification::new(now, "team-a", Kind::Page)
     }
 }
 

@@ -271,16 +271,13 @@ fn policy() -> Policy {
 }
 
 fn batch(name: &str, status: Status) -> Batch {
-    let observation = Observation {
+    let observation = Observation::new(
         status,
-        labels: LabelSet::from_pairs([("alertname", name), ("severity", "critical")]),
-        annotations: LabelSet::default(),
-        starts_at: Timestamp::from_millis(T0),
-        start_unknown: false,
-        ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 20_000)),
-        generator_url: "".into(),
-    };
-    Batch { source: Source::Alertmanager, peer: "a".into(), observations: vec![observation], upstream: None }
+        LabelSet::from_pairs([("alertname", name), ("severity", "critical")]),
+        Timestamp::from_millis(T0),
+        (status == Status::Resolved).then(|| Timestamp::from_millis(T0 + 20_000)),
+    );
+    Batch::new(Source::Alertmanager, "a", vec![observation])
 }
 
 fn firing(name: &str) -> Batch {

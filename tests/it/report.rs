@@ -57,16 +57,15 @@ fn occurrence(name: &str, host: &str, start: u64, minutes: u64) -> [Past; 2] {
     let labels = [("alertname", name), ("host", host), ("severity", "critical")];
     let said = |now: u64, status: Status| {
         let one = Observation {
-            status,
-            labels: LabelSet::from_pairs(labels),
-            annotations: LabelSet::default(),
-            starts_at: at(start),
-            start_unknown: false,
-            ends_at: (status == Status::Resolved).then(|| at(now)),
             generator_url: "https://prometheus.example/graph".into(),
+            ..Observation::new(
+                status,
+                LabelSet::from_pairs(labels),
+                at(start),
+                (status == Status::Resolved).then(|| at(now)),
+            )
         };
-        let peer = "http://alertmanager.example".into();
-        let batch = Batch { upstream: None, source: Source::Alertmanager, peer, observations: vec![one] };
+        let batch = Batch::new(Source::Alertmanager, "http://alertmanager.example", vec![one]);
         Past { at: at(now), event: Event::Observe(batch) }
     };
     [said(start, Status::Firing), said(start + minutes, Status::Resolved)]

@@ -361,7 +361,7 @@ impl Scene {
         if self.down.is_some() {
             return;
         }
-        let batch = Batch { source: first.source, peer: first.peer.clone(), observations, upstream: None };
+        let batch = Batch::new(first.source, first.peer.clone(), observations);
         let event = match self.engine.query().repeats(&batch) {
             Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
@@ -389,13 +389,8 @@ impl Scene {
             (Status::Firing, Source::Prometheus) => Some(said.at + prometheus_holds()),
         });
         let observation = Observation {
-            status,
-            labels: said.labels.clone(),
             annotations: said.annotations.clone(),
-            starts_at: starts_at.unwrap_or(said.at),
-            start_unknown: false,
-            ends_at,
-            generator_url: SmolStr::default(),
+            ..Observation::new(status, said.labels.clone(), starts_at.unwrap_or(said.at), ends_at)
         };
         self.labels.insert(self.policy.identity(&said.labels), said.labels.clone());
         told.insert(sender, observation.clone());

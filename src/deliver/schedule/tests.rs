@@ -7,28 +7,12 @@ use crate::receivers::{FailureReason, Notifier};
 fn notification(id: u64, kind: Kind, level: u8) -> Notification {
     Notification {
         id: NotificationId(id),
-        at: Timestamp::from_millis(0),
-        receiver: "r".into(),
         integration: "console[0]".into(),
-        endpoint: 0,
-        kind,
         dedup_key: "k".into(),
-        incident_key: None,
         group_key: "{}:{}".into(),
-        generation: 0,
-        group_labels: Default::default(),
-        route_labels: Default::default(),
-        title: None,
-        headline: None,
         severity: "critical".into(),
         level: (level, 3),
-        alerts: vec![],
-        beside: Vec::new(),
-        truncated: 0,
-        opened_at: Timestamp::from_millis(0),
-        message: None,
-        replaces: None,
-        cause: crate::model::Cause::FirstPage,
+        ..Notification::new(Timestamp::from_millis(0), "r", kind)
     }
 }
 

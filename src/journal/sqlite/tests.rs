@@ -36,28 +36,14 @@ fn record(seq: Seq, bytes: usize) -> Record {
 fn notification(seq: Seq) -> Notification {
     Notification {
         id: NotificationId(seq),
-        at: at(seq),
-        receiver: "team-a".into(),
         integration: "pagerduty[0]".into(),
-        endpoint: 0,
-        kind: Kind::Page,
         dedup_key: format!("{seq:064x}").into(),
-        incident_key: None,
         group_key: "{}:{}".into(),
-        generation: 0,
         group_labels: LabelSet::from_pairs([("alertname", "A")]),
-        route_labels: Default::default(),
-        title: None,
-        headline: None,
         severity: "critical".into(),
         level: (0, 3),
-        alerts: Vec::new(),
-        beside: Vec::new(),
-        truncated: 0,
-        opened_at: at(seq),
-        message: None,
-        replaces: None,
         cause: Cause::Released { by: noise(seq, 16_000).into() },
+        ..Notification::new(at(seq), "team-a", Kind::Page)
     }
 }
 

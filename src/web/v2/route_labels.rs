@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::refusal::Refusal;
 use crate::engine::{FiringAlert, RouteStanding};
-use crate::model::{AlertId, AlertView, Cause, Kind, LabelSet, Notification, NotificationId, Status};
+use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, Status};
 use crate::templates::{Data, Facts, NO_READINGS, is_template};
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -75,28 +75,10 @@ fn view(alert: &FiringAlert) -> AlertView {
 /// The group as a notification, which the templates read.
 fn notification(route: &RouteStanding, alerts: Vec<AlertView>, now: crate::model::Timestamp) -> Notification {
     Notification {
-        id: NotificationId(0),
-        at: now,
-        receiver: route.receiver.clone(),
-        integration: "".into(),
-        endpoint: 0,
-        kind: Kind::Update,
-        dedup_key: "".into(),
-        incident_key: None,
-        group_key: "".into(),
-        generation: 0,
         group_labels: route.group.clone(),
         route_labels: route.labels.clone(),
-        title: None,
-        headline: None,
-        severity: "".into(),
         level: (0, 1),
         alerts,
-        beside: Vec::new(),
-        truncated: 0,
-        opened_at: now,
-        message: None,
-        replaces: None,
-        cause: Cause::FirstPage,
+        ..Notification::new(now, route.receiver.clone(), Kind::Update)
     }
 }

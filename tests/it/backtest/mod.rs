@@ -173,21 +173,13 @@ fn a_journal_is_read_while_its_server_holds_it() {
     journal.recover().unwrap();
     for (seq, status) in [(1u64, Status::Firing), (2, Status::Resolved)] {
         let now = Timestamp::from_millis(1_767_571_200_000 + seq as i64 * 60_000);
-        let observation = Observation {
+        let observation = Observation::new(
             status,
-            labels: LabelSet::from_pairs([("alertname", "Down"), ("cluster", "c")]),
-            annotations: LabelSet::default(),
-            starts_at: Timestamp::from_millis(1_767_571_260_000),
-            start_unknown: false,
-            ends_at: (status == Status::Resolved).then_some(now),
-            generator_url: Default::default(),
-        };
-        let batch = Batch {
-            source: Source::Alertmanager,
-            peer: "am".into(),
-            observations: vec![observation],
-            upstream: None,
-        };
+            LabelSet::from_pairs([("alertname", "Down"), ("cluster", "c")]),
+            Timestamp::from_millis(1_767_571_260_000),
+            (status == Status::Resolved).then_some(now),
+        );
+        let batch = Batch::new(Source::Alertmanager, "am", vec![observation]);
         let event = serde_json::to_vec(&Event::Observe(batch)).unwrap();
         let records = [Record { seq, now, event }];
         journal.commit(&Commit { records: &records, ..Commit::default() }).unwrap();

@@ -36,17 +36,13 @@ fn record(data: &Path, config: &str) {
     let mut recorder = Recorder::new(data, config);
     let began = wall() - Duration::from_hours(12);
     for (at, status) in [(began, Status::Firing), (began + Duration::from_mins(9), Status::Resolved)] {
-        let one = Observation {
+        let one = Observation::new(
             status,
-            labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "critical")]),
-            annotations: LabelSet::default(),
-            starts_at: began,
-            start_unknown: false,
-            ends_at: (status == Status::Resolved).then_some(at),
-            generator_url: Default::default(),
-        };
-        let (source, peer) = (Source::Alertmanager, "http://am-0".into());
-        let batch = Batch { upstream: None, source, peer, observations: vec![one] };
+            LabelSet::from_pairs([("alertname", "Down"), ("severity", "critical")]),
+            began,
+            (status == Status::Resolved).then_some(at),
+        );
+        let batch = Batch::new(Source::Alertmanager, "http://am-0", vec![one]);
         recorder.pass(at);
         recorder.handle(at, &Event::Observe(batch));
     }

@@ -82,7 +82,7 @@ pub fn generate(shape: Shape, rounds: u32, seed: u64) -> Scenario {
         shapes::plant(&mut plan, shape, round, start);
     }
     let history = plan.said.into_iter().map(|(at, observations)| {
-        let batch = Batch { source: Source::Alertmanager, peer: PEER.into(), observations, upstream: None };
+        let batch = Batch::new(Source::Alertmanager, PEER, observations);
         Past { at: Timestamp::from_millis(at), event: Event::Observe(batch) }
     });
     Scenario { history: history.collect(), truth: plan.truth }
@@ -109,15 +109,12 @@ impl Plan {
 
     /// The alert that fires from `from` to `to` is spoken of at `at`.
     fn say(&mut self, labels: &LabelSet, status: Status, at: i64, (from, to): (i64, i64)) {
-        self.said.entry(at).or_default().push(Observation {
+        self.said.entry(at).or_default().push(Observation::new(
             status,
-            labels: labels.clone(),
-            annotations: LabelSet::default(),
-            starts_at: Timestamp::from_millis(from),
-            start_unknown: false,
-            ends_at: (status == Status::Resolved).then(|| Timestamp::from_millis(to)),
-            generator_url: Default::default(),
-        });
+            labels.clone(),
+            Timestamp::from_millis(from),
+            (status == Status::Resolved).then(|| Timestamp::from_millis(to)),
+        ));
     }
 
     fn truth(&mut self, alerts: Vec<LabelSet>, (start, end): (i64, i64), first_seen_critical: bool) {

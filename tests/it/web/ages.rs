@@ -10,17 +10,13 @@ async fn ages_and_countdowns_go_on_while_the_engine_stands_still() {
     let policy = squelch::config::Config::default().policy;
     let mut engine = Engine::new(policy);
     let then = Timestamp::parse("2026-11-23T00:00:00Z").unwrap();
-    let observation = Observation {
-        status: Status::Firing,
-        labels: LabelSet::from_pairs([("alertname", "Down"), ("severity", "critical")]),
-        annotations: LabelSet::default(),
-        starts_at: then,
-        start_unknown: false,
-        ends_at: None,
-        generator_url: Default::default(),
-    };
-    let (source, peer, observations) = (Source::Alertmanager, "a".into(), vec![observation]);
-    let batch = Batch { source, peer, observations, upstream: None };
+    let observation = Observation::new(
+        Status::Firing,
+        LabelSet::from_pairs([("alertname", "Down"), ("severity", "critical")]),
+        then,
+        None,
+    );
+    let batch = Batch::new(Source::Alertmanager, "a", vec![observation]);
     engine.handle(then, &Event::Observe(batch), &mut Effects::default());
     let running = start_with(ServerLimits::default(), engine).await;
     let page = running.get("/").await;

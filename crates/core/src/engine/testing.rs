@@ -270,7 +270,7 @@ impl World {
 
     /// One request.
     pub fn say(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
-        self.handle(Event::Observe(Batch { source, peer: peer.into(), observations, upstream: None }));
+        self.handle(Event::Observe(Batch::new(source, peer, observations)));
     }
 
     /// A request as Alertmanager sends it: repeats that change nothing come as `Repeats`.
@@ -284,7 +284,7 @@ impl World {
     }
 
     fn take(&mut self, source: Source, peer: &str, observations: Vec<Observation>) {
-        let batch = Batch { source, peer: peer.into(), observations, upstream: None };
+        let batch = Batch::new(source, peer, observations);
         match self.engine.query().repeats(&batch) {
             Some(repeats) => self.handle(Event::Repeats(repeats)),
             None => self.handle(Event::Observe(batch)),
@@ -299,15 +299,7 @@ pub fn labels(pairs: &[(&str, &str)]) -> LabelSet {
 
 /// An alert that fires.
 pub fn firing(labels: &LabelSet, starts_at: Timestamp) -> Observation {
-    Observation {
-        status: Status::Firing,
-        labels: labels.clone(),
-        annotations: LabelSet::default(),
-        starts_at,
-        start_unknown: false,
-        ends_at: None,
-        generator_url: Default::default(),
-    }
+    Observation::new(Status::Firing, labels.clone(), starts_at, None)
 }
 
 /// An alert that ended.

@@ -101,6 +101,19 @@ pub struct Observation {
     pub generator_url: SmolStr,
 }
 
+impl Observation {
+    /// A statement about an alert, without annotations and the address of its rule.
+    pub fn new(
+        status: Status,
+        labels: LabelSet,
+        starts_at: Timestamp,
+        ends_at: Option<Timestamp>,
+    ) -> Observation {
+        let (annotations, generator_url) = (LabelSet::default(), SmolStr::default());
+        Observation { status, labels, annotations, starts_at, start_unknown: false, ends_at, generator_url }
+    }
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -118,6 +131,13 @@ pub struct Batch {
     /// The notification that said it, if it was one: Alertmanager's webhook groups, API v2 does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
+}
+
+impl Batch {
+    /// The observations of a request that is no notification.
+    pub fn new(source: Source, peer: impl Into<SmolStr>, observations: Vec<Observation>) -> Batch {
+        Batch { source, peer: peer.into(), observations, upstream: None }
+    }
 }
 
 /// The facts that an upstream's notification states beside its alerts.

@@ -131,6 +131,35 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Notification {
+    /// A notification that belongs to no incident and lists no alerts.
+    pub fn new(at: Timestamp, receiver: impl Into<SmolStr>, kind: Kind) -> Notification {
+        Notification {
+            id: NotificationId(0),
+            at,
+            receiver: receiver.into(),
+            integration: SmolStr::default(),
+            endpoint: 0,
+            kind,
+            dedup_key: SmolStr::default(),
+            incident_key: None,
+            group_key: SmolStr::default(),
+            generation: 0,
+            group_labels: LabelSet::default(),
+            route_labels: LabelSet::default(),
+            title: None,
+            headline: None,
+            severity: SmolStr::default(),
+            level: (0, 1),
+            alerts: Vec::new(),
+            beside: Vec::new(),
+            truncated: 0,
+            opened_at: at,
+            message: None,
+            replaces: None,
+            cause: Cause::FirstPage,
+        }
+    }
+
     /// The labels that texts name it by.
     pub fn title(&self) -> &LabelSet {
         self.title.as_ref().unwrap_or(&self.group_labels)

@@ -19,15 +19,7 @@ fn moment(seconds: i64) -> Moment {
 }
 
 fn said(status: Status, start: i64, end: Option<i64>) -> Observation {
-    Observation {
-        status,
-        labels: LabelSet::default(),
-        annotations: LabelSet::default(),
-        starts_at: at(start),
-        start_unknown: false,
-        ends_at: end.map(at),
-        generator_url: Default::default(),
-    }
+    Observation::new(status, LabelSet::default(), at(start), end.map(at))
 }
 
 impl Script {

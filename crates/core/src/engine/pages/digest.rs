@@ -387,7 +387,6 @@ fn digest_of(
         *withheld_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
     }
     let severities = &world.policy.severities;
-    let lowest = severities.levels.len() - 1;
     let mut alerts: Vec<_> = counts
         .iter()
         .filter_map(|(id, count)| {
@@ -397,32 +396,40 @@ fn digest_of(
         .collect();
     // The worst first: by severity, then firing ones, then by count.
     alerts.sort_by(|a, b| (a.0, a.1, a.2, &a.3.labels).cmp(&(b.0, b.1, b.2, &b.3.labels)));
-    let level = alerts.first().map_or(lowest, |(level, ..)| *level);
-    let key = format_smolstr!("digest:{receiver}");
+    let cause = period.cause(world.now, &withheld_names);
+    let message = message(world, receiver, ("digest", "SquelchDigest"), period.since, cause);
+    let level = alerts.first().map_or(usize::from(message.level.0), |(level, ..)| *level);
     Notification {
-        id: NotificationId(0),
-        at: world.now,
-        receiver: receiver.clone(),
-        integration: SmolStr::default(),
-        endpoint: 0,
-        kind: Kind::Digest,
-        dedup_key: dedup_key(&key, 0),
-        incident_key: None,
-        group_key: key,
-        generation: 0,
-        group_labels: LabelSet::from_pairs([("alertname", "SquelchDigest"), ("receiver", receiver)]),
-        route_labels: LabelSet::default(),
         title: Some(LabelSet::default()),
-        headline: None,
         severity: severities.levels[level].name.clone(),
-        level: (level as u8, severities.levels.len() as u8),
+        level: (level as u8, message.level.1),
         truncated: alerts.len().saturating_sub(LISTED) as u64,
         alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
-        beside: Vec::new(),
-        opened_at: period.since,
-        message: None,
-        replaces: None,
-        cause: period.cause(world.now, &withheld_names),
+        ..message
+    }
+}
+
+/// A message about a period that belongs to no incident, without its number and its integrations. It has
+/// the lowest level and lists no alerts.
+pub(crate) fn message(
+    world: &World,
+    receiver: &SmolStr,
+    (kind, alertname): (&str, &str),
+    since: Timestamp,
+    cause: Cause,
+) -> Notification {
+    let levels = &world.policy.severities.levels;
+    let lowest = levels.len() - 1;
+    let key = format_smolstr!("{kind}:{receiver}");
+    Notification {
+        dedup_key: dedup_key(&key, 0),
+        group_key: key,
+        group_labels: LabelSet::from_pairs([("alertname", alertname), ("receiver", receiver)]),
+        severity: levels[lowest].name.clone(),
+        level: (lowest as u8, levels.len() as u8),
+        opened_at: since,
+        cause,
+        ..Notification::new(world.now, receiver.clone(), Kind::Digest)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
-use crate::engine::incidents::incident::dedup_key;
 use crate::engine::pages::Pages;
+use crate::engine::pages::digest::message;
 use crate::engine::pages::refusing::{ReceiverIntegration, Refusing};
 use crate::engine::world::World;
-use crate::model::{Cause, Kind, LabelSet, Notification, NotificationId, Outcome, Timestamp};
+use crate::model::{Cause, Kind, Notification, NotificationId, Outcome, Timestamp};
 
 /// A report of a period, for one receiver.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,37 +55,8 @@ impl Pages {
         let integrations: Vec<SmolStr> =
             takes().filter(|one| one.send_updates || !any).map(|one| one.name.clone()).collect();
         self.reports.last = Some(report.due);
-        let levels = &world.policy.severities.levels;
-        let lowest = levels.len() - 1;
-        let key = format_smolstr!("report:{}", report.receiver);
-        let notified = Notification {
-            id: NotificationId(0),
-            at: world.now,
-            receiver: report.receiver.clone(),
-            integration: SmolStr::default(),
-            endpoint: 0,
-            kind: Kind::Digest,
-            dedup_key: dedup_key(&key, 0),
-            incident_key: None,
-            group_key: key,
-            generation: 0,
-            group_labels: LabelSet::from_pairs([
-                ("alertname", "SquelchReport"),
-                ("receiver", report.receiver.as_str()),
-            ]),
-            route_labels: LabelSet::default(),
-            title: None,
-            headline: None,
-            severity: levels[lowest].name.clone(),
-            level: (lowest as u8, levels.len() as u8),
-            alerts: Vec::new(),
-            beside: Vec::new(),
-            truncated: 0,
-            opened_at: report.since,
-            message: None,
-            replaces: None,
-            cause: Cause::Report { text: report.text.clone() },
-        };
+        let cause = Cause::Report { text: report.text.clone() };
+        let notified = message(world, &report.receiver, ("report", "SquelchReport"), report.since, cause);
         for integration in integrations {
             let id = NotificationId(self.incidents.next_notification);
             self.incidents.next_notification += 1;

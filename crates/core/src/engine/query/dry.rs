@@ -156,18 +156,8 @@ impl Query<'_> {
             }
         });
         let routes = routes.collect();
-        let observation = Observation {
-            status: Status::Firing,
-            labels: labels.clone(),
-            annotations: LabelSet::default(),
-            starts_at: at,
-            start_unknown: false,
-            ends_at: None,
-            generator_url: SmolStr::default(),
-        };
-        let peer = "dry run".into();
-        let observations = vec![observation];
-        let batch = Batch { source: Source::Alertmanager, peer, observations, upstream: None };
+        let observation = Observation::new(Status::Firing, labels.clone(), at, None);
+        let batch = Batch::new(Source::Alertmanager, "dry run", vec![observation]);
         let mut run =
             DryRun { at, severity: self.world.level_name(labels), routes, steps: Vec::new(), pages: false };
         let mut now = at;

@@ -94,16 +94,16 @@ impl Query<'_> {
         let known = self.world.alerts.alert(alert)?;
         let (annotations, generator_url) = self.world.alerts.said(known);
         let observation = Observation {
-            status: if known.firing() { Status::Firing } else { Status::Resolved },
-            labels: known.labels.clone(),
             annotations,
-            starts_at: known.starts_at,
-            start_unknown: false,
-            ends_at: known.ends_at,
             generator_url,
+            ..Observation::new(
+                if known.firing() { Status::Firing } else { Status::Resolved },
+                known.labels.clone(),
+                known.starts_at,
+                known.ends_at,
+            )
         };
-        let peer = SmolStr::default();
-        Some(Batch { source, peer, observations: vec![observation], upstream: None })
+        Some(Batch::new(source, SmolStr::default(), vec![observation]))
     }
 
     /// How full the tables are whose bounds hold after each event, if `limits.alerts` was not lowered.

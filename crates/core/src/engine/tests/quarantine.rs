@@ -20,7 +20,7 @@ fn failed(world: &mut World, alerts: std::ops::Range<u64>, ends_at: Option<Times
         Some(at) => resolved(&numbered(n), START, at),
     };
     let observations = alerts.map(observation).collect();
-    let batch = Batch { source: Source::Alertmanager, peer: "am".into(), observations, upstream: None };
+    let batch = Batch::new(Source::Alertmanager, "am", observations);
     world.handle(Event::Quarantine(batch));
 }
 

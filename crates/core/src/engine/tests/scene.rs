@@ -120,8 +120,7 @@ pub(super) fn play(policy: Policy, words: &[Word], end: u64) -> World {
         let due = START + Duration::from_millis(request[0].at);
         world.advance(due.since(world.now));
         let observations = request.iter().map(|word| word.said.clone()).collect();
-        let (source, peer) = (request[0].source, request[0].peer.into());
-        let batch = Batch { source, peer, observations, upstream: None };
+        let batch = Batch::new(request[0].source, request[0].peer, observations);
         let event = match world.engine.query().repeats(&batch) {
             Some(repeats) => Event::Repeats(repeats),
             None => Event::Observe(batch),
