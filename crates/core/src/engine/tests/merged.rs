@@ -455,3 +455,27 @@ fn an_update_leaves_one_group_interval_after_the_last_message() {
     let page = said(0, Kind::Page, "One", "");
     assert_eq!(told(&world), [page, said(15, Kind::Update, "One Three Two", "")]);
 }
+
+#[test]
+fn a_person_releases_a_page_that_gathers_or_is_merged_and_no_alert_that_is_silenced() {
+    let gathers = policy(&["instance"], Noise { wait: minutes(5), ..Noise::default() });
+    for (policy, silenced) in [(gathers.clone(), false), (limited(), false), (gathers, true)] {
+        let mut world = World::new(policy);
+        let alert = warning("A", "2");
+        fires(&mut world, &[&warning("First", "1"), &alert]);
+        if silenced {
+            silence(&mut world, "alertname=A");
+        }
+        world.advance(minutes(1));
+        let release = Release {
+            alert: world.engine.policy().identity(&alert),
+            receiver: "pd".into(),
+            by: "ada".into(),
+        };
+        let before = world.sent.len();
+        world.handle(Event::Release(release));
+        let causes: Vec<_> = world.sent[before..].iter().map(|n| &n.cause).collect();
+        let released = Cause::Released { by: "ada".into() };
+        assert_eq!(causes, if silenced { vec![] } else { vec![&released] });
+    }
+}
