@@ -56,10 +56,9 @@ pub(crate) struct Incidents {
     /// Incidents that are open at an integration that the configuration does not have any more.
     #[serde(default)]
     pub(crate) orphans: BTreeSet<IncidentId>,
-    /// Alerts of which an incident could not say that they resolved, since they fire elsewhere: which, and
-    /// whether its messages say that they fire.
+    /// Alerts of which an incident could not say that they resolved, since they fire elsewhere.
     #[serde(default, with = "crate::engine::pairs")]
-    pub(crate) unsaid: BTreeMap<AlertId, BTreeSet<(IncidentId, bool)>>,
+    pub(crate) unsaid: BTreeMap<AlertId, BTreeSet<IncidentId>>,
     pub(crate) next_incident: u64,
     pub(crate) next_notification: u64,
     /// Incidents by the labels of their group. Follows from the incidents, so is no part of a snapshot.

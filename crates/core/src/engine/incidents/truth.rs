@@ -142,14 +142,31 @@ impl Incidents {
 
     /// An alert ended, or left an incident. Resolves that had to wait while it fired may leave now.
     pub(crate) fn ended(&mut self, world: &mut World, alert: AlertId) {
-        for (id, said_to_fire) in self.unsaid.remove(&alert).unwrap_or_default() {
-            if said_to_fire {
+        for id in self.unsaid.remove(&alert).unwrap_or_default() {
+            let Some(incident) = self.all.get(&id) else { continue };
+            let labels = incident.group.1.clone();
+            if !self.another_says_so(world, alert, id, incident) {
                 self.owe_update(world, id);
             }
-            let Some(labels) = self.all.get(&id).map(|incident| incident.group.1.clone()) else { continue };
             self.touched.insert(id);
             self.group_changed(&labels);
         }
+    }
+
+    /// Whether an open incident says of an alert that it ended, wherever the messages of a closed one said
+    /// that it fires.
+    fn another_says_so(&self, world: &World, alert: AlertId, id: IncidentId, closed: &Incident) -> bool {
+        let says_so = |other: IncidentId, at: Spot<'_>| {
+            let other = self.all.get(&other).filter(|i| !i.is_over() && i.members.contains_key(&alert));
+            other.is_some_and(|i| channel_at(world, i, at).is_some())
+        };
+        let mut groups = closed.channels.iter().filter(|channel| channel.known_by == KnownBy::Group);
+        closed.is_over()
+            && groups.all(|channel| {
+                let at = spot_of(world, closed, channel);
+                let others = world.alerts.states_of(alert).filter_map(|(_, state)| state.incident());
+                others.filter(|other| *other != id).any(|other| says_so(other, at))
+            })
     }
 
     /// Readers of an incident's group know a state that is no longer true. An update of the incident
@@ -384,13 +401,14 @@ impl Incidents {
         let at = spot_of(world, incident, channel);
         let fires_not = |alert: &AlertId| !incident.members.get(alert).is_some_and(|member| member.firing);
         let unsaid = |alert: AlertId| match self.elsewhere(world, alert, id, at) {
-            Elsewhere::Unnotified => Some((alert, true)),
-            Elsewhere::Notified(_) => incident.is_over().then_some((alert, true)),
-            Elsewhere::No => None,
+            Elsewhere::Unnotified => true,
+            Elsewhere::Notified(_) => incident.is_over(),
+            Elsewhere::No => false,
         };
-        let unsaid: Vec<_> = incident.tells_of(Some(channel)).filter(fires_not).filter_map(unsaid).collect();
-        for (alert, said_to_fire) in unsaid {
-            self.unsaid.entry(alert).or_default().insert((id, said_to_fire));
+        let unsaid: Vec<_> =
+            incident.tells_of(Some(channel)).filter(|alert| fires_not(alert) && unsaid(*alert)).collect();
+        for alert in unsaid {
+            self.unsaid.entry(alert).or_default().insert(id);
         }
     }
 
