@@ -178,6 +178,27 @@ fn a_broken_connection_poisons_the_handle_and_the_same_process_goes_on() {
     tick(&mut journal, 2, |_| {}).unwrap();
 }
 
+/// The owner may have paged without the database. A standby that took over would never know of it.
+#[test]
+fn after_an_outage_the_owner_goes_first_unless_it_gives_way() {
+    let Some(server) = shared() else { return };
+    let database = server.database();
+    let (first, second) = (process(&database), process(&database));
+    let journal = owner(&first);
+    assert!(matches!(refused(&second), JournalError::Standby(_)));
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let expired = "UPDATE squelch_owner SET lease_until = '-infinity'";
+    server.sql(&database.name, &[others, expired]);
+    assert!(!matches!(refused(&second), JournalError::Standby(_)), "its connection is gone");
+    assert!(matches!(refused(&second), JournalError::Standby(_)), "the owner goes first");
+    drop(journal);
+    let mut again = owner(&first);
+    // Where the owner gives way, a standby waits for nothing.
+    again.release();
+    owner(&second);
+}
+
 #[test]
 fn decisions_are_read_while_another_process_writes() {
     let Some(server) = shared() else { return };

@@ -28,6 +28,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The lease, as the database counts it. `TAKE` and `RENEWED` have the same number.
 const LEASE: Duration = Duration::from_secs(10);
+/// After an outage of the database, a standby leaves the owner so long the first chance. The owner may have
+/// paged without the database, and only the owner can store that.
+const OWNER_FIRST: Duration = Duration::from_secs(5);
 /// So much earlier the owner stops.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -88,6 +91,8 @@ struct State {
     deadline: Duration,
     /// When the newest renewal began that failed.
     failed: Duration,
+    /// When this process last could not use the database to take ownership.
+    away: Option<Duration>,
     /// How the clock of this machine differs from that of the database, while it does by much.
     clock: Option<String>,
     /// Why the newest renewal failed.
@@ -153,8 +158,10 @@ impl Lease {
         super::schema::fits(&self.place, owner.get(4))?;
         let clock = self.compare_clocks(Timestamp::from_millis(owner.get(9)));
         let ownerless = if clock.is_some() { 8 } else { 3 };
+        let given_back = !owner.get::<_, bool>(7);
+        let waits = !given_back && self.state().away.is_some_and(|away| began < away + OWNER_FIRST);
         // A look takes no lock. Only a process that may take over waits for one.
-        if owner.get::<_, bool>(ownerless) || owned {
+        if owner.get::<_, bool>(ownerless) && !waits || owned {
             let name = name();
             let taken = client
                 .query_typed_opt(
@@ -203,6 +210,11 @@ impl Lease {
             name => format!("{name} owns the database, by epoch {epoch}"),
         };
         Err(JournalError::Standby(format!("{owner}{clock}")))
+    }
+
+    /// Ownership could not be taken, since the database was away.
+    pub(super) fn database_was_away(&self) {
+        self.state().away = Some(now());
     }
 
     /// The sentence about a clock of this machine that differs much from that of the database. It is logged

@@ -91,13 +91,13 @@ impl Postgres {
     /// it and another one took over, [`JournalError::Unusable`] if the database cannot be used.
     pub fn open(&self) -> Result<PostgresJournal, JournalError> {
         let place = &self.place;
-        let (rt, client) = self.connection()?;
+        let (rt, client) = self.connection().inspect_err(|_| self.lease.database_was_away())?;
         let epoch = match run(&rt, OPEN_PATIENCE, self.lease.take(&client)) {
             Err(owned @ JournalError::Standby(_)) => {
                 *self.waiting() = Some((rt, client));
                 return Err(owned);
             }
-            taken => taken?,
+            taken => taken.inspect_err(|_| self.lease.database_was_away())?,
         };
         self.lease.keep()?;
         let found = run(&rt, LONG_PATIENCE, read::load(place, &client))?;
