@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::journal;
 use crate::node::{self, NodeOptions};
 
 use super::{alertmanager_flags, log};
@@ -44,7 +45,8 @@ pub struct Args {
     #[arg(
         long = "cluster.advertise-address",
         env = "SQUELCH_CLUSTER_ADVERTISE_ADDRESS",
-        value_name = "HOST[:PORT]"
+        value_name = "HOST[:PORT]",
+        value_parser = reachable
     )]
     pub advertise: Option<String>,
     /// Flags of Alertmanager that have no place here.
@@ -102,6 +104,10 @@ fn raise_open_files() {
     if let Err(error) = raised {
         tracing::warn!(%error, limit = ?limits.current, "the limit of open files cannot be raised");
     }
+}
+
+fn reachable(text: &str) -> Result<String, String> {
+    journal::wrong_address(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 /// Reads the URL that will stand in notifications: a link that leads nowhere is found out at night.

@@ -24,7 +24,8 @@ pub use copy::{Copied, CopyStep, JournalPlace, copy};
 pub use memory::MemoryJournal;
 pub use past::JournalPast;
 pub use postgres::{
-    Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica, wrong_url,
+    Advertised, Cluster, Ownership, Postgres, PostgresDecisions, PostgresJournal, Replica, wrong_address,
+    wrong_url,
 };
 pub use sqlite::{DataDir, Part, SqliteDecisions, SqliteJournal, Usage};
 

@@ -163,7 +163,7 @@ async fn known(app: &App, shown: &Shown<'_>, routing_key: &str) -> Result<SmolSt
         Admission::Busy => Problem::unavailable("too many logins wait to be checked: try again"),
         Admission::Unknown | Admission::NotAllowed(_) => {
             app.gate.refused(Area::Ingest);
-            app.refusals.log_unknown(peer, Area::Ingest.as_str(), "/pagerduty/v2");
+            app.refusals.log_unknown(peer, Area::Ingest, "/pagerduty/v2");
             let detail = "'routing_key' is not in the credentials of any entry in sources";
             Problem::new(StatusCode::UNAUTHORIZED, detail)
         }

@@ -101,19 +101,23 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 }
                 verdict => {
                     app.gate.refused(area);
-                    let mut problem = match &verdict {
+                    let not_allowed = match &verdict {
                         Admission::NotAllowed(Caller { name, role }) => {
                             let (role, needed) = (role.as_str(), area.as_str());
-                            let detail = format!("{name} has the role {role}, and this needs {needed}");
-                            Problem::new(StatusCode::FORBIDDEN, detail).into_response()
+                            Some(format!("{name} has the role {role}, and this needs {needed}"))
                         }
-                        _ => unknown(area),
+                        _ => None,
                     };
+                    let problem =
+                        |detail: &String| Problem::new(StatusCode::FORBIDDEN, detail.clone()).into_response();
+                    let mut problem = not_allowed.as_ref().map_or_else(|| unknown(area), problem);
                     // A source that posts its alerts to a path that is not for it loses them.
                     if area != Area::Ingest && access.is_source(&shown) {
                         misdirected(&app, peer, request).await;
+                    } else if let Some(detail) = not_allowed {
+                        app.refusals.log_not_allowed(peer, &detail, request.uri().path());
                     } else {
-                        app.refusals.log_unknown(peer, area.as_str(), request.uri().path());
+                        app.refusals.log_unknown(peer, area, request.uri().path());
                         if logs_in && verdict == Admission::Unknown {
                             if let Some(seat) = &seat {
                                 seat.is_suspect();

@@ -10,6 +10,7 @@ use moka::sync::Cache;
 
 use crate::ingest::InvalidReason;
 use crate::model::Source;
+use crate::web::access::Area;
 
 /// How long one sender's refusals of one class stay unsaid after a line about them.
 const QUIET: Duration = Duration::from_secs(60);
@@ -66,22 +67,32 @@ impl Refusals {
         }
     }
 
-    /// Logs a request to a path or with a method that is not served: a line a minute, over all senders.
+    /// Logs a request to a path or with a method that is not served, or not to this caller: a line a minute,
+    /// over all senders.
     pub(super) fn log_unserved(&self, peer: IpAddr, method: &Method, path: &str) {
         if self.is_among("unserved", 1) {
             let path = start_of(path.as_bytes());
-            tracing::warn!(%peer, %method, %path, "no such path or method (not logged again for 60s)");
+            tracing::warn!(%peer, %method, %path, "no such path or method for this caller (not logged again for 60s)");
         }
     }
 
-    /// Logs a request of a caller who is not known, or not allowed.
-    pub(super) fn log_unknown(&self, peer: IpAddr, area: &'static str, path: &str) {
-        if self.first(peer, area) {
-            let path = start_of(path.as_bytes());
+    /// Logs a request of a caller who is not known.
+    pub(super) fn log_unknown(&self, peer: IpAddr, area: Area, path: &str) {
+        let loses = if area == Area::Ingest { " A refused alert does not page." } else { "" };
+        if self.first(peer, area.as_str()) {
+            let (area, path) = (area.as_str(), start_of(path.as_bytes()));
             tracing::warn!(
                 %peer, area, %path,
-                "refused: wrong or no credentials. A refused alert does not page (not logged again for 60s)"
+                "refused: wrong or no credentials.{loses} This is not logged again for 60s"
             );
+        }
+    }
+
+    /// Logs a request of a caller whose role does not allow it.
+    pub(super) fn log_not_allowed(&self, peer: IpAddr, detail: &str, path: &str) {
+        if self.first(peer, "role") {
+            let path = start_of(path.as_bytes());
+            tracing::warn!(%peer, %path, "refused: {detail} (not logged again for 60s)");
         }
     }
 

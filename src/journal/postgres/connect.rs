@@ -18,8 +18,10 @@ use crate::journal::JournalError;
 use crate::outside;
 use crate::settings::Secret;
 
-/// How long one server may take to answer a connection.
+/// How long one server may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long one server may take for a connection with its login, which has several round trips.
+pub(super) const LOGIN_PATIENCE: Duration = Duration::from_secs(6);
 /// The largest file with certificates.
 const MOST_CERTIFICATES: u64 = 1 << 20;
 /// The right form of a URL.
@@ -67,10 +69,10 @@ impl DatabasePlace {
         for (index, host) in hosts.iter().enumerate() {
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
             let one = self.connect_to(&target, host, port);
-            match tokio::time::timeout(CONNECT_PATIENCE, one).await {
+            match tokio::time::timeout(LOGIN_PATIENCE, one).await {
                 Ok(Ok(client)) => return Ok(client),
                 Ok(Err(error)) => last = error,
-                Err(_) => last = self.unreachable(host, port, "it does not answer within 3 s"),
+                Err(_) => last = self.unreachable(host, port, "the login takes longer than 6 s"),
             }
         }
         Err(last)
@@ -85,12 +87,15 @@ impl DatabasePlace {
 
     async fn connect_to(&self, target: &Target, host: &Host, port: u16) -> Result<Client, JournalError> {
         let no = |e: std::io::Error| self.unreachable(host, port, &e.to_string());
+        let late = |_| self.unreachable(host, port, "it does not answer within 3 s");
         let stream: Box<dyn Stream> = match host {
             Host::Unix(path) => {
                 Box::new(UnixStream::connect(path.join(format!(".s.PGSQL.{port}"))).await.map_err(no)?)
             }
             Host::Tcp(name) => {
-                let stream = TcpStream::connect((name.as_str(), port)).await.map_err(no)?;
+                let stream = TcpStream::connect((name.as_str(), port));
+                let stream =
+                    tokio::time::timeout(CONNECT_PATIENCE, stream).await.map_err(late)?.map_err(no)?;
                 stream.set_nodelay(true).map_err(no)?;
                 match target.tls.unwrap_or(!is_local(name)) {
                     true => self.encrypted(target, name, port, stream).await?,

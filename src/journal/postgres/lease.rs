@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::connect::DatabasePlace;
+use super::connect::{DatabasePlace, LOGIN_PATIENCE};
 use super::replicas::{self, Advertised, Cluster, Replica};
 use super::{failed, run, runtime};
 use crate::journal::JournalError;
@@ -31,6 +31,9 @@ const LEASE: Duration = Duration::from_secs(10);
 /// After an outage of the database, a standby leaves the owner so long the first chance. The owner may have
 /// paged without the database, and only the owner can store that.
 const OWNER_FIRST: Duration = Duration::from_secs(5);
+/// An owner that cannot use its journal for so long renews its lease no more, although it could. Another
+/// process may take over then.
+const GIVES_UP: Duration = Duration::from_secs(20);
 /// So much earlier the owner stops.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -54,7 +57,7 @@ const GIVEN_BACK: &str = "WITH gone AS (DELETE FROM squelch_replica WHERE proces
 /// The ownership of the journal, as far as this process knows.
 #[derive(Debug, Clone, Default)]
 pub struct Ownership {
-    /// Whether this process does.
+    /// Whether this process does, and its lease lasts.
     pub owner: bool,
     /// The newest epoch that it has seen.
     pub epoch: i64,
@@ -93,6 +96,8 @@ struct State {
     failed: Duration,
     /// When this process last could not use the database to take ownership.
     away: Option<Duration>,
+    /// Since when this process could not use its journal.
+    unusable: Option<Duration>,
     /// How the clock of this machine differs from that of the database, while it does by much.
     clock: Option<String>,
     /// Why the newest renewal failed.
@@ -212,9 +217,23 @@ impl Lease {
         Err(JournalError::Standby(format!("{owner}{clock}")))
     }
 
-    /// Ownership could not be taken, since the database was away.
-    pub(super) fn database_was_away(&self) {
-        self.state().away = Some(now());
+    /// The journal could not be opened or written, since the database was away or refused it.
+    pub(super) fn journal_failed(&self) {
+        let mut state = self.state();
+        state.away = Some(now());
+        state.unusable = state.unusable.or(state.away);
+    }
+
+    /// The journal is open.
+    pub(super) fn journal_works(&self) {
+        self.state().unusable = None;
+    }
+
+    /// Whether only the lease of this process works, and not its journal. While renewals fail too, the
+    /// database is away for every process.
+    fn gives_up(&self) -> bool {
+        let state = self.state();
+        state.unusable.is_some_and(|since| now() >= since.max(state.failed) + GIVES_UP)
     }
 
     /// The sentence about a clock of this machine that differs much from that of the database. It is logged
@@ -287,22 +306,37 @@ impl Lease {
 
     fn renew_for_ever(&self) {
         let Ok(rt) = runtime() else { return tracing::error!("the system refuses a resource for the lease") };
-        let (mut client, mut wait) = (None::<Client>, RENEW);
+        // The first login may take most of the lease.
+        let (mut client, mut wait, mut gave_up) = (None::<Client>, Duration::ZERO, false);
         loop {
             std::thread::park_timeout(wait);
             if self.ended.load(Ordering::Relaxed) || self.state().fenced.is_some() {
                 return;
             }
+            if self.gives_up() != gave_up {
+                gave_up = !gave_up;
+                if gave_up {
+                    tracing::error!(
+                        "the lease can be renewed and the journal cannot be used: another replica may take over"
+                    );
+                }
+            }
+            if gave_up {
+                wait = RENEW;
+                continue;
+            }
+            let connected = match client.take() {
+                Some(connected) => Ok(connected),
+                None => run(&rt, LOGIN_PATIENCE, self.place.connect()),
+            };
             let began = now();
-            let renewed = run(&rt, PATIENCE, async {
-                let connected = match client.take() {
-                    Some(connected) => connected,
-                    None => self.place.connect().await?,
-                };
-                let renewed = self.renew(&connected).await?;
-                let cluster = self.meet(&connected).await;
-                client = Some(connected);
-                Ok((renewed, cluster))
+            let renewed = connected.and_then(|connected| {
+                run(&rt, PATIENCE, async {
+                    let renewed = self.renew(&connected).await?;
+                    let cluster = self.meet(&connected).await;
+                    client = Some(connected);
+                    Ok((renewed, cluster))
+                })
             });
             wait = AGAIN;
             match renewed {
@@ -389,7 +423,9 @@ impl Lease {
     }
 
     pub(super) fn ownership(&self) -> Ownership {
-        self.state().ownership.clone()
+        let state = self.state();
+        let owner = state.ownership.owner && now() < state.deadline;
+        Ownership { owner, ..state.ownership.clone() }
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) use copy::HeldDatabase;
 pub use decided::PostgresDecisions;
 pub use lease::Ownership;
 pub(super) use past::PastDatabase;
-pub use replicas::{Advertised, Cluster, Replica};
+pub use replicas::{Advertised, Cluster, Replica, wrong_address};
 
 use super::batch::Tail;
 use super::{Commit, DeadLetter, Handed, Journal, JournalError, JournalSource, LetterQuery, Recovered, Seq};
@@ -91,16 +91,18 @@ impl Postgres {
     /// it and another one took over, [`JournalError::Unusable`] if the database cannot be used.
     pub fn open(&self) -> Result<PostgresJournal, JournalError> {
         let place = &self.place;
-        let (rt, client) = self.connection().inspect_err(|_| self.lease.database_was_away())?;
+        let (rt, client) = self.connection().inspect_err(|_| self.lease.journal_failed())?;
         let epoch = match run(&rt, OPEN_PATIENCE, self.lease.take(&client)) {
             Err(owned @ JournalError::Standby(_)) => {
                 *self.waiting() = Some((rt, client));
                 return Err(owned);
             }
-            taken => taken.inspect_err(|_| self.lease.database_was_away())?,
+            taken => taken.inspect_err(|_| self.lease.journal_failed())?,
         };
         self.lease.keep()?;
-        let found = run(&rt, LONG_PATIENCE, read::load(place, &client))?;
+        let found = run(&rt, LONG_PATIENCE, read::load(place, &client))
+            .inspect_err(|_| self.lease.journal_failed())?;
+        self.lease.journal_works();
         Ok(PostgresJournal {
             rt,
             client: Some(client),
@@ -241,8 +243,9 @@ impl PostgresJournal {
             }
             return Err(self.lease.fence());
         }
-        if matches!(done, Ok(_) | Err(JournalError::Refused(_))) {
-            self.client = Some(client);
+        match done {
+            Ok(_) | Err(JournalError::Refused(_)) => self.client = Some(client),
+            Err(_) => self.lease.journal_failed(),
         }
         done
     }

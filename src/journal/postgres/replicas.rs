@@ -60,6 +60,15 @@ impl Advertised {
     }
 }
 
+/// Why no other replica could reach this address, if its form is wrong.
+pub fn wrong_address(address: &str) -> Option<String> {
+    let own = Advertised { address: Some(address.to_owned()), port: 1, ..Advertised::default() };
+    let plain = |url: url::Url| url.path() == "/" && url.username().is_empty() && url.query().is_none();
+    let right = url::Url::parse(&own.url(None)).is_ok_and(plain);
+    (!right)
+        .then(|| "it must be HOST or HOST:PORT, such as squelch-1.example:9096 or [fd00::1]:9096".to_owned())
+}
+
 fn has_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
         port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
@@ -193,6 +202,12 @@ mod tests {
             (Some("fd00::8"), None, "http://[fd00::8]:9096/squelch"),
         ] {
             assert_eq!(own(address).url(seen), url);
+        }
+        for wrong in ["http://x:1", "a b", "localhost:99999", ":22", "x/y", "me@x", ""] {
+            assert!(wrong_address(wrong).is_some(), "{wrong}");
+        }
+        for right in ["squelch-0.squelch", "10.0.0.8:80", "[fd00::8]:80", "fd00::8"] {
+            assert_eq!(wrong_address(right), None, "{right}");
         }
         let over_tls = Advertised { pin: Some("ab12".into()), ..own(None) };
         assert_eq!(over_tls.url(Some("10.0.0.7")), "https://10.0.0.7:9096/squelch#ab12");
