@@ -67,8 +67,8 @@ impl Refusals {
         }
     }
 
-    /// Logs a request to a path or with a method that is not served, or not to this caller: a line a minute,
-    /// over all senders.
+    /// Logs a request to a path or with a method that is not served, or not to this caller. All senders
+    /// together get a line a minute.
     pub(super) fn log_unserved(&self, peer: IpAddr, method: &Method, path: &str) {
         if self.is_among("unserved", 1) {
             let path = start_of(path.as_bytes());

@@ -173,16 +173,22 @@ class Judge:
         if not alert.never_hold and merges and (self.many_starts(d, a) or self.many_pages(d, a)):
             return
         rolls = n["rolling"] and not alert.never_hold and not member
-        last_end = max([e for _, e in alert.occ if e < a] or [-1e9])
-        back = member and a - last_end <= n["resolve_hold"] + truth.slack
+        last_start, last_end = max([x for x in alert.occ if x[1] < a] or [(1e9, -1e9)])
+        # A blip that joined and ended between two updates is a member that no message named.
+        joined = member or page.at <= last_start <= page.at + n["merge_window"] + truth.slack
+        back = joined and a - last_end <= n["resolve_hold"] + truth.slack
         # At a webhook, an update of another incident of the group may show it first.
-        own = self.s["integration"] == "webhook" and any(
+        webhook = self.s["integration"] == "webhook"
+        own = webhook and any(
             j.page.at < a <= j.page.at + n["merge_window"] + truth.slack + alert.hold
             and (j.closed is None or j.closed > a)
             and any(truth.shows(r, alert) for r in j.rows if r.at < a)
             for j in self.at(d.receiver)
         )
-        if page.at + n["merge_window"] + truth.slack + alert.hold < a and not (rolls or back or own):
+        # An update there also names alerts of the group that still wait for their page.
+        until = a + truth.bound(alert, d, a) + truth.slack
+        paged = webhook and any(a <= j.page.at <= until and truth.shows(j.page, alert) for j in self.at(d.receiver))
+        if page.at + n["merge_window"] + truth.slack + alert.hold < a and not (rolls or back or own or paged):
             self.wrong(
                 "2-no-wake",
                 f"{alert.name} starts at {a}, {a - page.at:.0f} s after the page of {incident}, and "
@@ -558,6 +564,10 @@ class Judge:
         there = [r for c in self.copies if c.open(t + 1) for r in c.rows if r.at <= t + 1]
         for m in members:
             if any(truth.shows(r, m) for r in there):
+                continue
+            # At a webhook, only the page of its successor shows that another incident took its place.
+            later = [j.page for j in self.at(i.page.receiver) if i.page.at < j.page.at <= t]
+            if self.s["integration"] == "webhook" and any(truth.shows(page, m) for page in later):
                 continue
             told = [r.at for r in i.rows if r.at <= t and truth.shows(r, m) and m.surely(r.at, 0)]
             if m.surely(t, truth.slack + 1) and any(m.occurrence(at) == m.occurrence(t) for at in told):
