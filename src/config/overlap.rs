@@ -11,9 +11,24 @@ const MOST_RULES: usize = 200;
 const MOST_RINGS: usize = 20_000;
 
 /// Rings of two or three rules, each of which mutes the source alert of the next one. All of these alerts
-/// are then muted, and no page leaves.
+/// are then muted, and no page leaves. One problem names the first ring and the number of the others.
 pub(super) fn rings(policy: &Policy, found: &mut Vec<Problem>) {
-    let rules = &policy.inhibit_rules;
+    let mut count = 0;
+    let mut first = None;
+    each_ring(&policy.inhibit_rules, |ring, alerts| {
+        count += 1;
+        first.get_or_insert_with(|| problem(policy, ring, alerts));
+    });
+    let Some(mut problem) = first else { return };
+    match count - 1 {
+        0 => {}
+        1 => problem.message.push_str(". One other set of rules can do so too"),
+        more => problem.message.push_str(&format!(". {more} other sets of rules can do so too")),
+    }
+    found.push(problem);
+}
+
+fn each_ring(rules: &[InhibitRule], mut found: impl FnMut(&[usize], &[LabelSet])) {
     let count = rules.len().min(MOST_RULES);
     let ring = |rules: &[&InhibitRule]| {
         // A rule that any alert fulfils is meant to mute its target always, or all others.
@@ -26,7 +41,7 @@ pub(super) fn rings(policy: &Policy, found: &mut Vec<Problem>) {
         for second in first + 1..count {
             if let Some(alerts) = ring(&[&rules[first], &rules[second]]) {
                 told.insert((first, second));
-                found.push(problem(policy, &[first, second], &alerts));
+                found(&[first, second], &alerts);
             }
         }
     }
@@ -42,7 +57,7 @@ pub(super) fn rings(policy: &Policy, found: &mut Vec<Problem>) {
                     return;
                 }
                 if let Some(alerts) = ring(&[&rules[first], &rules[second], &rules[third]]) {
-                    found.push(problem(policy, &[first, second, third], &alerts));
+                    found(&[first, second, third], &alerts);
                 }
             }
         }
@@ -130,7 +145,7 @@ fn value(matchers: &[&Matcher], name: &str) -> Option<String> {
 }
 
 /// The plain words that a pattern names, such as `a` and `b` of `a|b`.
-fn words(pattern: &str) -> impl Iterator<Item = &str> {
+pub(super) fn words(pattern: &str) -> impl Iterator<Item = &str> {
     let inner = unanchored(pattern);
     let inner = inner.strip_prefix('(').and_then(|p| p.strip_suffix(')')).unwrap_or(inner);
     inner.split('|').filter(|word| !word.contains(|c| r"\.+*?()[]{}^$".contains(c)))
@@ -184,6 +199,28 @@ mod tests {
         ];
         assert_eq!(found(&three), 1);
         assert_eq!(found(&three[..2]), 0);
+    }
+
+    #[test]
+    fn many_rules_that_mute_each_other_are_one_problem() {
+        let of = |count: usize| -> Vec<Problem> {
+            let mut policy = crate::config::Config::default().policy;
+            let rules = (0..count).map(|at| {
+                rule(&format!("cause_{at}=\"true\""), &format!("cancel_if_cause_{at}=\"true\""), &[])
+            });
+            policy.inhibit_rules = rules.collect();
+            let mut found = Vec::new();
+            rings(&policy, &mut found);
+            found
+        };
+        for (count, ends) in [
+            (2, "or add equal labels"),
+            (5, "or add equal labels. 9 other sets of rules can do so too"),
+            (60, ". 1769 other sets of rules can do so too"),
+        ] {
+            let found = of(count);
+            assert!(found.len() == 1 && found[0].message.ends_with(ends), "{found:?}");
+        }
     }
 
     #[test]
