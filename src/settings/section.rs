@@ -8,6 +8,7 @@ use super::Problem;
 use super::yaml::{Key, Node, Value};
 use crate::model::Duration;
 use crate::templates::Library;
+use crate::templates::distance;
 pub(crate) use crate::templates::nearest;
 
 /// Where everything is noted that is wrong, or doubtful.
@@ -176,7 +177,32 @@ impl<'a> Section<'a> {
     /// A list of texts. `None` if the key is missing.
     pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
         let items = self.list(key)?;
-        Some(items.iter().filter_map(|item| self.scalar(item, key)).collect())
+        Some(items.iter().filter_map(|item| self.entry(item, key)).collect())
+    }
+
+    /// A list of texts in which an empty entry is the empty text, as in Alertmanager.
+    pub(crate) fn texts_or_empty(&mut self, key: &'static str) -> Option<Vec<Text<'a>>> {
+        let items = self.list(key)?;
+        let text = |item: &'a Node| match item.value {
+            Value::Null => Some(Text { line: item.line, text: "" }),
+            _ => self.entry(item, key),
+        };
+        Some(items.iter().filter_map(text).collect())
+    }
+
+    /// A text in the list at `key`.
+    fn entry(&self, node: &'a Node, key: &str) -> Option<Text<'a>> {
+        let text = scalar(node);
+        if text.is_none() {
+            let example = match key.ends_with("matchers") {
+                true => format!(", such as {key}: ['severity=\"page\"']"),
+                false => String::new(),
+            };
+            let found = kind(&node.value);
+            self.problems
+                .add(node.line, format!("an entry of {key} is {found}. Write a list of texts{example}"));
+        }
+        text
     }
 
     /// A list. `None` if the key is missing.
@@ -323,7 +349,7 @@ impl<'a> Section<'a> {
                 )
             } else {
                 let all = self.known.iter().chain(&self.unsupported).copied();
-                let hint = match nearest(name, all) {
+                let hint = match nearest(name, all).filter(|near| of_one_service(name, near)) {
                     Some(near) => format!("Did you mean {near}?"),
                     None => match self.known.as_slice() {
                         [only] => format!("The only key is {only}"),
@@ -334,6 +360,15 @@ impl<'a> Section<'a> {
             };
             self.problems.add(key.line, message);
         }
+    }
+}
+
+/// Whether `near` can be meant by `name`. Keys that differ in their first word alone are those of two
+/// services, unless that word is misspelt.
+fn of_one_service(name: &str, near: &str) -> bool {
+    match (name.split_once('_'), near.split_once('_')) {
+        (Some((found, rest)), Some((meant, same))) if rest == same => distance(found, meant) <= 2,
+        _ => true,
     }
 }
 
@@ -453,6 +488,42 @@ mod tests {
             let message = format!("{old} in the configuration is called {new} now. Write {new}");
             assert_eq!(problems.into_inner(), [Problem::new(1, message)]);
         }
+    }
+
+    fn told(text: &str, read: impl FnOnce(&mut Section<'_>)) -> Vec<String> {
+        let root = crate::settings::yaml::parse(text).unwrap();
+        let problems = Problems::default();
+        let mut keys = Section::new(&root, "global", &problems).unwrap();
+        read(&mut keys);
+        keys.finish();
+        problems.into_inner().into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn a_key_of_another_service_is_no_misspelling() {
+        for (found, hint) in [
+            ("hipchat_api_url", "There are wechat_api_url, slack_api_url"),
+            ("slak_api_url", "Did you mean slack_api_url?"),
+            ("wechat_api_ulr", "Did you mean wechat_api_url?"),
+        ] {
+            let read = |keys: &mut Section<'_>| {
+                keys.node("wechat_api_url");
+                keys.node("slack_api_url");
+            };
+            let said = told(&format!("{found}: a"), read);
+            assert!(said.len() == 1 && said[0].ends_with(hint), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_list_that_is_no_text_is_told_with_an_example() {
+        let said = told("matchers: [{severity: page}]\ngroup_by: [null]", |keys| {
+            keys.texts("matchers");
+            keys.texts("group_by");
+        });
+        let matchers = "an entry of matchers is a mapping. Write a list of texts, such as matchers: \
+                        ['severity=\"page\"']";
+        assert_eq!(said, [matchers, "an entry of group_by is empty. Write a list of texts"]);
     }
 
     #[test]

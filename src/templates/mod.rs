@@ -29,7 +29,7 @@ mod value;
 pub use check::{Checked, Form, check, check_route_labels, fields_of, says_something_without_labels};
 pub use data::{Data, Facts, NO_READINGS, Readings, RuleReading, incident_url, quote_meta, reason};
 pub use library::{Library, TemplateFile};
-pub(crate) use names::nearest;
+pub(crate) use names::{distance, nearest};
 pub use order::in_order;
 pub use place::WrongTemplate;
 pub use render::{Compiled, TemplateText};

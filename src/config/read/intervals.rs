@@ -141,7 +141,13 @@ fn spans(
     for text in texts {
         let (from, to) = text.text.split_once(':').unwrap_or((text.text, text.text));
         match read(from, to) {
-            Some(span) => spans.push(span),
+            Some(span) => {
+                if key == "months" && (span.from < 1 || span.to > 12) {
+                    let message = format!("months holds {}, and months are 1 to 12", shown(text.text));
+                    keys.problems.doubt(text.line, message);
+                }
+                spans.push(span);
+            }
             None => {
                 keys.problems.add(text.line, format!("{key} holds {}. Write {right}", shown(text.text)));
             }
@@ -166,12 +172,15 @@ fn weekdays(from: &str, to: &str) -> Option<Span> {
     ordered(number(from)?, number(to)?)
 }
 
+/// Alertmanager takes every whole number. Those beyond 1 to 12 are no month, so 0 and 13 stand for them.
 fn months(from: &str, to: &str) -> Option<Span> {
     let number = |text: &str| match MONTHS.iter().position(|month| month.eq_ignore_ascii_case(text)) {
-        Some(index) => i16::try_from(index + 1).ok(),
-        None => text.parse().ok().filter(|n| (1..=12).contains(n)),
+        Some(index) => i64::try_from(index + 1).ok(),
+        None => text.parse().ok(),
     };
-    ordered(number(from)?, number(to)?)
+    let (from, to) = (number(from)?, number(to)?);
+    let bounded = |n: i64| i16::try_from(n.clamp(0, 13)).ok();
+    if from <= to { Some(Span { from: bounded(from)?, to: bounded(to)? }) } else { None }
 }
 
 fn years(from: &str, to: &str) -> Option<Span> {
@@ -194,9 +203,12 @@ fn ordered(from: i16, to: i16) -> Option<Span> {
     (from <= to).then_some(Span { from, to })
 }
 
-/// `Local` is resolved here, so that a replay on another machine decides the same.
+/// `Local` is resolved here, so that a replay on another machine decides the same. The empty name is UTC, as
+/// in Go.
 pub(super) fn location(keys: &mut Section<'_>) -> Location {
-    let Some(name) = keys.text("location") else { return Location::default() };
+    let Some(name) = keys.text("location").filter(|name| !name.text.is_empty()) else {
+        return Location::default();
+    };
     let read = match name.text {
         "Local" => {
             // Without a word from the machine its clock shows UTC.
@@ -233,7 +245,10 @@ mod tests {
         assert_eq!(weekdays("friday", "monday"), None, "a week does not wrap");
         assert_eq!(weekdays("1", "5"), None);
         assert_eq!(months("june", "8"), span(6, 8));
-        assert_eq!(months("0", "1"), None);
+        assert_eq!(months("0", "1"), span(0, 1));
+        assert_eq!(months("13", "13"), span(13, 13));
+        assert_eq!(months("-7", "99999"), span(0, 13));
+        assert_eq!(months("20", "15"), None, "Alertmanager refuses it");
         assert_eq!(months("december", "january"), None);
         assert_eq!(years("2026", "2030"), span(2026, 2030));
         assert_eq!(years("2030", "2026"), None);

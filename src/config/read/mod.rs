@@ -3,6 +3,7 @@
 mod access;
 mod enrichment;
 mod escalation;
+mod foreign;
 mod inhibition;
 mod intervals;
 mod lines;
@@ -63,6 +64,9 @@ const OF_INTEGRATIONS: [&str; 24] = [
 /// Reads the whole text. `_file` keys are relative to the folder `base`.
 pub(super) fn read(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+    if let Some(problem) = foreign::of(&root) {
+        return Err(vec![problem]);
+    }
     let mut config = read_node(&root, base)?;
     if let Some((_, line)) = yaml::second_document(text) {
         let message = "a second document begins here and is not in force. Write one document, as Alertmanager \

@@ -198,7 +198,11 @@ pub(super) fn matchers(keys: &mut Section<'_>, names: [&'static str; 3]) -> Vec<
         let pattern = format!("^(?:{})$", value.text);
         read.push((value.line, Matcher::new(name, MatchOp::Regex, pattern).map(|m| vec![m])));
     }
-    for text in keys.texts(list).unwrap_or_default() {
+    for text in keys.texts_or_empty(list).unwrap_or_default() {
+        if text.text.is_empty() {
+            let message = format!("{list} has an empty entry, which matches every alert. Remove it");
+            keys.problems.doubt(text.line, message);
+        }
         read.push((text.line, parse_matchers(text.text)));
     }
     let mut all = Vec::new();
