@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
 /// A flag of Alertmanager.
 struct Flag {
     name: &'static str,
-    /// It has a value.
-    valued: bool,
+    /// The flag that switches it off. One without it has a value.
+    off: Option<&'static str>,
     /// Squelch cannot start with it, because it would not do its work.
     refused: bool,
     /// The way of Squelch.
@@ -18,39 +18,43 @@ struct Flag {
 
 /// A flag that changes nothing.
 const fn idle(name: &'static str, instead: &'static str) -> Flag {
-    Flag { name, valued: true, refused: false, instead }
+    Flag { name, off: None, refused: false, instead }
 }
 
 const RETENTION: &str = "storage.retention in the configuration says how long Squelch keeps its history";
 const TIDY: &str = "Squelch cleans its storage without a setting";
+const ALERTS: &str = "limits.alerts in the configuration bounds the alerts";
 const BOUNDS: &str = "Squelch bounds each request without a setting";
 const CLUSTER: &str = "replicas share a PostgreSQL: storage.postgres in the configuration";
 const RUNTIME: &str = "limits.memory in the configuration bounds the memory";
 const SILENCES: &str = "Squelch bounds its silences without a setting";
 
 /// All of them, in the order of Alertmanager's `--help`.
-const FLAGS: [Flag; 28] = [
+const FLAGS: [Flag; 31] = [
     idle("data.retention", RETENTION),
     idle("data.maintenance-interval", TIDY),
     idle("alerts.gc-interval", TIDY),
+    idle("alerts.per-alertname-limit", ALERTS),
     idle("silences.max-silences", SILENCES),
     idle("silences.max-silence-size-bytes", SILENCES),
     Flag {
         name: "web.systemd-socket",
-        valued: false,
+        off: Some("no-web.systemd-socket"),
         refused: true,
         instead: "Squelch opens its socket itself. Remove the flag, and write --web.listen-address",
     },
     idle("web.get-concurrency", BOUNDS),
     idle("web.timeout", BOUNDS),
     idle("web.ui-path", "the program holds its pages"),
+    idle("dispatch.maintenance-interval", TIDY),
     idle("dispatch.start-delay", "Squelch remembers over a restart which alerts fire"),
+    Flag { off: Some("no-log.silences"), ..idle("log.silences", "the decision log names each silence") },
     idle("enable-feature", "Squelch has no feature flags"),
     idle("auto-gomemlimit.ratio", RUNTIME),
     idle("cluster.listen-address", CLUSTER),
     Flag {
         name: "cluster.peer",
-        valued: true,
+        off: None,
         refused: true,
         instead: "each of these Squelches would page on its own. Remove the flag, and write \
                   storage.postgres into the configuration of each replica",
@@ -68,7 +72,10 @@ const FLAGS: [Flag; 28] = [
     idle("cluster.reconnect-timeout", CLUSTER),
     idle("cluster.tls-config", CLUSTER),
     idle("cluster.label", CLUSTER),
-    Flag { valued: false, ..idle("cluster.allow-insecure-public-advertise-address-discovery", CLUSTER) },
+    Flag {
+        off: Some("no-cluster.allow-insecure-public-advertise-address-discovery"),
+        ..idle("cluster.allow-insecure-public-advertise-address-discovery", CLUSTER)
+    },
 ];
 
 /// The flags of Alertmanager that a command line gives.
@@ -91,12 +98,12 @@ impl Given {
     }
 
     fn read(matches: &ArgMatches) -> Result<Given, Error> {
-        let given = |flag: &&Flag| match flag.valued {
+        let given = |flag: &&Flag| match flag.off {
             // An empty value switches it off.
-            true => {
+            None => {
                 matches.get_raw(flag.name).is_some_and(|mut values| values.any(|value| !value.is_empty()))
             }
-            false => matches.get_flag(flag.name),
+            Some(_) => matches.get_flag(flag.name),
         };
         let given: Vec<&'static Flag> = FLAGS.iter().filter(given).collect();
         match given.iter().find(|flag| flag.refused) {
@@ -124,10 +131,11 @@ impl clap::Args for Given {
     fn augment_args(command: Command) -> Command {
         FLAGS.iter().fold(command, |command, flag| {
             let arg = Arg::new(flag.name).long(flag.name).hide(true);
-            command.arg(match flag.valued {
-                true => arg.action(ArgAction::Append).value_parser(OsStringValueParser::new()),
-                false => arg.action(ArgAction::SetTrue),
-            })
+            let Some(off) = flag.off else {
+                return command.arg(arg.action(ArgAction::Append).value_parser(OsStringValueParser::new()));
+            };
+            let off = Arg::new(off).long(off).hide(true).action(ArgAction::SetTrue);
+            command.arg(arg.action(ArgAction::SetTrue)).arg(off.overrides_with(flag.name))
         })
     }
 
@@ -160,6 +168,13 @@ mod tests {
             let said = read(&[flag]).unwrap_err();
             assert!(said.contains(way), "{said}");
         }
+        let newer =
+            ["--alerts.per-alertname-limit=9", "--dispatch.maintenance-interval=1m", "--log.silences"];
+        assert_eq!(
+            read(&newer),
+            Ok(vec!["alerts.per-alertname-limit", "dispatch.maintenance-interval", "log.silences"])
+        );
+        assert_eq!(read(&["--no-web.systemd-socket", "--log.silences", "--no-log.silences"]), Ok(vec![]));
         assert!(read(&["--no.such=1"]).is_err());
     }
 

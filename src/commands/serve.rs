@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::journal;
@@ -32,7 +33,8 @@ pub struct Args {
     pub listen: Vec<SocketAddr>,
     /// TLS, headers and users of the HTTP surface, as in Prometheus' exporter-toolkit. The file is read
     /// again on reload.
-    #[arg(long = "web.config.file", env = "SQUELCH_WEB_CONFIG_FILE", value_name = "FILE")]
+    #[arg(long = "web.config.file", env = "SQUELCH_WEB_CONFIG_FILE", value_name = "FILE",
+          value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub web_config: Option<PathBuf>,
     /// URL under which people reach this server. It stands in notifications.
     #[arg(long = "web.external-url", env = "SQUELCH_WEB_EXTERNAL_URL", default_value = "", value_name = "URL", value_parser = external_url)]
@@ -72,7 +74,8 @@ impl From<Args> for NodeOptions {
             config_file: args.config_file,
             storage: args.storage,
             listen: args.listen,
-            web_config_file: args.web_config,
+            // Alertmanager's default is the empty name: no file.
+            web_config_file: args.web_config.filter(|file| !file.as_os_str().is_empty()),
             advertise: args.advertise,
             external_url: args.external_url.trim_end_matches('/').to_owned(),
             route_prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
@@ -84,6 +87,11 @@ impl From<Args> for NodeOptions {
 pub async fn run(args: Args) -> ExitCode {
     log::init(args.log);
     args.of_alertmanager.log();
+    if args.external_url.is_empty() {
+        tracing::warn!(
+            "notifications carry no links: write --web.external-url, the URL at which people reach this server"
+        );
+    }
     raise_open_files();
     let code = match node::serve(args.into()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -142,6 +150,18 @@ mod tests {
         {
             assert!(external_url(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn an_empty_web_config_file_is_none() {
+        let of = |flag: &str| {
+            let command = <Args as clap::Args>::augment_args(clap::Command::new("serve"));
+            let matches = command.try_get_matches_from(["serve", flag]).unwrap();
+            let args = <Args as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+            NodeOptions::from(args).web_config_file
+        };
+        assert_eq!(of("--web.config.file="), None);
+        assert_eq!(of("--web.config.file=web.yml"), Some("web.yml".into()));
     }
 
     #[test]

@@ -48,8 +48,10 @@ fn a_secret_that_is_missing_is_said_at_the_start_and_keeps_nobody_from_starting(
     std::fs::write(folder.path().join("squelch.yml"), text).unwrap();
     let mut serving = Serving(serve(folder.path()).spawn().unwrap());
     let log = log_until(&mut serving, "msg=listening");
-    let warned = log.iter().find(|line| line.contains("level=WARN")).unwrap_or_else(|| panic!("{log:#?}"));
-    assert!(warned.contains("secret file key") && warned.contains("Nothing can be sent"), "{warned}");
+    let warned: Vec<&String> = log.iter().filter(|line| line.contains("level=WARN")).collect();
+    let has = |words: &str| warned.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((warned.len(), has("secret file key"), has("Nothing can be sent")), (2, 1, 1), "{log:#?}");
+    assert_eq!(has("notifications carry no links: write --web.external-url"), 1, "{log:#?}");
 }
 
 #[test]
