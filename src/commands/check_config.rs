@@ -147,6 +147,7 @@ fn database_url(config: &Config) -> Option<UrlProblem> {
 /// Valid settings that are probably mistakes. Without a web-config file, they name the users that need one.
 fn warnings(config: &Config, args: &CheckConfig) -> Vec<Problem> {
     let mut warnings = config::warnings(config);
+    warnings.extend(config::dead_mans_switches(config));
     warnings.extend(database_url(config).filter(|found| found.absent).map(|found| found.problem));
     let users = config.access.users.iter().filter(|user| user.credentials.is_empty());
     let names: Vec<&str> = users.map(|user| user.name.as_str()).collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::wrote;
-use crate::config::{self, Config, GroupBy, IntegrationRef, KnownBy, Route};
+use crate::config::{self, Config, GroupBy, IntegrationRef, KnownBy, Problem, Route};
 
 /// Checks an alertmanager.yml, and says what changes with Squelch and which two edits to make.
 #[derive(clap::Args, Debug)]
@@ -30,7 +30,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
     let config = match config::load(&args.file) {
         Ok(config) => config,
         Err(errors) => {
-            let _ = writeln!(out, "{} does not load, in Squelch or in Alertmanager:", args.file.display());
+            let _ = writeln!(out, "{} does not load:", args.file.display());
             let _ = writeln!(out, "{errors}");
             return ExitCode::FAILURE;
         }
@@ -44,9 +44,10 @@ fn report(config: &Config, args: &Args, out: &mut dyn Write) -> io::Result<()> {
     receivers(config, out)?;
     groups(&config.policy.routes, out)?;
     differences(config, out)?;
-    warnings(config, &args.file, out)?;
+    let switches = config::dead_mans_switches(config);
+    warnings(config, &switches, &args.file, out)?;
     let root = config.policy.routes.first();
-    edits(args, root.map_or(String::new(), |root| names(&root.group_by)), out)
+    edits(args, root.map_or(String::new(), |root| names(&root.group_by)), &switches, out)
 }
 
 fn receivers(config: &Config, out: &mut dyn Write) -> io::Result<()> {
@@ -94,9 +95,18 @@ fn groups(routes: &[Route], out: &mut dyn Write) -> io::Result<()> {
         out,
         "Groups: each keeps its key, so Squelch resolves the incidents that Alertmanager has open"
     )?;
-    for route in routes {
+    for (at, route) in routes.iter().enumerate() {
         let by = names(&route.group_by);
         writeln!(out, "  line {}: {} to {}, group_by: [{by}]", route.line, route.key, route.receiver)?;
+        let parent = routes.iter().find(|parent| parent.children.contains(&at));
+        let above = parent.map(|parent| names(&parent.group_by)).filter(|above| !above.is_empty());
+        if let Some(above) = above.filter(|_| by.is_empty()) {
+            writeln!(
+                out,
+                "    Alertmanager up to 0.25 takes this empty list as group_by: [{above}], so the keys change. Newer \
+                 releases and Squelch make one group of all alerts. Write the labels that you mean"
+            )?;
+        }
     }
     writeln!(out)
 }
@@ -117,7 +127,7 @@ fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let interval = all.map(|route| route.group_interval).max().unwrap_or_default();
     writeln!(
         out,
-        "  - A new problem pages after group_wait, at most {longest} here. A critical one never waits."
+        "  - A new problem pages after group_wait, at most {longest} here. A critical one waits only in a storm."
     )?;
     writeln!(out, "  - Updates of an incident come at least group_interval apart, at most {interval} here.")?;
     of_integrations(config, out)?;
@@ -130,11 +140,24 @@ fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         noise.merge_window
     )?;
     writeln!(out, "  - An incident resolves once it has been quiet for {}.", noise.resolve_hold)?;
-    writeln!(
-        out,
-        "  - Flapping alerts stay one incident. More than {} pages in {} become one.",
-        noise.storm.start, noise.storm.window
-    )?;
+    writeln!(out, "  - Flapping alerts stay one incident.")?;
+    let (storm, limit) = (&noise.storm, &noise.limit);
+    if limit.pages > 0 {
+        writeln!(
+            out,
+            "  - A receiver gets at most {} pages in {}. Further ones wait and leave as one. Critical ones do \
+             not wait for this.",
+            limit.pages, limit.per
+        )?;
+    }
+    if storm.start > 0 {
+        writeln!(
+            out,
+            "  - More than {} pages in {} are a storm and become one. In it, a critical page may wait up to 60s \
+             for others.",
+            storm.start, storm.window
+        )?;
+    }
     writeln!(out, "  - Try it on your history first: squelch backtest --help.\n")
 }
 
@@ -181,8 +204,10 @@ fn of_integrations(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn warnings(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()> {
-    let found = config::warnings(config);
+fn warnings(config: &Config, switches: &[Problem], file: &Path, out: &mut dyn Write) -> io::Result<()> {
+    let mut found = config::warnings(config);
+    found.extend_from_slice(switches);
+    found.sort_by_key(|problem| problem.line);
     if found.is_empty() {
         return Ok(());
     }
@@ -197,13 +222,20 @@ fn warnings(config: &Config, file: &Path, out: &mut dyn Write) -> io::Result<()>
 }
 
 /// The steps of the user.
-fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
+fn edits(args: &Args, group_by: String, switches: &[Problem], out: &mut dyn Write) -> io::Result<()> {
     let (file, address) = (args.file.display(), &args.address);
+    let lines: Vec<String> = switches.iter().map(|route| route.line.to_string()).collect();
+    let kept = match lines.is_empty() {
+        true => String::new(),
+        false => format!("\n     Keep your dead man's switch there too: line {}.", lines.join(", ")),
+    };
     writeln!(
         out,
         "The two edits
   1. Start Squelch with this file:
-       squelch serve --config.file={file} --storage.path=data/ --web.listen-address={address}
+       squelch serve --config.file={file} --storage.path=data/ --web.listen-address={address} \\
+         --web.external-url=http://{address}
+     The links in notifications lead to --web.external-url. Without it, they have none.
   2. Send the alerts to Squelch. Either in prometheus.yml, in place of Alertmanager:
        alerting:
          alertmanagers:
@@ -212,7 +244,7 @@ fn edits(args: &Args, group_by: String, out: &mut dyn Write) -> io::Result<()> {
        route: {{receiver: squelch, group_by: [{group_by}], group_wait: 1s, group_interval: 15s, repeat_interval: 4h}}
        receivers:
          - name: squelch
-           webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]
+           webhook_configs: [{{url: 'http://{address}/alertmanager/webhook'}}]{kept}
      Delete its inhibit_rules and make new silences in Squelch: Alertmanager sends no resolve for an alert
      that ends while it is silenced or inhibited.
 
@@ -298,9 +330,46 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_mans_switch_stays_in_alertmanager_or_becomes_a_heartbeat() {
+        let text = "route:\n  receiver: a\n  routes:\n  - {matchers: [alertname=Watchdog], receiver: dms}\n\
+                    receivers:\n- name: a\n- name: dms\n  webhook_configs: [{url: 'https://nosnch.in/x'}]\n";
+        let told = migrate(text).1;
+        for part in [
+            "alertmanager.yml:4: the route to \"dms\" looks like a dead man's switch",
+            "for up to 12h (stale_after) after the death of Alertmanager",
+            "write heartbeat, and give the alert a route in Alertmanager with repeat_interval: 2m",
+            "Keep your dead man's switch there too: line 4.",
+        ] {
+            assert!(told.contains(part), "{part}:\n{told}");
+        }
+        let heartbeat = migrate(&format!("{text}heartbeat: {{matchers: [alertname=Watchdog]}}\n")).1;
+        assert!(!heartbeat.contains("dead man's switch"), "{heartbeat}");
+    }
+
+    #[test]
+    fn a_user_learns_of_the_limit_the_links_and_an_empty_group_by() {
+        let told = migrate(
+            "route:\n  receiver: a\n  group_by: [alertname, team]\n  routes: [{matchers: [a=b], group_by: []}]\n\
+             receivers: [{name: a}]\n",
+        );
+        for part in [
+            "group_by: []\n    Alertmanager up to 0.25 takes this empty list as group_by: [alertname, team]",
+            "A receiver gets at most 6 pages in 10m.",
+            "a critical page may wait up to 60s",
+            "--web.listen-address=squelch:9096 \\\n         --web.external-url=http://squelch:9096\n",
+        ] {
+            assert!(told.1.contains(part), "{part}:\n{}", told.1);
+        }
+        assert_eq!(told.1.matches("takes this empty list").count(), 1, "{}", told.1);
+        assert!(!told.1.contains("never waits"), "{}", told.1);
+    }
+
+    #[test]
     fn a_file_that_does_not_load_is_told_with_its_line() {
         let (code, told) = migrate("route:\n  reciever: a\n");
         assert_eq!(code, ExitCode::FAILURE);
+        // Alertmanager takes a few files that Squelch refuses.
+        assert!(told.contains("alertmanager.yml does not load:\n"), "{told}");
         assert!(told.contains("alertmanager.yml:2: unknown key"), "{told}");
     }
 }

@@ -1,6 +1,7 @@
 //! `squelch.yml` → a validated [`Config`]. Every error names the file, the line and the right value.
 
 mod access;
+mod dead_man;
 mod effective;
 mod enrichment;
 mod masked;
@@ -35,6 +36,7 @@ pub use crate::settings::{
     SigningKeys, SigningSecretError, TlsConfig, Url,
 };
 pub use access::{AccessRules, AlertSource, Credential, Role, User};
+pub use dead_man::dead_mans_switches;
 pub use effective::profile as effective_profile;
 pub use enrichment::Enrichment;
 pub use masked::for_alertmanager;
