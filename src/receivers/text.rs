@@ -261,10 +261,7 @@ mod tests {
         let cluster = LabelSet::from_pairs([("cluster", "eu-1")]);
         let title = |n: &Notification| subject(&View::new(n, "", false));
         let said = title(&page(&alerts, cluster.clone()));
-        assert_eq!(
-            said,
-            "[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4 alerts, severity=critical: 3 of 4 alerts)"
-        );
+        assert_eq!(said, "[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4 alerts)");
         assert_eq!(title(&page(&alerts[1..2], cluster)), "[FIRING:1] Errors eu-1 (db critical)");
         // The title of merged pages names the labels that most have, and says that not all do.
         let merged = LabelSet::from_pairs([("cluster", "eu-1"), ("service", "db")]);

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LabelSet, partial_shares};
+use super::{LabelSet, Share, partial_shares};
+
+/// The label that names the severity of an alert, unless the configuration names another one.
+pub const SEVERITY: &str = "severity";
 
 /// So many alert names stand in a title at most.
 const NAMES: usize = 3;
@@ -34,18 +37,16 @@ impl fmt::Display for Headline {
 /// the other labels that the alerts share. As Alertmanager's `__subject`, with two differences. The name of
 /// an alert always comes first, also where the alerts do not share one. With `most`, the title also names
 /// the labels that most alerts share, and how many do: `(critical, service=db: 12 of 14 alerts)`.
-pub fn headline(group: &LabelSet, alerts: &[&LabelSet], most: bool) -> Headline {
-    titled(group, alerts, most, &[])
-}
-
-/// `28 critical, 264 warning: Down, Full and 288 more`: the title of merged pages. `counts` has the names of
-/// severity levels and how many alerts fire at each, the highest level first.
-pub fn merged_headline(group: &LabelSet, alerts: &[&LabelSet], counts: &[(&str, usize)]) -> Headline {
-    let said: Vec<String> = counts.iter().map(|(level, alerts)| format!("{alerts} {level}")).collect();
-    Headline { counts: said.join(", "), ..titled(group, alerts, true, counts) }
-}
-
-fn titled(group: &LabelSet, alerts: &[&LabelSet], most: bool, counts: &[(&str, usize)]) -> Headline {
+///
+/// The label `severity` never stands there, because one of the others may be more severe. If `left_out`
+/// further alerts exist, the title does not name it at all.
+pub fn headline(
+    group: &LabelSet,
+    alerts: &[&LabelSet],
+    severity: &str,
+    most: bool,
+    left_out: u64,
+) -> Headline {
     let common = LabelSet::common(alerts.iter().copied());
     let names = match common.value("alertname") {
         "" => names(alerts),
@@ -62,23 +63,32 @@ fn titled(group: &LabelSet, alerts: &[&LabelSet], most: bool, counts: &[(&str, u
     let shared: Vec<&str> = common
         .iter()
         .filter(|(name, value)| *name != "alertname" && group.value(name) != *value)
+        .filter(|(name, _)| left_out == 0 || *name != severity)
         .map(|(_, value)| value)
         .collect();
     let mut brackets: Vec<String> =
         Some(shared.join(" ")).filter(|text| !text.is_empty()).into_iter().collect();
     if most {
-        let shares = partial_shares(alerts, 2, |name| name == "alertname");
-        // The counts say how many alerts have a severity.
-        let counted =
-            |s: &&super::Share<'_>| counts.iter().any(|(level, _)| level.eq_ignore_ascii_case(s.value));
-        let said =
-            |s: &super::Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, alerts.len());
-        brackets.extend(shares.iter().filter(|share| !counted(share)).map(said));
+        let shares = partial_shares(alerts, 2, |name| name == "alertname" || name == severity);
+        let said = |s: &Share<'_>| format!("{}={}: {} of {} alerts", s.name, s.value, s.sets, alerts.len());
+        brackets.extend(shares.iter().map(said));
     }
     if !brackets.is_empty() {
         words.push(format!("({})", brackets.join(", ")));
     }
     Headline { counts: String::new(), names, rest: words.join(" ") }
+}
+
+/// `28 critical, 264 warning: Down, Full and 288 more`: the title of merged pages. `counts` has the names of
+/// severity levels and how many alerts fire at each, the highest level first.
+pub fn merged_headline(
+    group: &LabelSet,
+    alerts: &[&LabelSet],
+    severity: &str,
+    counts: &[(&str, usize)],
+) -> Headline {
+    let said: Vec<String> = counts.iter().map(|(level, alerts)| format!("{alerts} {level}")).collect();
+    Headline { counts: said.join(", "), ..headline(group, alerts, severity, true, 0) }
 }
 
 /// The names of alerts that do not share one: up to three, and how many more.

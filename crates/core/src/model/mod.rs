@@ -24,7 +24,7 @@ pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
 pub use go_regex::go_pattern;
-pub use headline::{Headline, headline, merged_headline};
+pub use headline::{Headline, SEVERITY, headline, merged_headline};
 pub use history::{
     IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Remark,
     Said,

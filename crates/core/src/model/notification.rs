@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{AlertId, Cause, Duration, Headline, LabelSet, Problem, Status, Timestamp, headline};
+use super::{AlertId, Cause, Duration, Headline, LabelSet, Problem, SEVERITY, Status, Timestamp, headline};
 
 /// Number of a notification, unique for the life of the journal, rising.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -79,8 +79,8 @@ pub struct Notification {
     /// labels that most of their alerts share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<LabelSet>,
-    /// The title of merged pages, which counts all of their alerts. `None` = the title follows from the
-    /// alerts of this notification.
+    /// The title of merged pages, which counts all of their alerts, or of any page whose severity stands in
+    /// another label than [`SEVERITY`]. `None` = the title follows from the alerts of this notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headline: Option<Headline>,
     /// Name of the highest severity level among the alerts (the configured name, not an alias).
@@ -169,7 +169,9 @@ impl Notification {
     pub fn headline(&self) -> Headline {
         let alerts = || self.alerts.iter().map(|alert| &alert.labels).collect::<Vec<_>>();
         let known = self.headline.clone();
-        known.unwrap_or_else(|| headline(self.title(), &alerts(), self.kind != Kind::Digest))
+        known.unwrap_or_else(|| {
+            headline(self.title(), &alerts(), SEVERITY, self.kind != Kind::Digest, self.truncated)
+        })
     }
 }
 

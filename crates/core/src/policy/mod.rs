@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{Duration, LabelSet, Matcher};
+use crate::model::{Duration, LabelSet, Matcher, SEVERITY};
 
 pub use inhibit::InhibitRule;
 pub use interval::{Location, LocationError, Span, TimeInterval, TimeRange};
@@ -332,7 +332,7 @@ impl Default for Severities {
             description: SmolStr::default(),
         };
         Severities {
-            label: "severity".into(),
+            label: SEVERITY.into(),
             levels: vec![
                 level("critical", &["page", "sev1", "P1"], true),
                 level("warning", &[], false),

@@ -9,10 +9,10 @@ use crate::engine::incidents::incident::{Incident, IncidentId};
 use crate::engine::incidents::members::Member;
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, Status, headline,
+    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, SEVERITY, Status, headline,
     merged_headline, shares,
 };
-use crate::policy::KnownBy;
+use crate::policy::{KnownBy, Severities};
 
 /// The title looks at so many alerts.
 const SAMPLE: usize = 10_000;
@@ -63,7 +63,8 @@ impl Incidents {
             generation: incident.generation,
             group_labels: incident.group.1.clone(),
             route_labels: destination.labels.clone(),
-            headline: is_merged(world, incident).then(|| headline_of(world, incident)),
+            headline: (is_merged(world, incident) || world.policy.severities.label != SEVERITY)
+                .then(|| headline_of(world, incident)),
             title: Some(title).filter(|title| *title != incident.group.1),
             severity: levels[level].name.clone(),
             level: (level as u8, levels.len() as u8),
@@ -118,9 +119,9 @@ pub(crate) fn title_of(world: &World, incident: &Incident) -> LabelSet {
 
 /// The title of an incident, in the words of its notifications.
 pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
-    let group = title_of(world, incident);
+    let (group, severity) = (title_of(world, incident), &world.policy.severities.label);
     if let Some(own) = &incident.internal {
-        return headline(&group, &[&own.view(Kind::Page, world.now).labels], true);
+        return headline(&group, &[&own.view(Kind::Page, world.now).labels], severity, true, 0);
     }
     if is_merged(world, incident) {
         return merged_headline_of(world, incident, &group);
@@ -134,12 +135,13 @@ pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
     let mut all: Vec<_> = known.collect();
     all.sort_unstable();
     let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
-    headline(&group, &labels, true)
+    let left_out = incident.members.len().saturating_sub(TITLED) as u64 + incident.shed;
+    headline(&group, &labels, severity, true, left_out)
 }
 
 /// The title of merged pages. It counts all alerts that fire, and names the most severe alerts.
 fn merged_headline_of(world: &World, incident: &Incident, group: &LabelSet) -> Headline {
-    let levels = &world.policy.severities.levels;
+    let Severities { levels, label, .. } = &world.policy.severities;
     let mut all: Vec<(AlertId, &Member)> = incident.members.listed().collect();
     // Among alerts of one level, the first to arrive come first.
     all.sort_by_key(|(_, member)| (Reverse(member.firing), member.level));
@@ -149,7 +151,7 @@ fn merged_headline_of(world: &World, incident: &Incident, group: &LabelSet) -> H
     let counts: Vec<(&str, usize)> = counts
         .filter_map(|(level, firing)| Some((&levels.get(usize::from(level))?.name[..], firing)))
         .collect();
-    merged_headline(group, &labels, if incident.members.firing() > 1 { &counts } else { &[] })
+    merged_headline(group, &labels, label, if incident.members.firing() > 1 { &counts } else { &[] })
 }
 
 fn alert_view(world: &World, id: AlertId, member: &Member, alert: &Alert, status: Status) -> AlertView {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::engine::event::Alarm;
 use crate::engine::testing::{World, firing, flaps_at, labels, policy, resolved};
 use crate::engine::{BoardQuery, Event, IncidentCursor, IncidentQuery, Origin, Release, RowState};
-use crate::model::{Cause, Duration, IncidentChange, LabelSet, Matcher, Problem, Source};
+use crate::model::{Cause, Duration, IncidentChange, Kind, LabelSet, Matcher, Notification, Problem, Source};
 use crate::policy::{GroupBy, Limit, Noise, SelfCheckSettings};
 
 fn all() -> BoardQuery {
@@ -82,6 +82,61 @@ fn alerts_of_an_incident_stand_by_severity_then_by_name() {
     let listed = world.engine.query().open_incidents(&IncidentQuery { limit: 1, ..IncidentQuery::default() });
     let names: Vec<&str> = listed.found[0].alerts.iter().map(|a| a.labels.value("alertname")).collect();
     assert_eq!(names, ["D", "Z", "A", "B", "C"]);
+}
+
+/// The newest page. A page of a higher severity takes the place of the one before, which then resolves.
+fn newest(world: &World) -> &Notification {
+    world.sent.iter().rfind(|sent| sent.kind == Kind::Page).unwrap()
+}
+
+/// Its title, which the pages show too.
+fn newest_title(world: &World) -> String {
+    let page = newest(world);
+    let detail = world.engine.query().incident(&page.dedup_key, false, 0, 10).unwrap();
+    assert_eq!(detail.row.headline, Some(page.headline()));
+    page.headline().to_string()
+}
+
+#[test]
+fn a_title_names_no_severity_below_the_highest_of_its_alerts() {
+    for label in ["severity", "priority"] {
+        let mut policy = policy(&["cluster"], Noise::default());
+        policy.severities.label = label.into();
+        policy.routes[0].group_wait = Duration::from_secs(10);
+        let mut world = World::new(policy);
+        let disk = |host: &str, severity: &str| {
+            labels(&[("alertname", "DiskFull"), ("cluster", "eu"), ("host", host), (label, severity)])
+        };
+        let mut fires = |said: Vec<LabelSet>| {
+            let said = said.iter().map(|labels| firing(labels, world.now)).collect();
+            world.say(Source::Alertmanager, "a", said);
+            world.advance(Duration::from_mins(1));
+            newest_title(&world)
+        };
+        assert_eq!(fires(vec![disk("db-1", "warning"), disk("db-2", "warning")]), "DiskFull eu (warning)");
+        assert_eq!(fires(vec![disk("db-3", "critical")]), "DiskFull eu");
+    }
+}
+
+/// A notification has no room for all alerts of a large incident.
+#[test]
+fn a_title_names_no_severity_if_alerts_are_left_out() {
+    let mut policy = policy(&["alertname"], Noise::default());
+    policy.routes[0].group_wait = Duration::from_secs(10);
+    let mut world = World::new(policy);
+    let disk = |host: u64, severity: &str| {
+        labels(&[("alertname", "DiskFull"), ("host", &host.to_string()), ("severity", severity)])
+    };
+    let now = world.now;
+    let many = (0..1000).map(|host| firing(&disk(host, "warning"), now)).collect();
+    world.say(Source::Alertmanager, "a", many);
+    world.advance(Duration::from_mins(1));
+    assert_eq!(newest_title(&world), "DiskFull (warning)");
+    world.say(Source::Alertmanager, "a", vec![firing(&disk(1000, "critical"), world.now)]);
+    world.advance(Duration::from_mins(1));
+    let page = newest(&world);
+    assert_eq!((page.severity.as_str(), page.truncated), ("critical", 1));
+    assert_eq!(newest_title(&world), "DiskFull");
 }
 
 /// A receiver that has had enough: A pages, and the others leave merged.
