@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::HeaderName;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, escape_html, is_report, story, subject};
+use super::text::{Style, clean_line, clean_text, escape_html, is_report, marked, story, subject};
 use super::{
     Attempt, AttemptError, FailureReason, Mail, MailAuth, MailServer, Notifier, Reader, ReceiverType,
     Request, Templated,
@@ -382,7 +382,12 @@ impl EmailConfig {
         let text = |name: &str| clean_line(attempt.texts.text(name, String::new).trim());
         let mut all: Vec<(String, String)> =
             self.headers.iter().map(|(name, _)| (name.clone(), text(name))).collect();
-        let default = || super::text::marked(&subject(&attempt.view), &attempt.view, 512);
+        let view = &attempt.view;
+        let own = || match is_report(view.notification) {
+            true => subject(view),
+            false => attempt.texts.required("Subject", || subject(view)),
+        };
+        let default = || marked(&own(), view, 512);
         for (name, value) in [("Subject", None), ("To", Some(to)), ("From", Some(from))] {
             if !all.iter().any(|(other, _)| other == name) {
                 all.push((name.to_owned(), value.map_or_else(default, str::to_owned)));

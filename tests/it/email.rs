@@ -242,6 +242,25 @@ async fn the_mails_of_an_incident_are_one_thread() {
     assert!(root.starts_with("<alert-") && root == daily.header("In-Reply-To"), "{root}");
 }
 
+/// A user's template of the default subject is the subject, as of every other default text.
+#[tokio::test]
+async fn a_subject_of_the_users_templates_replaces_the_default_one() {
+    let mail = Mail::start(Manner::default()).await;
+    let subject =
+        "{{ define \"email.default.subject\" }}[OPS] {{ .Status }} {{ .GroupLabels.alertname }}{{ end }}";
+    std::fs::write(mail.folder.path().join("subject.tmpl"), subject).unwrap();
+    let text = format!(
+        "templates: [subject.tmpl]\nroute: {{receiver: r}}\nreceivers:\n- name: r\n  email_configs:\n  \
+         - {{smarthost: '127.0.0.1:{}', from: a@example.org, to: b@example.org, require_tls: false}}\n",
+        mail.server.port
+    );
+    let config = config::parse(&text, "squelch.yml", mail.folder.path()).unwrap();
+    let mut world = World::new(&config.receivers);
+    world.deliverer.send(page(1), false);
+    assert_eq!(world.report().await.outcome, Outcome::Accepted);
+    assert_eq!(mail.server.mails()[0].header("Subject"), "[OPS] firing HighLatency");
+}
+
 /// A label must not end its header, add another, or end the mail.
 #[tokio::test]
 async fn a_label_changes_nothing_but_its_own_text() {
