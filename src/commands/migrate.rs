@@ -200,6 +200,11 @@ fn of_integrations(config: &Config, out: &mut dyn Write) -> io::Result<()> {
             "  - Pages that Squelch merges reach {merged} as one group. Its groupLabels are squelch_merged \
              alone, and its alerts have their own labels."
         )?;
+        writeln!(
+            out,
+            "  - An answer of {merged} must come within its timeout, by default 60s. Otherwise Squelch sends \
+             again. Alertmanager waits for group_interval. If the work takes longer, write a longer timeout."
+        )?;
     }
     Ok(())
 }
@@ -317,6 +322,7 @@ mod tests {
             "send_updates: true on it",
             "such as <!here> or @all, at slack[0] of chat.",
             "merges reach webhook[0] of hook as one group",
+            "An answer of webhook[0] of hook must come within its timeout, by default 60s.",
             "silence import silences.json",
         ] {
             assert!(told.contains(part), "{part}:\n{told}");
@@ -324,7 +330,7 @@ mod tests {
         let told = migrate(
             "route: {receiver: p}\nreceivers:\n- name: p\n  pagerduty_configs: [{routing_key: abc}]\n",
         );
-        for part in ["makes no message", "calls nobody", "squelch_merged"] {
+        for part in ["makes no message", "calls nobody", "squelch_merged", "within its timeout"] {
             assert!(!told.1.contains(part), "{part}:\n{}", told.1);
         }
     }

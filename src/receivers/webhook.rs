@@ -19,7 +19,9 @@ use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Reader, ReceiverType, Request, Templated, View, signature,
 };
 use crate::causes;
-use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::model::{
+    AlertId, AlertView, Cause, Duration, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp,
+};
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, SecretUrl, SigningKeys, is_template, template_check};
@@ -97,6 +99,12 @@ pub(super) fn most_alerts(max_alerts: u64) -> u32 {
 impl Notifier for WebhookConfig {
     fn kind(&self) -> &'static ReceiverType {
         &TYPE
+    }
+
+    /// A program behind a webhook may do its work before it answers, such as to open a ticket. A request that
+    /// is given up comes again, and so does the work.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(60)
     }
 
     fn most_alerts(&self) -> u32 {

@@ -105,6 +105,19 @@ async fn a_2xx_of_a_webhook_or_of_pagerduty_is_accepted_without_its_body() {
     }
 }
 
+/// A webhook may do its work before it answers. `0s` is Alertmanager's default, and means the default here.
+#[test]
+fn a_webhook_has_a_minute_to_answer() {
+    let text = "route: {receiver: r}\nreceivers:\n- name: r\n  webhook_configs:\n  - {url: 'http://a/'}\n  \
+                - {url: 'http://a/', timeout: 0s}\n  - {url: 'http://a/', timeout: 3s}\n  slack_configs:\n  \
+                - {api_url: 'http://a/'}\n  - {api_url: 'http://a/', timeout: 0s}\n";
+    let config = squelch::config::parse(text, "squelch.yml", std::path::Path::new("")).unwrap();
+    let timeouts: Vec<String> =
+        config.receivers["r"].iter().map(|one| format!("{} {}", one.name, one.timeout)).collect();
+    let expected = ["slack[0] 10s", "slack[1] 10s", "webhook[0] 1m", "webhook[1] 1m", "webhook[2] 3s"];
+    assert_eq!(timeouts, expected);
+}
+
 /// The status of a refusal stands. A body that hangs costs its text only.
 #[tokio::test]
 async fn a_refusal_whose_body_does_not_end_is_a_refusal() {

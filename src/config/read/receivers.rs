@@ -126,7 +126,7 @@ fn integration(
     let addresses = defaults.http.addresses.clone();
     let mut http = HttpConfig { addresses: addresses.clone(), ..HttpConfig::default() };
     if notifier.speaks_http() {
-        // Alertmanager takes 0s for no limit but its own, which is the default here.
+        // Alertmanager takes 0s for no limit but that of the group, which is the default here.
         timeout = keys.go_duration("timeout").filter(|timeout| !timeout.is_zero());
         http = http_config(&mut keys, defaults.base).unwrap_or_else(|| defaults.http.clone());
         // A receiver with a password of its own keeps the common address policy.

@@ -54,7 +54,7 @@ async fn a_receiver_that_hangs_delays_no_other() {
     let began = Instant::now();
     squelch.hook(&body("http://am-0", &[Told::fires("Fast", "to", "fast")])).await;
     shown(&pager, "the page at the other receiver", |i| about(i, "Fast").len() == 1).await;
-    // Well below the 10 s after which the attempts at the slow receiver are given up.
+    // Well below the 60 s after which the attempts at the slow receiver are given up.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let queued = squelch.scrape().await.sum("squelch_queue_length", &[("receiver", "slow")]);
     assert_eq!(queued, 50.0, "all are still owed");
