@@ -23,6 +23,11 @@ use crate::config::{AddressPolicy, ProxyConfig, TlsConfig};
 use crate::receivers::text::{clean_line, cut};
 use crate::receivers::{AttemptError, FailureReason};
 
+/// The most headers of an answer. Some proxies add hundreds.
+const MOST_HEADERS: usize = 1000;
+/// The longest wait for a connection. A host that is gone shows by it, also where an answer may take longer.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
 type Pool = Client<HttpsConnector<Dial>, Full<Bytes>>;
 
 /// The carrier of requests: TLS, proxies and the policy for addresses.
@@ -91,7 +96,8 @@ impl Wire {
 
 impl Way {
     fn pool(&self, config: ClientConfig) -> Pool {
-        let dial = Dial::new(&self.addresses, self.proxies.clone(), config.clone(), self.timeout / 2);
+        let patience = CONNECT_TIME.min(self.timeout / 2);
+        let dial = Dial::new(&self.addresses, self.proxies.clone(), config.clone(), patience);
         let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let https = match &self.server_name {
             Some(name) => https.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
@@ -106,6 +112,10 @@ impl Way {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(4)
             .http2_only(self.version == Version::Two)
+            // An odd header must not make a failure of a message that the receiver has accepted.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_max_headers(MOST_HEADERS)
             .build(https)
     }
 }

@@ -105,6 +105,21 @@ async fn a_2xx_of_a_webhook_or_of_pagerduty_is_accepted_without_its_body() {
     }
 }
 
+/// Alertmanager accepts these too.
+#[tokio::test]
+async fn a_2xx_with_odd_headers_is_accepted() {
+    let many: String = (0..900).map(|n| format!("X-Header-{n}: {n}\r\n")).collect();
+    let odd = ["X-Folded: a\r\n b\r\n\tc\r\n", "X Blank: a\r\n", "X-Before : a\r\n", &many];
+    for headers in odd {
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 2\r\n\r\nok");
+        for kind in ["webhook", "slack"] {
+            let (report, server) = page(kind, &answer, Then::Hangs).await;
+            assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1), "{kind}: {headers}");
+            assert_eq!(server.took().len(), 1, "{kind}: {headers}");
+        }
+    }
+}
+
 /// A webhook may do its work before it answers. `0s` is Alertmanager's default, and means the default here.
 #[test]
 fn a_webhook_has_a_minute_to_answer() {
