@@ -131,9 +131,15 @@ impl Mailer {
             None => ServerName::try_from(mail.server.host.clone())
                 .map_err(|_| AttemptError::ours("smarthost is not the name of a host"))?,
         };
-        let (tcp, local) = self.connect(&mail.server.host, mail.server.port).await?;
-        let mut session = Session::open(tcp, &mail.server, config, name).await?;
-        session.authenticate(&mail.server, local).await?;
+        let server = &mail.server;
+        let (mut tcp, mut local) = self.connect(&server.host, server.port).await?;
+        let mut opened = Session::open(tcp, server, config.clone(), name.clone(), false).await;
+        if opened.as_ref().is_err_and(knows_no_ehlo) && !server.needs_ehlo() {
+            (tcp, local) = self.connect(&server.host, server.port).await?;
+            opened = Session::open(tcp, server, config, name, true).await;
+        }
+        let mut session = opened?;
+        session.authenticate(server, local).await?;
         let ended = session.send(mail, to, under_way).await?;
         session.quit().await;
         Ok(ended)
@@ -168,6 +174,11 @@ impl Mailer {
         }
         Err(failed)
     }
+}
+
+/// Whether an error is the answer of a server that knows HELO alone.
+fn knows_no_ehlo(error: &AttemptError) -> bool {
+    ["status 500:", "status 502:"].iter().any(|status| error.detail.starts_with(status))
 }
 
 /// Whether an error is an answer of the server, which then knows that it did not take the mail.

@@ -246,6 +246,13 @@ pub struct MailServer {
     pub auth: Option<MailAuth>,
 }
 
+impl MailServer {
+    /// Whether mails to it need STARTTLS or a log-in, which only a server that knows EHLO offers.
+    pub fn needs_ehlo(&self) -> bool {
+        self.auth.is_some() || (self.require_tls && !self.implicit_tls)
+    }
+}
+
 /// A log-in at a mail server.
 pub struct MailAuth {
     /// The user.

@@ -193,6 +193,35 @@ async fn answers_are_judged_and_a_lost_one_may_have_arrived() {
     assert!(world.rejection().await.ambiguous);
 }
 
+/// An old server knows HELO alone. It offers neither TLS nor a log-in, so it gets no mail that needs them.
+#[tokio::test]
+async fn a_server_without_ehlo_gets_helo_where_no_tls_and_no_log_in_is_required() {
+    for answer in ["500 5.5.1 Command unrecognized", "502 5.5.1 Command not implemented"] {
+        let mail = Mail::start(Manner::default()).await;
+        let (smtp, mut world) = (&mail.server, mail.world(PLAIN));
+        smtp.script("EHLO", answer);
+        world.deliverer.send(page(1), false);
+        let report = world.report().await;
+        assert_eq!((report.outcome, report.attempts), (Outcome::Accepted, 1), "{answer}");
+        let commands = smtp.commands();
+        let greeted: Vec<&str> =
+            commands.iter().map(String::as_str).filter(|c| c.contains("localhost")).collect();
+        assert_eq!(greeted, ["EHLO localhost", "HELO localhost"], "{commands:?}");
+        assert_eq!((smtp.mails().len(), smtp.mails()[0].secure), (1, false));
+        for keys in [
+            format!("to: ops@example.org\n{TRUST}"),
+            format!("{PLAIN}\nauth_username: u\nauth_password: hunter2"),
+        ] {
+            let mut world = mail.world(&keys);
+            smtp.script("EHLO", answer);
+            world.deliverer.send(page(2), false);
+            let detail = world.rejection().await.detail;
+            assert!(detail.contains(&answer[..3]), "{detail}");
+        }
+        assert_eq!(smtp.mails().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_mail_that_is_too_large_is_refused_in_the_words_of_the_server() {
     let mail = Mail::start(Manner { size: 200, ..Manner::default() }).await;

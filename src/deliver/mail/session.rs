@@ -43,14 +43,15 @@ pub(super) struct Ended {
 }
 
 impl Session {
-    /// Greets the server, with TLS as the configuration says.
+    /// Greets the server, with TLS as the configuration says. With `helo` it says HELO.
     pub(super) async fn open(
         tcp: TcpStream,
         server: &MailServer,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        helo: bool,
     ) -> Result<Self, AttemptError> {
-        let stream = Stream::new(tcp);
+        let stream = Stream::new(tcp, helo);
         let tls = |error: std::io::Error| {
             AttemptError::passing(FailureReason::Other, format!("TLS: {}", chain(&error)))
         };

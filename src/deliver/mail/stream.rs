@@ -16,7 +16,11 @@ use tokio_rustls::client::TlsStream;
 
 /// One connection, of which several parts of the program hold the same.
 #[derive(Clone, Debug)]
-pub(super) struct Stream(Arc<Mutex<Inner>>);
+pub(super) struct Stream {
+    inner: Arc<Mutex<Inner>>,
+    /// The next command says HELO in place of EHLO.
+    helo: bool,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -27,8 +31,9 @@ enum Inner {
 }
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Stream(Arc::new(Mutex::new(Inner::Plain(tcp))))
+    /// With `helo`, the client greets the server by HELO. lettre knows EHLO alone.
+    pub(super) fn new(tcp: TcpStream, helo: bool) -> Self {
+        Stream { inner: Arc::new(Mutex::new(Inner::Plain(tcp))), helo }
     }
 
     /// Begins TLS on the connection.
@@ -44,11 +49,11 @@ impl Stream {
     }
 
     fn swap(&self, new: Inner) -> Inner {
-        std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), new)
+        std::mem::replace(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), new)
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -77,12 +82,17 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|inner| match inner {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let greeting = buf.strip_prefix(b"EHLO").filter(|_| self.helo);
+        let greeting = greeting.map(|name| [&b"HELO"[..], name].concat());
+        let buf = greeting.as_deref().unwrap_or(buf);
+        let written = self.with(|inner| match inner {
             Inner::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Inner::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
             Inner::Gone => Poll::Ready(Err(gone())),
-        })
+        });
+        self.helo &= written.is_pending();
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -182,6 +182,7 @@ impl Smtp {
             let verb = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
             let answer = match verb.as_str() {
                 "EHLO" => self.features(secure),
+                "HELO" => "250 mail.test".into(),
                 "STARTTLS" => {
                     say(&mut stream, "220 2.0.0 Ready to start TLS").await;
                     return true;
