@@ -145,9 +145,14 @@ impl Engine {
         self.pages.forget_settled(&mut self.world);
         let Incidents { outgoing, recalls, history, made_good, .. } = &mut self.pages.incidents;
         effects.notifications.append(outgoing);
-        effects.recalls.append(recalls);
+        // Most events have none of these. A look costs less than an append.
+        if !recalls.is_empty() {
+            effects.recalls.append(recalls);
+        }
         effects.history.append(history);
-        effects.made_good.append(made_good);
+        if !made_good.is_empty() {
+            effects.made_good.append(made_good);
+        }
         effects.decisions.append(&mut self.world.accounting.take_decisions());
         if let Some(repeats) = &mut effects.repeats {
             repeats.append(&mut self.world.accounting.take_repeats());
