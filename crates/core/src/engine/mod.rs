@@ -145,11 +145,13 @@ impl Engine {
         self.pages.forget_settled(&mut self.world);
         let Incidents { outgoing, recalls, history, made_good, .. } = &mut self.pages.incidents;
         effects.notifications.append(outgoing);
-        // Most events have none of these. A look costs less than an append.
+        // Most events have none of the others. A look costs less than an append.
         if !recalls.is_empty() {
             effects.recalls.append(recalls);
         }
-        effects.history.append(history);
+        if !history.is_empty() {
+            effects.history.append(history);
+        }
         if !made_good.is_empty() {
             effects.made_good.append(made_good);
         }

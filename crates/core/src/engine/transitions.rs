@@ -15,8 +15,9 @@ impl Engine {
     /// Moves the clock of the mutes on, before anything else that is due. Nothing leaves at the moment at
     /// which it is muted.
     pub(crate) fn mute_clock(&mut self, was_set: bool) {
-        self.mutes.pass(&mut self.world, was_set);
-        self.remute();
+        if self.mutes.pass(&mut self.world, was_set) {
+            self.remute();
+        }
     }
 
     /// Looks anew at alerts whose mute may have changed. It returns whether there were any.

@@ -66,10 +66,10 @@ impl Mutes {
     }
 
     /// Moves the clock on. Silences and windows follow wall time, which `was_set` if it differs otherwise
-    /// from engine time than before.
-    pub(crate) fn pass(&mut self, world: &mut World, was_set: bool) {
+    /// from engine time than before. It returns whether a change was due.
+    pub(crate) fn pass(&mut self, world: &mut World, was_set: bool) -> bool {
         if !was_set && world.timers.deadline(&Timer::Mute).is_none_or(|at| at > world.now) {
-            return;
+            return false;
         }
         let wall = world.wall();
         self.silences.pass(wall, world.alerts.that_fire(), &mut self.dirty);
@@ -80,6 +80,7 @@ impl Mutes {
             self.dirty.extend(states.map(|(alert, ..)| alert));
         }
         self.wind(world);
+        true
     }
 
     /// Takes over a policy, which is in place already. The muting of each alert may have changed.
