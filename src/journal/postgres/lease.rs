@@ -96,7 +96,7 @@ struct State {
     failed: Duration,
     /// When this process last could not use the database to take ownership.
     away: Option<Duration>,
-    /// Since when this process could not use its journal.
+    /// Since when this process could not use its journal, although it is the owner.
     unusable: Option<Duration>,
     /// How the clock of this machine differs from that of the database, while it does by much.
     clock: Option<String>,
@@ -221,7 +221,10 @@ impl Lease {
     pub(super) fn journal_failed(&self) {
         let mut state = self.state();
         state.away = Some(now());
-        state.unusable = state.unusable.or(state.away);
+        // A standby that takes over long after an outage begins anew.
+        if state.owned {
+            state.unusable = state.unusable.or(state.away);
+        }
     }
 
     /// The journal is open.
