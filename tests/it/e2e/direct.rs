@@ -49,8 +49,8 @@ noise: {{default: {{resolve_hold: 1s}}}}
 
     world.set("Last", 0..1, true);
     shown(&pager, "another page", |i| about(i, "Last").len() == 1).await;
-    prometheus.kill();
     let killed = Instant::now();
+    prometheus.kill();
     shown(&pager, "the end by endsAt", |i| opened_and_closed(i) == (2, 2)).await;
     assert!(killed.elapsed() > Duration::from_secs(2), "{:?}: nobody said that it ended", killed.elapsed());
 
