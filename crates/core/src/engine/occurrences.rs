@@ -8,6 +8,9 @@
 //! - A peer that goes on to state the old firing is believed after [`REFIRE_WAIT`], unless it resolves it
 //!   too. Alertmanagers of one cluster wake up to 15 s apart, so the copy of the other one may just be
 //!   late.
+//! - A resolve after such a statement makes it doubtful, until its peer states the firing again. The members
+//!   of a cluster share the log of their notifications. A member whose alert still fires repeats that within
+//!   one `group_interval`, and a member whose alert resolved too says nothing.
 //!
 //! Times of one sender are compared with times of the same sender, or with the wall time of receipt. A clock
 //! that is wrong then does no harm. Engine time only orders what Squelch receives, and drives the timers.
@@ -74,6 +77,10 @@ pub(crate) type OccurrenceKey = (Source, AlertId);
 /// How long a peer that states an old firing must go on before it is believed.
 pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
+/// How long a doubtful statement holds, once it is believed. It is twice Alertmanager's default of
+/// `group_interval`, after which its peer repeats the statement if the alert still fires there.
+const DOUBTED_FOR: Duration = Duration::from_mins(10);
+
 /// A sender whose start moves with each statement states the same occurrence, if each start is at most this
 /// long after the statement before. A later start stands for a resolve that the sender did not send:
 /// Alertmanager keeps the start of an alert for as long as it fires.
@@ -130,6 +137,9 @@ struct Statement {
     /// Firing, while the occurrence is over: since when the peer has been stating it, in engine time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waits_since: Option<Timestamp>,
+    /// Firing: another peer has resolved the same occurrence since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    doubted: bool,
     /// The start moved with the last statement. If it soon moves again, that is no new occurrence: see
     /// [`MOVES_WITHIN`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -178,6 +188,7 @@ impl Statement {
             last_seen: at.now,
             content: content(said),
             waits_since: None,
+            doubted: false,
             moved: false,
             goes_on: 0,
         }
@@ -194,6 +205,20 @@ impl Statement {
         self.expires_at = self.expires_at.max(expires_at);
     }
 
+    /// Since when its peer states a firing that is not believed yet, and that no other peer resolved since.
+    fn waits_since(&self) -> Option<Timestamp> {
+        self.waits_since.filter(|_| !self.doubted)
+    }
+
+    /// Another peer resolved at `ends_at` what this peer states.
+    fn doubt(&mut self, at: Moment, ends_at: Timestamp) {
+        if self.firing && !self.doubted && self.starts_at <= ends_at {
+            self.doubted = true;
+            let expires_at = at.now + DOUBTED_FOR;
+            self.expires_at = Some(self.expires_at.map_or(expires_at, |before| before.min(expires_at)));
+        }
+    }
+
     /// Whether `said` repeats the resolve that the peer stated, and is not about a later occurrence.
     fn resolves_again(&self, said: &Observation) -> bool {
         !self.firing && self.ends_at.is_none_or(|ended| said.starts_at <= ended)
@@ -202,7 +227,8 @@ impl Statement {
     /// The engine time until which the statement covers the occurrence. A later start begins another
     /// occurrence.
     fn covers_until(&self, at: Moment) -> Timestamp {
-        self.expires_at.unwrap_or(self.last_seen).max(at.engine(self.starts_at))
+        let end = self.expires_at.filter(|_| !self.doubted).unwrap_or(self.last_seen);
+        end.max(at.engine(self.starts_at))
     }
 
     /// The start, unless it lay ahead when the peer stated it last.
@@ -268,7 +294,7 @@ impl Occurrence {
 
     /// Whether a peer states a firing that is not believed yet.
     fn is_disputed(&self) -> bool {
-        self.peers.values().any(|peer| peer.waits_since.is_some())
+        self.peers.values().any(|peer| peer.waits_since().is_some())
     }
 
     /// The statement of a peer, as of now. There is room for it.
@@ -337,8 +363,9 @@ impl Occurrences {
 
     /// When the first of them expires or is believed, if no peer speaks before.
     pub(crate) fn deadline(&self, policy: &Policy) -> Option<Timestamp> {
-        let believed =
-            |o: &Occurrence| o.peers.values().filter_map(|p| p.waits_since).min().map(|at| at + REFIRE_WAIT);
+        let believed = |o: &Occurrence| {
+            o.peers.values().filter_map(Statement::waits_since).min().map(|at| at + REFIRE_WAIT)
+        };
         self.0.values().flat_map(|o| [o.expires_at(policy), believed(o)]).flatten().min()
     }
 
@@ -358,12 +385,16 @@ impl Occurrences {
         let unchanged = match (statement.firing, said.status) {
             (true, Status::Firing) => {
                 let same_start = said.start_unknown || said.starts_at == statement.starts_at;
-                same_start && occurrence.firing && !statement.moved
+                same_start && occurrence.firing && !statement.moved && !statement.doubted
             }
             // An end that moves on is no repeat: the sender's clock may be behind.
             (false, Status::Resolved) => {
-                let moves_on = key.0 == Source::Prometheus && said.ends_at > statement.ends_at;
-                statement.resolves_again(said) && !moves_on
+                let stands = match key.0 {
+                    Source::Prometheus => said.ends_at <= statement.ends_at,
+                    // It makes the statements of other peers doubtful.
+                    _ => !occurrence.peers.values().any(|peer| peer.firing && !peer.doubted),
+                };
+                statement.resolves_again(said) && stands
             }
             _ => false,
         };
@@ -401,6 +432,7 @@ impl Occurrences {
                 last_seen: at.now,
                 content,
                 waits_since: None,
+                doubted: false,
                 moved: false,
                 goes_on: 0,
             };
@@ -433,7 +465,8 @@ impl Occurrences {
     pub(crate) fn believe(&mut self, at: Moment) -> bool {
         let mut believed = false;
         for occurrence in self.0.values_mut() {
-            let due = |peer: &&Statement| peer.waits_since.is_some_and(|since| since + REFIRE_WAIT <= at.now);
+            let due =
+                |peer: &&Statement| peer.waits_since().is_some_and(|since| since + REFIRE_WAIT <= at.now);
             if let Some(starts_at) = occurrence.peers.values().filter(due).map(|peer| peer.starts_at).min() {
                 occurrence.begin(at, starts_at);
                 believed = true;
@@ -518,6 +551,9 @@ impl Occurrences {
             .map_or(0, |b| b.goes_on.saturating_add(1));
         *occurrence.state(at, peer, said) = Statement { goes_on, ..Statement::new(at, said) };
         occurrence.expired = false;
+        if key.0 != Source::Prometheus {
+            occurrence.peers.values_mut().for_each(|statement| statement.doubt(at, ends_at));
+        }
         if !occurrence.firing {
             occurrence.ended_at = occurrence.ended_at.max(ends_at);
             return OccurrenceChange::None;

@@ -36,6 +36,9 @@ impl Occurrence {
             self.starts_at = self.starts_at.min(starts_at.max(ended_at));
             return OccurrenceChange::None;
         };
+        if std::mem::take(&mut statement.doubted) {
+            statement.expires_at = None;
+        }
         statement.extend(said.ends_at, said.ends_at.map(|end| expiry(at, end)));
         if said.start_unknown || said.starts_at == before.starts_at {
             statement.moved = false;
