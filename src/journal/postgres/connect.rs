@@ -1,6 +1,7 @@
 //! From the file with the URL to a connection to a server that keeps what it acknowledges.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_rustls::ConfigBuilderExt;
@@ -35,6 +36,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// Where the database is.
 pub(super) struct DatabasePlace {
     url: Secret,
+    /// The host that the next connection tries first.
+    first: AtomicUsize,
 }
 
 /// The content of a URL.
@@ -50,7 +53,7 @@ struct Target {
 impl DatabasePlace {
     /// The database of this URL. The file is read at each connection, so that a new password counts.
     pub(super) fn new(url: Secret) -> Self {
-        DatabasePlace { url }
+        DatabasePlace { url, first: AtomicUsize::new(0) }
     }
 
     /// An error about this place. It never shows the URL, which has the password.
@@ -58,19 +61,27 @@ impl DatabasePlace {
         JournalError::Unusable { path: "the PostgreSQL of storage.postgres".into(), reason: reason.into() }
     }
 
-    /// Connects to the first server of the URL that may be written, and checks its guarantees. The
-    /// connection lives on the caller's runtime.
+    /// Connects to a server of the URL that may be written, and checks its guarantees. It tries the server
+    /// of the last connection first, then the ones after it. The connection lives on the caller's runtime.
     pub(super) async fn connect(&self) -> Result<Client, JournalError> {
         let url = self.url.reveal().map_err(|e| self.unusable(e.to_string()))?;
         let target = Target::parse(&url).map_err(|reason| self.unusable(reason))?;
         let hosts = target.config.get_hosts();
         let ports = target.config.get_ports();
         let mut last = self.unusable(format!("the URL names no host. {RIGHT}"));
-        for (index, host) in hosts.iter().enumerate() {
+        let first = self.first.load(Ordering::Relaxed);
+        for turn in 0..hosts.len() {
+            let index = first.wrapping_add(turn) % hosts.len();
+            let Some(host) = hosts.get(index) else { break };
+            // A caller that gives up while this server hangs begins with the next one.
+            self.first.store(index + 1, Ordering::Relaxed);
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
             let one = self.connect_to(&target, host, port);
             match tokio::time::timeout(LOGIN_PATIENCE, one).await {
-                Ok(Ok(client)) => return Ok(client),
+                Ok(Ok(client)) => {
+                    self.first.store(index, Ordering::Relaxed);
+                    return Ok(client);
+                }
                 Ok(Err(error)) => last = error,
                 Err(_) => last = self.unreachable(host, port, "the login takes longer than 6 s"),
             }
@@ -350,6 +361,26 @@ mod tests {
         assert!(matches!(&local.config.get_hosts()[0], Host::Unix(path) if path.ends_with("run/postgresql")));
         assert_eq!(local.tls, None);
         assert!(is_local("127.0.0.1") && is_local("::1") && !is_local("db.example"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_is_not_the_first_one_of_the_next_connection() {
+        let listen = async || tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (hangs, other) = (listen().await, listen().await);
+        let port = |listener: &tokio::net::TcpListener| listener.local_addr().unwrap().port();
+        let url =
+            format!("postgres://me@127.0.0.1:{},127.0.0.1:{}/db?sslmode=disable", port(&hangs), port(&other));
+        let place = DatabasePlace::new(Secret::Inline(url.as_str().into()));
+        for server in [hangs, other] {
+            // It accepts, and says nothing until the caller gives up.
+            let accepted = async {
+                tokio::select! {
+                    _ = place.connect() => unreachable!("nobody answered"),
+                    accepted = server.accept() => accepted.unwrap(),
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), accepted).await.expect("this server's turn");
+        }
     }
 
     #[test]
