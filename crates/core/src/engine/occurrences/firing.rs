@@ -1,8 +1,8 @@
 //! A peer states that a full label set fires: the same occurrence, another one, or an old word.
 
+use super::statement::{Statement, expiry};
 use super::{
     Few, MOVES_WITHIN, Moment, NEVER, Observation, Occurrence, OccurrenceChange, PeerId, REFIRE_WAIT,
-    Statement, expiry,
 };
 
 impl Occurrence {
