@@ -143,3 +143,26 @@ async fn without_a_script_the_count_is_shown_before_anything_is_silenced() {
     let unsaid = form("matchers=host%3Da&for=2h&comment=+&by=ada").await;
     assert!(unsaid.status == 400 && unsaid.body.contains("id=\"comment-error\""), "{}", unsaid.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_into_the_pages_of_alertmanager_lead_to_the_same_here() {
+    let home = Home::new("route: {receiver: night}\nreceivers: [{name: night}]\n");
+    let squelch = home.serve().await;
+    let Some(browser) = Browser::start(DESK).await else { return };
+    let filter = "%7Balertname%3D%22Disk%20full%22%2Cteam%3D~%22a%7Cb%22%7D";
+    let matchers = "{alertname=\"Disk full\",team=~\"a|b\"}";
+    let written = format!("return document.querySelector('[name=matchers]')?.value === {matchers:?};");
+    let sought = format!("return document.querySelector('#q')?.value === {matchers:?};");
+    let listed = "return location.pathname === '/silences' && location.hash === '';";
+    let links = [
+        (format!("silences/new?filter={filter}"), &*written),
+        (format!("alerts?silenced=false&filter={filter}&receiver=night"), &*sought),
+        ("silences/0cd51a70-6b53-4e3f-a5c2-7ce5a1fd6ea1".into(), listed),
+    ];
+    for (link, arrived) in links {
+        browser.open("about:blank").await;
+        browser.open(&format!("http://{}/#/{link}", squelch.address)).await;
+        browser.wait(&link, arrived).await;
+    }
+    browser.close().await;
+}

@@ -248,7 +248,20 @@
     if (text) getSelection().selectAllChildren(text);
   }
 
+  // Links into Alertmanager's own pages, which stand in many templates, lead to the pages here.
+  function redirect() {
+    const link = /^#\/(alerts|silences)\b[^?]*(?:\?(.*))?$/.exec(location.hash);
+    if (!link) return;
+    const asked = new URLSearchParams(link[2]), page = new URLSearchParams();
+    if (asked.get("filter")) page.set("q", asked.get("filter"));
+    if (link[1] === "alerts" && asked.get("receiver")) page.set("receiver", asked.get("receiver"));
+    const next = new URL(link[1] === "silences" ? "silences" : ".", one("a.brand").href);
+    next.search = page;
+    location.replace(next);
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
+    redirect();
     dress();
     tell(document);
   });
