@@ -208,10 +208,21 @@ impl Incidents {
         }
     }
 
-    /// Whether the incident in which an alert is, or was last, at a destination may still name it.
+    /// Whether an incident may still name an alert: the one in which it is, or was last, at a destination. An
+    /// older incident of its group counts too, since its messages may have been refused.
     pub(crate) fn is_named(&self, world: &World, alert: AlertId, destination: DestinationId) -> bool {
-        let incident = world.alerts.state(alert, destination).and_then(|t| self.all.get(&t.incident()?));
-        incident.is_some_and(|i| i.members.contains_key(&alert))
+        let names = |id: &IncidentId| {
+            let incident = self.all.get(id);
+            incident.is_some_and(|i| {
+                i.members.contains_key(&alert) || i.channels.iter().any(|c| c.borrowed.contains(&alert))
+            })
+        };
+        let last = world.alerts.state(alert, destination).and_then(AlertState::incident);
+        let of_group = |(_, labels): GroupKey| self.kin.get(&labels).is_some_and(|ids| ids.iter().any(names));
+        let own = || world.alerts.alert(alert).map(|known| world.group_key(destination, &known.labels));
+        last.is_some_and(|id| names(&id))
+            || own().is_some_and(of_group)
+            || of_group(world.merged_key(destination))
     }
 
     /// The time within which a receiver must be notified of a firing alert. `None` if one was, or if there

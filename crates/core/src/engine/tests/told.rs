@@ -441,3 +441,57 @@ fn what_follows_a_page_names_the_message_that_it_changes() {
     let (_, trace) = replay(world.events_policy(), &world.events);
     assert_eq!(trace, world.trace, "a replay knows the message");
 }
+
+/// The webhook refuses everything from now on, for more than a day after the last end.
+fn refuses_for_a_day(world: &mut World, until: impl FnOnce(&mut World)) {
+    world.unreachable = vec!["pagerduty[0]", "webhook[0]", "slack[0]"];
+    until(world);
+    world.advance(Duration::from_hours(30));
+    world.unreachable.clear();
+    world.advance(Duration::from_hours(2));
+    let firing: Vec<_> = webhook(world).by_fingerprint.into_iter().filter(|(_, fires)| *fires).collect();
+    assert_eq!(firing, [], "{:#?}", sent(world, "webhook[0]").last());
+    all_say(world, false);
+    world.advance(Duration::from_hours(48));
+    assert_eq!(world.engine.query().stats().alerts, 0, "nothing is remembered for ever");
+}
+
+#[test]
+fn the_end_of_an_incident_names_its_alerts_after_a_day_of_refusals() {
+    let mut world = World::new(three(Noise::default()));
+    let said = fires(&world, &of("A", "warning"));
+    say(&mut world, vec![said]);
+    refuses_for_a_day(&mut world, |world| {
+        let said = fires(world, &of("B", "critical"));
+        say(world, vec![said]);
+        let said = vec![ends(world, &of("A", "warning")), ends(world, &of("B", "critical"))];
+        say(world, said);
+    });
+}
+
+/// The alert came back in an incident whose page was refused, and which is over.
+#[test]
+fn the_end_of_an_incident_names_an_alert_that_came_back_in_another_one() {
+    let mut world = World::new(three(Noise::default()));
+    let (back, chronic) = (of("A", "critical"), of("B", "critical"));
+    let said = vec![fires(&world, &back), fires(&world, &chronic)];
+    say(&mut world, said);
+    refuses_for_a_day(&mut world, |world| {
+        for _ in 0..2 {
+            let said = ends(world, &back);
+            say(world, vec![said]);
+            world.advance(Duration::from_mins(2));
+            let said = fires(world, &back);
+            say(world, vec![said]);
+        }
+        let said = ends(world, &back);
+        say(world, vec![said]);
+        for _ in 0..6 {
+            world.advance(Duration::from_hours(6));
+            let said = fires(world, &chronic);
+            say(world, vec![said]);
+        }
+        let said = ends(world, &chronic);
+        say(world, vec![said]);
+    });
+}
