@@ -266,8 +266,9 @@ impl Incidents {
             return wanted;
         }
         // In observe mode each incident ends as if it were a problem of its own. At a removed integration,
-        // an open incident stands for its successor.
-        let alone = incident.side == Side::Observed || channel.is_gone() && !closed;
+        // an incident stands for its successors until they are over.
+        let ended = || closed || incident.superseded_by.is_some_and(|next| self.is_over_in_the_end(next));
+        let alone = incident.side == Side::Observed || channel.is_gone() && !ended();
         let known_by = if alone { KnownBy::DedupKey } else { channel.known_by };
         match known_by {
             KnownBy::DedupKey => {
@@ -464,20 +465,22 @@ impl Incidents {
 
     /// Whether the incident that took the place of `incident` is open where `at` leads, or over.
     fn successor_is_open(&self, world: &World, incident: &Incident, at: &Channel) -> bool {
-        let Some(mut successor) = incident.superseded_by else { return false };
-        // If no receiver is notified of the successor, the open incident stands for it until all is over.
-        while at.is_gone() {
-            match self.all.get(&successor) {
-                None => return true,
-                Some(next) => match next.superseded_by {
-                    Some(after) => successor = after,
-                    None => return next.phase == Phase::Closed,
-                },
-            }
+        let Some(successor) = incident.superseded_by else { return false };
+        if at.is_gone() {
+            return self.is_over_in_the_end(successor);
         }
         let Some(successor) = self.all.get(&successor) else { return true };
         let channel = channel_at(world, successor, spot_of(world, incident, at));
         channel.is_none_or(|c| c.was_opened() || c.settled())
+    }
+
+    /// Whether the last of the incidents that took the place of one another from `first` on is closed.
+    fn is_over_in_the_end(&self, first: IncidentId) -> bool {
+        let mut next = self.all.get(&first);
+        while let Some(after) = next.and_then(|incident| incident.superseded_by) {
+            next = self.all.get(&after);
+        }
+        next.is_none_or(|last| last.phase == Phase::Closed)
     }
 
     /// The fate of the incidents that succeeded `incident`, one after the other.

@@ -495,3 +495,28 @@ fn the_end_of_an_incident_names_an_alert_that_came_back_in_another_one() {
         say(world, vec![said]);
     });
 }
+
+/// Its readers know a group, and the group goes on. They get no later message.
+#[test]
+fn a_removed_webhook_is_not_told_that_a_group_ended_which_goes_on() {
+    let mut world = World::new(three(Noise::default()));
+    for (name, severity) in [("A", "warning"), ("B", "critical")] {
+        let said = fires(&world, &of(name, severity));
+        say(&mut world, vec![said]);
+    }
+    world.advance(Duration::from_mins(5));
+    let said = fires(&world, &of("C", "critical"));
+    say(&mut world, vec![said]);
+    let mut without = three(Noise::default());
+    without.receivers.get_mut("pd").unwrap().integrations.retain(|i| i.name != "webhook[0]");
+    world.handle(Event::Policy(Box::new(without)));
+    let said = vec![ends(&world, &of("A", "warning")), ends(&world, &of("B", "critical"))];
+    say(&mut world, said);
+    world.advance(Duration::from_mins(5));
+    assert!(webhook(&world).by_labels.values().all(|fires| *fires), "{:#?}", sent(&world, "webhook[0]"));
+    let said = ends(&world, &of("C", "critical"));
+    say(&mut world, vec![said]);
+    world.advance(Duration::from_mins(5));
+    assert!(webhook(&world).by_labels.values().all(|fires| !fires), "{:#?}", sent(&world, "webhook[0]"));
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
+}
