@@ -46,10 +46,13 @@ impl Engine {
             (Some(last), None) => {
                 state.unmute();
                 let after_inhibition = last == Reason::Inhibited;
-                if state.notified_in().is_some() && state.owed.is_some() {
-                    // It stopped flapping while it was muted, and lacks a page since then.
-                    let wait = if after_inhibition { interval } else { Duration::ZERO };
-                    self.world.timers.set(Timer::Confirm(destination, alert), self.world.now + wait);
+                let wait = if after_inhibition { interval } else { Duration::ZERO };
+                if let Some(incident) = state.notified_in() {
+                    if state.owed.is_some() {
+                        // It stopped flapping while it was muted, and lacks a page since then.
+                        self.world.timers.set(Timer::Confirm(destination, alert), self.world.now + wait);
+                    }
+                    self.pages.move_on_after(&mut self.world, incident, wait);
                 } else if !state.is_live() && !self.reroute(alert, destination) {
                     self.world.routed(destination, 1);
                     if after_inhibition {

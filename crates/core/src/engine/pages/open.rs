@@ -12,7 +12,7 @@ use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::{Pages, alone};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{AlertId, Cause, Disposition};
+use crate::model::{AlertId, Cause, Disposition, Duration};
 use crate::policy::Noise;
 
 impl Pages {
@@ -266,15 +266,12 @@ impl Pages {
     }
 
     /// An open incident whose integrations all left the configuration goes on, as a page, at those that its
-    /// receiver has today. None of these was notified. It returns false if there is no need, or no
-    /// integration.
+    /// receiver has today. It returns false if there is no need, or no integration.
     pub(crate) fn move_on(&mut self, world: &mut World, id: IncidentId) -> bool {
-        let Some(incident) = self.incidents.all.get(&id).filter(|i| i.is_open()) else { return false };
-        let nobody = world.destinations.get(incident.group.0).integrations.is_empty();
-        if nobody || incident.reaches_somebody() {
+        if !self.lacks_page(world, id) {
             return false;
         }
-        if incident.side == Side::Forwarded {
+        if self.incidents.all.get(&id).is_some_and(|incident| incident.side == Side::Forwarded) {
             self.incidents.forward_moves_on(world, id);
             return false;
         }
@@ -283,6 +280,20 @@ impl Pages {
         }
         self.supersede(world, id, Cause::IntegrationsReplaced);
         true
+    }
+
+    /// A mute of an incident ended. It moves on after `wait`, not at its next repeat.
+    pub(crate) fn move_on_after(&self, world: &mut World, id: IncidentId, wait: Duration) {
+        if self.lacks_page(world, id) {
+            world.timers.set_by(Timer::Repeat(id), world.now + wait);
+        }
+    }
+
+    /// Whether the receiver of an open incident has integrations today, and none of these was notified.
+    fn lacks_page(&self, world: &World, id: IncidentId) -> bool {
+        let Some(incident) = self.incidents.all.get(&id).filter(|i| i.is_open()) else { return false };
+        let nobody = world.destinations.get(incident.group.0).integrations.is_empty();
+        !nobody && !incident.reaches_somebody()
     }
 
     /// An alert still fires, and its incident lacks a page for it. It pages again, unless its page is

@@ -3,7 +3,8 @@
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event};
 use crate::model::{
-    Cause, Duration, Reason, Silence, SilenceRequest, SilenceState, Source, Timestamp, parse_matchers,
+    Cause, Duration, Kind, Notification, Reason, Silence, SilenceRequest, SilenceState, Source, Timestamp,
+    parse_matchers,
 };
 use crate::policy::{InhibitRule, Noise, Policy, Span, TimeInterval};
 
@@ -137,5 +138,37 @@ fn the_page_of_a_target_waits_for_one_group_interval_after_its_inhibition() {
         let of_target = |n: &&crate::model::Notification| n.alerts[0].labels.value("alertname") == "Target";
         let page = world.sent.iter().find(of_target).unwrap();
         assert_eq!(page.at, end + Duration::from_secs(waits), "{interval} {held}");
+    }
+}
+
+/// Its integration, with this name.
+fn at_integration(name: &str) -> Policy {
+    let mut policy = with(&[], &[]);
+    policy.receivers.get_mut("pd").unwrap().integrations[0].name = name.into();
+    policy
+}
+
+/// A reload gives the receiver another integration while the alert is muted. Otherwise the next page would
+/// be the repeat, hours later.
+#[test]
+fn an_incident_whose_integration_was_replaced_under_a_mute_pages_when_the_mute_ends() {
+    let target = labels(&[("alertname", "Target"), ("severity", "critical")]);
+    let source = labels(&[("alertname", "Source"), ("severity", "critical")]);
+    for (inhibited, seconds) in [(false, 3_600), (true, 3_615)] {
+        let mut world = World::new(at_integration("pagerduty[0]"));
+        world.webhook("am", vec![firing(&target, START)]);
+        match inhibited {
+            true => world.webhook("am", vec![firing(&source, START)]),
+            false => silence(&mut world, "alertname=Target"),
+        }
+        world.advance(Duration::from_mins(10));
+        world.handle(Event::Policy(Box::new(at_integration("slack[0]"))));
+        world.advance(Duration::from_mins(50));
+        world.webhook("am", vec![resolved(&source, START, world.now)]);
+        world.advance(Duration::from_mins(10));
+        let about = |n: &&Notification| n.integration == "slack[0]" && n.group_key.contains("Target");
+        let pages: Vec<_> = world.sent.iter().filter(about).collect();
+        let pages: Vec<_> = pages.iter().map(|n| (n.kind, n.at.since(START).as_millis() / 1_000)).collect();
+        assert_eq!(pages, [(Kind::Page, seconds)], "inhibited: {inhibited}");
     }
 }
