@@ -267,6 +267,9 @@ impl Pages {
         all: Vec<(AlertId, u64, bool)>,
         cause: Cause,
     ) {
+        if world.destinations.get(key.0).integrations.is_empty() {
+            return self.page_nobody(world, key, all);
+        }
         let received = all.iter().filter_map(|(alert, ..)| Some(world.alerts.alert(*alert)?.received_at));
         let received = received.min().map_or(world.now, |at| at.min(world.now));
         let id = self.new_incident(world, key);
@@ -276,6 +279,22 @@ impl Pages {
         accounting.page_delay(destinations.get(key.0), now.since(received));
         self.page(world, id, cause);
         self.incidents.touched.insert(id);
+    }
+
+    /// A page is due, and its receiver lost its integrations meanwhile. Its alerts enter anew once the
+    /// receiver has some.
+    fn page_nobody(&mut self, world: &mut World, key: &GroupKey, all: Vec<(AlertId, u64, bool)>) {
+        for (alert, count, _) in all {
+            for destination in world.taken_destinations(alert) {
+                let state = world.state(alert, destination);
+                if state.waits_in() == Some(key) {
+                    state.leave_group();
+                    world.remember(alert, destination);
+                }
+            }
+            self.suppress(world, alert, key.0, count, Cause::NoIntegration);
+        }
+        self.forget_group_later(world, key);
     }
 
     /// An alert that waits for a page, or is withheld, recovers. `resolved` observations say so. It returns

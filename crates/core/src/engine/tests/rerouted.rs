@@ -103,3 +103,28 @@ fn an_alert_that_blips_stays_in_its_incident_at_the_same_receiver() {
     assert_eq!(pages(&world), [(0, "pd"), (91, "pd")]);
     assert!(world.sent.last().unwrap().group_key.starts_with("{}/other:"));
 }
+
+/// A page is due while its receiver has no integration. Its decision says so. The alert pages once the
+/// receiver has one again.
+#[test]
+fn a_page_that_is_due_at_a_receiver_without_integrations_leaves_when_it_has_one() {
+    let settings = |integrations: bool| {
+        let mut policy = to("pd", Noise::default());
+        policy.routes[0].group_wait = Duration::from_mins(10);
+        if !integrations {
+            policy.receivers.get_mut("pd").unwrap().integrations.clear();
+        }
+        policy
+    };
+    let mut world = World::new(settings(true));
+    world.webhook("am", vec![firing(&of("A", "info"), START)]);
+    world.advance(Duration::from_mins(5));
+    reload(&mut world, settings(false));
+    world.advance(Duration::from_mins(15));
+    let causes: Vec<_> = world.decisions.iter().map(|d| d.cause.clone()).collect();
+    assert_eq!(causes, [Cause::NoIntegration]);
+    reload(&mut world, settings(true));
+    world.advance(Duration::from_mins(15));
+    assert_eq!(pages(&world), [(30, "pd")]);
+    assert_eq!(world.decisions.last().unwrap().cause, Cause::FirstPage);
+}
