@@ -116,7 +116,8 @@ fn without_user(text: &str) -> String {
 fn plain_or_quoted(text: &str) -> String {
     let tame = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '+');
     let plain = text.chars().enumerate().all(|(i, c)| tame(c) || (i > 0 && c == ' ') || (i > 0 && c == ':'));
-    match plain && !text.is_empty() && !text.contains(": ") && !text.ends_with([' ', ':']) {
+    let null = text.eq_ignore_ascii_case("null");
+    match plain && !null && !text.is_empty() && !text.contains(": ") && !text.ends_with([' ', ':']) {
         true => text.to_owned(),
         false => crate::model::Quoted(text).to_string(),
     }
@@ -232,6 +233,7 @@ receivers:
           basic_auth: {username: u, password: FFF}
           http_headers: {X-Auth: {secrets: [GGG]}}
     console_configs: [{}]
+  - name: 'null'
 "#;
         let masked = {
             let root = yaml::parse(text).unwrap();
@@ -247,6 +249,7 @@ receivers:
             "https://%3Csecret%3E@pd.example/v2",
             "username: u",
             "type: Bearer",
+            r#"- name: "null""#,
         ] {
             assert!(masked.contains(shown), "{shown} not in\n{masked}");
         }
