@@ -165,6 +165,7 @@ fn alertmanagers_series_say_what_squelch_counted() {
     meter.counted(3, 2);
     meter.configured("route: {}");
     let mut stats = Stats::default();
+    stats.receivers.entry("pager".into()).or_default();
     stats.received.insert((Source::Prometheus, Status::Firing), 7);
     stats.received.insert((Source::Alertmanager, Status::Firing), 5);
     let families = parse(&metrics::render(&stats, &registry));
@@ -232,6 +233,23 @@ fn says_what_the_engine_counted() {
     assert_eq!((delay("1"), delay("15"), delay("30"), delay("3600")), (1.0, 1.0, 3.0, 3.0));
     assert_eq!((delay("+Inf"), delay("squelch_page_delay_seconds_count")), (7.0, 7.0));
     assert_eq!(delay("squelch_page_delay_seconds_sum"), 12.345);
+}
+
+/// A standby that showed them as 0 would seem to receive all alerts of its predecessors at a takeover.
+#[test]
+fn a_standby_has_no_counters_of_the_engine() {
+    let mut stats = Stats::default();
+    let names =
+        ["squelch_alerts_received_total", "squelch_alerts_overflow_total", "squelch_bounds_exceeded_total"];
+    let names =
+        names.into_iter().chain(["alertmanager_alerts_received_total", "squelch_alerts_routed_total"]);
+    let counts = |stats: &Stats| -> Vec<usize> {
+        let families = parse(&metrics::render(stats, &Registry::new()));
+        names.clone().map(|name| families.get(name).map_or(0, |family| family.samples.len())).collect()
+    };
+    assert_eq!(counts(&stats), [0; 5]);
+    stats.receivers.entry("pager".into()).or_default();
+    assert!(counts(&stats).iter().all(|series| *series > 0), "{:?}", counts(&stats));
 }
 
 #[test]

@@ -43,6 +43,9 @@ fn received(out: &mut Exposition, stats: &Stats) {
         Type::Counter,
         "Valid alerts received at all doors, unchanged repeats among them.",
     );
+    if super::is_standby(stats) {
+        return;
+    }
     for status in [Status::Firing, Status::Resolved] {
         let of = |source| stats.received.get(&(source, status)).copied().unwrap_or(0);
         let n: u64 = Source::ALL.into_iter().map(of).sum();

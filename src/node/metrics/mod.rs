@@ -59,12 +59,21 @@ fn is_known(stats: &Stats, metric: &Metric) -> bool {
     receiver.is_none_or(|receiver| stats.receivers.contains_key(receiver.value()))
 }
 
+/// A standby has no state of the engine. It leaves the counters of the engine out, because a counter that
+/// was 0 until a takeover would jump to the count of all owners.
+fn is_standby(stats: &Stats) -> bool {
+    stats.receivers.is_empty()
+}
+
 fn received(out: &mut Exposition, stats: &Stats) {
     out.family(
         "squelch_alerts_received_total",
         Type::Counter,
         "Valid alerts received, unchanged repeats among them.",
     );
+    if is_standby(stats) {
+        return;
+    }
     for source in Source::ALL {
         for status in [Status::Firing, Status::Resolved] {
             let n = stats.received.get(&(source, status)).copied().unwrap_or(0);
@@ -237,13 +246,15 @@ fn bounds(out: &mut Exposition, stats: &Stats) {
         Type::Counter,
         "Alerts received beyond limits.alerts. Squelch reports them together, one incident for each receiver.",
     );
-    out.sample(&[], stats.overflow);
+    if !is_standby(stats) {
+        out.sample(&[], stats.overflow);
+    }
     out.family(
         "squelch_bounds_exceeded_total",
         Type::Counter,
         "Entries that Squelch forgot early, or left out, because a bound of the memory was reached.",
     );
-    for bound in Bound::ALL {
+    for bound in Bound::ALL.into_iter().filter(|_| !is_standby(stats)) {
         let n = stats.bounds.get(&bound).copied().unwrap_or(0);
         out.sample(&[("bound", bound.as_str())], n);
     }
