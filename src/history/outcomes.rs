@@ -126,13 +126,21 @@ impl Heard {
         let later = entries.partition_point(|entry| entry.starts_at <= firing.starts_at);
         let Some(entry) = later.checked_sub(1).map(|index| entries[index]) else { return Told::Not };
         if entry.starts_at == firing.starts_at {
-            return Told::At { at: entry.at, opened: entry.opened };
+            // Alertmanager does not notify anew either. A repeat of the incident lists the firing later.
+            let before = later.checked_sub(2).map(|index| entries[index]);
+            let open = matches!(firing.told, Told::Open(_)) && entry.at > asked;
+            return match before {
+                Some(before) if open && self.lists(&before, asked) => Told::Open(asked),
+                _ => Told::At { at: entry.at, opened: entry.opened },
+            };
         }
+        if self.lists(&entry, asked) { Told::Open(asked) } else { Told::Not }
+    }
+
+    /// Whether an open incident lists the alert at this time.
+    fn lists(&self, entry: &Entry, at: Timestamp) -> bool {
         let closed = self.incidents[entry.incident].1;
-        match entry.at <= asked && closed.is_none_or(|closed| closed > asked) {
-            true => Told::Open(asked),
-            false => Told::Not,
-        }
+        entry.at <= at && closed.is_none_or(|closed| closed > at)
     }
 }
 
@@ -213,6 +221,7 @@ mod tests {
             firing(2, 2000, told(2130)),
             firing(3, 0, told(30)),
             firing(4, 0, Told::Not),
+            firing(5, 100, Told::Open(at(100))),
         ];
         let mut heard = Heard::default();
         heard.incidents.push((at(0), Some(at(3000))));
@@ -221,11 +230,12 @@ mod tests {
         heard.alerts.insert(1, vec![entry(0, 0)]);
         heard.alerts.insert(2, vec![entry(10, 10)]);
         heard.alerts.insert(3, vec![entry(0, 1000)]);
+        heard.alerts.insert(5, vec![entry(0, 0), entry(100, 2000)]);
         let (before, after) = judge(&severities, &firings, &mut heard);
         let counts =
             |f: &SeverityFigures| [f.firings, f.paged, f.joined, f.swallowed, f.open, f.not_notified];
-        assert_eq!(counts(&before[0]), [5, 2, 1, 1, 0, 1]);
-        assert_eq!(counts(&after[0]), [5, 1, 1, 1, 1, 1]);
+        assert_eq!(counts(&before[0]), [6, 2, 1, 1, 1, 1]);
+        assert_eq!(counts(&after[0]), [6, 1, 1, 1, 2, 1]);
         assert_eq!((after[0].later, after[0].never), (1, 0));
         assert_eq!(after[0].delay.max(), Some(Duration::from_secs(1000)));
         assert_eq!(before[1].firings, 0);
