@@ -134,13 +134,13 @@ fn totals(out: &mut impl Write, sides: &[Named<'_>]) -> fmt::Result {
         writeln!(out, "\n{}: {}", side.squelch, change(side.of))?;
         writeln!(
             out,
-            "  {} interrupts nobody with {updates} updates, {repeats} repeats, {resolves} resolves",
+            "  {} also sends {updates} updates, {repeats} repeats, {resolves} resolves, which interrupt nobody",
             side.alertmanager
         )?;
         let [updates, resolves, digests] = [sent.updates, sent.resolves, sent.digests].map(thousands);
         writeln!(
             out,
-            "  {} interrupts nobody with {updates} updates, {resolves} resolves, {digests} digests",
+            "  {} also sends {updates} updates, {resolves} resolves, {digests} digests, which interrupt nobody",
             side.squelch
         )?;
         let disposed: Vec<String> =

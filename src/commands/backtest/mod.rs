@@ -1,6 +1,7 @@
 //! `squelch backtest`: the past under another configuration.
 
 mod ask;
+mod labels;
 mod page;
 mod progress;
 
@@ -14,12 +15,13 @@ use tokio::sync::mpsc;
 
 use super::asking::senseless;
 use super::storage::place;
-use super::{Stopped, wrote};
+use super::{Stopped, complain, wrote};
 use crate::config::{self, HttpConfig};
 use crate::history::{self, BacktestReport, Candidate, HistoryError, Jsonl, Past};
 use crate::journal::JournalPast;
 use crate::model::Duration;
 use ask::Question;
+use labels::Unseen;
 use progress::{Counted, Shown};
 
 /// Options of `squelch backtest`.
@@ -130,11 +132,17 @@ async fn replayed(args: Args, shown: Arc<Shown>) -> Result<BacktestReport, Stopp
     };
     let replays = tokio::task::spawn_blocking(move || {
         let past = past(&args, answers, &told)?;
+        let mut unseen = Unseen::of(&trial.policy);
+        let past = past.inspect(|past| past.iter().for_each(|past| unseen.look(past)));
         let out = args.notifications.as_deref().map(create).transpose()?;
         let page = args.html.as_deref().map(create).transpose()?;
         let report = replay(past, &trial, against.as_ref(), out, &told)?;
         if let (Some(mut page), Some(file)) = (page, &args.html) {
             page::write(&mut page, &report).map_err(|error| of_file(file, &error))?;
+        }
+        if let Some(hint) = unseen.hint().filter(|_| args.prometheus.is_some()) {
+            progress::clear();
+            complain(&hint);
         }
         Ok(report)
     });
@@ -213,7 +221,7 @@ fn of_file(file: &Path, error: &io::Error) -> io::Error {
 }
 
 fn replay(
-    past: Events,
+    past: impl Iterator<Item = Result<Past, HistoryError>>,
     trial: &Candidate,
     against: Option<&Candidate>,
     mut out: Option<Box<dyn Write + Send>>,

@@ -90,7 +90,7 @@ fn a_tenant_header_and_external_labels_come_from_options() {
     place.write("http.yml", b"http_headers: {X-Scope-OrgID: {values: [team-a]}}\n");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/prometheus", listener.local_addr().unwrap());
-    let server = std::thread::spawn(move || with_tenants(&listener, 2));
+    let server = std::thread::spawn(move || with_tenants(&listener, 3));
     let args = ["--prometheus", &url, "--since", "1h"];
     let refused = place.backtest(&args);
     let said = String::from_utf8(refused.stderr).unwrap();
@@ -99,6 +99,11 @@ fn a_tenant_header_and_external_labels_come_from_options() {
 
     let more = ["--http.config.file=http.yml", "--external-label=cluster=eu", "--external-label=team=core"];
     let report = place.report(&[&args[..], &more, &["--notifications=n.jsonl"]].concat());
+    let without = place.backtest(&[&args[..], &more[..1]].concat());
+    let said = String::from_utf8(without.stderr).unwrap();
+    let hint = "which routes or inhibit_rules name: cluster. If they are external_labels of Prometheus, write \
+                --external-label=cluster=VALUE";
+    assert!(said.contains(hint), "{said}");
     server.join().unwrap();
     assert_eq!(pages(&report), [1, 1, 1], "{report}");
     let written = std::fs::read_to_string(place.path("n.jsonl")).unwrap();
