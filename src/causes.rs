@@ -111,10 +111,12 @@ pub fn text(cause: &Cause) -> String {
 
         Cause::FirstPage => "first page".into(),
         Cause::MergedPage { alerts: 1 } => {
-            "the page has one alert, because more pages were due than the receiver takes".into()
+            "the page has one alert, because more pages were due than a limit or a storm allows".into()
         }
         Cause::MergedPage { alerts } => {
-            format!("one page has {alerts} alerts, because more pages were due than the receiver takes")
+            format!(
+                "one page has {alerts} alerts, because more pages were due than a limit or a storm allows"
+            )
         }
         Cause::FlappingTogether { alerts, within } => {
             format!("{alerts} flapping alerts fire together within {within}")

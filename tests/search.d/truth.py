@@ -48,7 +48,7 @@ BUILT_IN = {
 }
 # These numbers are in docs/concepts/ and config/squelch.yml.
 FLAPS_HALF_LIVES, GROWTH_FROM, BUSY_PAGES, ALONE_QUIET, ALONE_LASTS = 8, 12, 24, 2 * HOUR, 30 * MIN
-MERGED = "more pages were due than the receiver takes"
+MERGED = "more pages were due than a limit or a storm allows"
 
 
 def overlaid(base, changes):

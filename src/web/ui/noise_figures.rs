@@ -54,7 +54,7 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
     html! {
         figure.plot.causes {
             figcaption { (said) @if let Some(before) = before {
-                ". Before that, in a period as long: " (thousands(totals(before).iter().sum())) " and "
+                ". The period before, which is as long, had " (thousands(totals(before).iter().sum())) " and "
                 (plot::pages_text(before.pages)) } "." }
             (plot::over_time(tally.from, tally.to, most, &html! {
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {

@@ -289,7 +289,8 @@ fn table(frame: &Frame, asked: &NowPageParams, rows: &[Row]) -> Markup {
         table.rows {
             caption.unseen { "Open incidents, or alerts that wait, the most urgent first" }
             thead { tr {
-                th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Notified" }
+                th scope="col" { "State" } th scope="col" { "What" }
+                th scope="col" { (receiver_heading(rows.iter().any(|row| row.standing.incident.is_some()))) }
                 th.n scope="col" { "Alerts" } th scope="col" { "Age" } th scope="col" { "Next" }
                 th scope="col" { span.unseen { "Links and actions" } }
             } }
@@ -303,6 +304,11 @@ fn table(frame: &Frame, asked: &NowPageParams, rows: &[Row]) -> Markup {
             }
         }
     }
+}
+
+/// The heading of the column of receivers. An alert without an incident has notified none of them.
+fn receiver_heading(incident: bool) -> &'static str {
+    if incident { "Notified" } else { "Receiver" }
 }
 
 fn is_usual(row: &Row) -> bool {
@@ -360,7 +366,7 @@ fn one(frame: &Frame, row: &Row) -> Markup {
                 @if !row.summary.is_empty() { p.summary { bdi { (text::tame(&row.summary, SUMMARY)) } } }
                 p.why { (text::cause(row.standing.cause.as_ref())) }
             }
-            td data-label="Notified" { (notified(frame, row)) }
+            td data-label=(receiver_heading(row.standing.incident.is_some())) { (notified(frame, row)) }
             td.n data-label="Alerts" { (row.firing) @if row.alerts > row.firing { span.dim { "/" (row.alerts) } } }
             td data-label="Age" { (text::ago(now, row.since)) }
             td data-label="Next" {

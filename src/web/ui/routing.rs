@@ -134,7 +134,7 @@ fn outcome(labels: &LabelSet, run: &DryRun) -> Markup {
 fn summary(run: &DryRun) -> String {
     match run.outcome() {
         DryOutcome::Pages { receiver, after } if after.is_zero() => format!("It pages {receiver} at once."),
-        DryOutcome::Pages { receiver, after } => format!("It pages {receiver} after {after}."),
+        DryOutcome::Pages { receiver, after } => format!("It pages {receiver} after {}.", text::span(after)),
         DryOutcome::Disposed { disposition: Disposition::Suppressed(reason), cause } => {
             format!("It pages nobody: {} ({}).", reason.as_str().replace('_', " "), causes::text(&cause))
         }

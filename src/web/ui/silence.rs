@@ -268,7 +268,7 @@ fn fields(frame: &Frame, form: &Form, wrong: Option<&WrongField>, counted: &Coun
             } @else if unconfirmed {
                 p.problem role="alert" { "Nothing is silenced yet: look at how much these matchers match, and send the form again." }
             }
-            label { span { "Silence what matches" } textarea name="matchers" required rows="2"
+            label { span { "Silence alerts that match" } textarea name="matchers" required rows="2"
                 autocomplete="off" spellcheck="false" aria-describedby="matching" data-counted
                 aria-invalid=[(unread || bad("matchers").is_some()).then_some("true")]
                 hx-get=(frame.to("silences/matching")) hx-trigger="input changed delay:250ms" hx-target="#matching"

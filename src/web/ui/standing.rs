@@ -131,7 +131,7 @@ fn observing(observing: &Observing) -> Markup {
                 b { "Observe mode" }
                 @if !observing.all { " at " @for (n, name) in named.iter().enumerate() {
                     @if n > 0 { ", " } bdi { (name) } } @if more > 0 { " and " (more) " more" } }
-                ". Squelch sends what the senders send, and only notes what it would have sent."
+                ". Squelch passes on the notifications of the senders, and only notes its own decisions."
             }
         }
     }

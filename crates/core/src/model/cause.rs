@@ -197,7 +197,7 @@ pub enum Cause {
     // Why a notification leaves.
     /// The first page of an incident.
     FirstPage,
-    /// One page for many alerts, since more pages were due than the receiver takes.
+    /// One page for many alerts, since more pages were due than a limit or a storm allows.
     MergedPage {
         /// How many alerts it has.
         alerts: usize,
