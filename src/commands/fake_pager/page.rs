@@ -3,7 +3,7 @@
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Response, header};
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::state::{Incident, State, clock};
 use crate::model::Timestamp;
@@ -30,7 +30,7 @@ fn page(state: &State, now: Timestamp) -> Markup {
     let waiting = if open > 0 { format!("({open}) ") } else { String::new() };
     let head = html! {
         meta http-equiv="refresh" content="2";
-        style { (STYLE) }
+        style { (PreEscaped(STYLE)) }
     };
     let body = html! {
         body {
@@ -65,11 +65,11 @@ fn row(incident: &Incident, now: Timestamp) -> Markup {
         tr {
             td class=(state) { (state) }
             td { bdi { (tame(&incident.severity, CUT)) } }
-            td { bdi { (tame(&incident.summary, CUT)) } }
-            td { (clock(incident.opened_at)) " (" (span(now.since(incident.opened_at))) " ago)" }
-            td { @if let Some(at) = incident.closed_at { (clock(at)) } @else { "-" } }
-            td { (incident.triggers) }
-            td { code { bdi { (tame(&incident.dedup_key, 12)) } } }
+            td.summary { bdi { (tame(&incident.summary, CUT)) } }
+            td data-label="Opened" { (clock(incident.opened_at)) " (" (span(now.since(incident.opened_at))) " ago)" }
+            td data-label="Closed" { @if let Some(at) = incident.closed_at { (clock(at)) } @else { "-" } }
+            td data-label="Events" { (incident.triggers) }
+            td data-label="Key" { code { bdi { (tame(&incident.dedup_key, 12)) } } }
         }
     }
 }
@@ -101,5 +101,6 @@ mod tests {
         let found: Vec<usize> =
             ["open</td>", "acknowledged</td>", "closed</td>"].iter().map(|p| text.find(p).unwrap()).collect();
         assert!(found.is_sorted(), "the newest stands first: {text}");
+        assert!(text.contains(r#"content: attr(data-label) ": ""#), "the style stands as it is: {text}");
     }
 }
