@@ -82,10 +82,14 @@ fn simple(cluster: &ClusterEntry, screen: &Screen) -> String {
     let replicas = screen.table(&["Replica", "Role", "Seen", "URL"], &rows);
     let faults = faults(&cluster.replicas);
     let inbox = &cluster.inbox;
-    format!(
-        "{replicas}\n{faults}Epoch {}, fenced owners {}. The inbox has {} rows of {} bytes, the oldest is {:.1}s old.\n",
-        cluster.epoch, cluster.fenced, inbox.rows, inbox.bytes, inbox.lag_seconds
-    )
+    let waiting = match inbox.rows {
+        0 => "The inbox is empty.".to_owned(),
+        rows => format!(
+            "The inbox has {rows} rows of {} bytes, and the oldest has waited {:.1}s.",
+            inbox.bytes, inbox.lag_seconds
+        ),
+    };
+    format!("{replicas}\n{faults}Epoch {}, fenced owners {}. {waiting}\n", cluster.epoch, cluster.fenced)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ enum What {
     Query(Query),
     /// Change the end of silences, or their comment. Prints their ids.
     Update(Update),
-    /// End silences. Alerts that they suppressed and that still fire page then.
+    /// End silences. An alert that they suppressed pages then, if it still fires.
     Expire(Expire),
 }
 

@@ -502,8 +502,8 @@ fn warn_of_orphans(engine: &Engine) {
         tracing::error!(
             receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
             key = %orphan.dedup_key,
-            "open at an integration that the configuration does not have. Put it back, or close this by hand \
-             once it is over"
+            "the incident is open at an integration that the configuration does not have. Put the integration \
+             back, or close the incident by hand once it is over"
         );
     }
 }

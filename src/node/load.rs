@@ -232,8 +232,8 @@ fn said_of(orphans: &[OrphanedIncident]) -> String {
         tracing::warn!(
             receiver = %orphan.receiver, integration = %orphan.integration, incident = %orphan.incident,
             key = %orphan.dedup_key,
-            "open at an integration that the configuration does not have any more, and its end goes there as long \
-             as this process runs"
+            "the incident is open at an integration that the configuration does not have any more. Its end goes \
+             there as long as this process runs"
         );
         let orphan = causes::orphan(orphan);
         let _ = writeln!(said, "open at an integration that left the configuration: {orphan}");

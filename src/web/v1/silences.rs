@@ -115,7 +115,7 @@ pub(super) async fn one(State(app): State<App>, Named(id): Named, uri: Uri) -> R
     reply(found.await)
 }
 
-/// Ends a silence. Alerts that it suppressed and that still fire page then. You may end it again.
+/// Ends a silence. An alert that it suppressed pages then, if it still fires. You may end it again.
 #[utoipa::path(
     delete, path = "/api/v1/silences/{id}", operation_id = "expireSilence", tag = "silences",
     params(("id" = String, Path, description = "Its id.")),

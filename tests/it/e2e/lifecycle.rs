@@ -200,7 +200,7 @@ async fn a_receiver_that_a_reload_removes_is_told_of_the_end_and_leaves_the_metr
     for says in ["outage=\"o\"", "receiver \"pager\"", "webhook[0]"] {
         assert!(answer.body.contains(says), "{says} not in {}", answer.body);
     }
-    squelch.child.line(&["level=WARN", "receiver=pager", "its end goes there"]).await;
+    squelch.child.line(&["level=WARN", "receiver=pager", "Its end goes there"]).await;
     shown(&pager, "the page at the receiver of today", |i| opened_and_closed(i) == (2, 0)).await;
     let scrape = squelch.scrape().await;
     let of = [("receiver", "pager")];
