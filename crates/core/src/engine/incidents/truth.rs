@@ -109,14 +109,17 @@ impl Incidents {
         self.all.insert(newest, next);
     }
 
-    /// An incident is gone.
+    /// An incident is gone, and its alerts no longer keep its group open. Those whose end waits for the group
+    /// look anew.
     pub(crate) fn kin_went(&mut self, id: IncidentId, labels: &LabelSet) {
-        if let Some(ids) = self.kin.get_mut(labels) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.kin.remove(labels);
-            }
+        let Some(ids) = self.kin.get_mut(labels) else { return };
+        ids.remove(&id);
+        if ids.is_empty() {
+            self.kin.remove(labels);
+            return;
         }
+        let over = ids.iter().filter(|id| self.all.get(id).is_some_and(Incident::is_over));
+        self.touched.extend(over.copied());
     }
 
     /// Rebuilds the parts that a snapshot leaves out.
@@ -231,13 +234,16 @@ impl Incidents {
         (alert, member): (AlertId, &Member),
         channel: &Channel,
     ) -> Option<bool> {
-        if member.firing || incident.side == Side::Forwarded {
-            return Some(member.firing);
+        if member.firing {
+            return Some(true);
         }
-        match self.elsewhere(world, alert, id, spot_of(world, incident, channel)) {
-            Elsewhere::No => Some(false),
+        match (self.elsewhere(world, alert, id, spot_of(world, incident, channel)), incident.side) {
+            (Elsewhere::No, _) => Some(false),
+            // The sender said so. An incident that Squelch opened later there knows better.
+            (Elsewhere::Unnotified, Side::Forwarded) => Some(false),
+            (Elsewhere::Notified(_), Side::Forwarded) => None,
             // A resolve that lists a firing alert would be the last word about it.
-            Elsewhere::Notified(_) | Elsewhere::Unnotified => {
+            (Elsewhere::Notified(_) | Elsewhere::Unnotified, _) => {
                 (channel.known_by == KnownBy::Group && !incident.ends_alone).then_some(true)
             }
         }

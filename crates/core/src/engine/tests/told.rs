@@ -1,5 +1,6 @@
 //! Notifications are true for receivers of every kind, however they recognise a problem.
 
+use super::laws::{Step, policy_variant, run_under, trusted};
 use crate::engine::consumers::Consumers;
 use crate::engine::event::Event;
 use crate::engine::testing::*;
@@ -519,4 +520,40 @@ fn a_removed_webhook_is_not_told_that_a_group_ended_which_goes_on() {
     world.advance(Duration::from_mins(5));
     assert!(webhook(&world).by_labels.values().all(|fires| !fires), "{:#?}", sent(&world, "webhook[0]"));
     assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
+}
+
+fn fire(alerts: &[usize], api_v2: bool) -> Step {
+    Step::Fire { alerts: alerts.to_vec(), peer: 0, api_v2, moved: 0 }
+}
+
+/// An alert that another incident of the group listed fires on when that one is gone. No receiver is to be
+/// notified of this alert.
+#[test]
+fn the_end_of_an_incident_does_not_wait_for_one_that_is_gone() {
+    let resolve = |alert| Step::Resolve { alerts: vec![alert], peer: 0 };
+    let mut steps = vec![fire(&[0], true), Step::Answers(2), Step::Reload(6), Step::Advance(500_000)];
+    steps.extend([fire(&[0], false), fire(&[2], false), resolve(1), Step::Reload(0)]);
+    steps.extend([fire(&[1], false), resolve(2)]);
+    let mut world = run_under(&steps, trusted);
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.handle(Event::Policy(Box::new(trusted(0))));
+    world.advance(Duration::from_hours(40));
+    let open: Vec<_> =
+        world.pager.iter().filter(|((at, _), shown)| shown.open && at == "webhook[1]").collect();
+    assert!(open.is_empty(), "{open:?}");
+}
+
+/// Observe mode ended before the alert fired again. The end of a notification that was passed on is no word
+/// about it.
+#[test]
+fn the_end_of_a_passed_on_incident_names_no_alert_that_fires_in_a_later_one() {
+    let minutes = |minutes: u64| Step::Advance(60_000 * minutes);
+    let steps = [Step::Reload(6), fire(&[3], false), minutes(330), fire(&[4], true), minutes(30)];
+    let later = [Step::Reload(1), fire(&[4], false), minutes(400)];
+    let world = run_under(&[steps.to_vec(), later.to_vec()].concat(), policy_variant);
+    let ends = |n: &&Notification| n.integration == "webhook[1]" && n.kind == Kind::Resolve;
+    assert_eq!(world.sent.iter().filter(ends).count(), 1, "the alert that was passed on expired");
+    let fires: Vec<bool> = world.consumers["webhook[1]"].by_fingerprint.values().copied().collect();
+    assert_eq!(fires.iter().filter(|fires| **fires).count(), 1, "{:?}", world.consumers["webhook[1]"]);
 }
