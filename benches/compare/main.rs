@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench compare` prints one table for each workload. `-- --help` lists the choices. The
 //! limit is a bare HTTP server that reads the same bodies with serde_json and forgets them. The peer is the
-//! `prometheus-alertmanager` on the path, left out if there is none. Costs are the CPU time of the served
+//! `prometheus-alertmanager` on the path, left out if there is none. `$SQUELCH` names another program than
+//! the one that this bench built, as one of an earlier version. Costs are the CPU time of the served
 //! process (`/proc/PID/stat`), so that a busy machine disturbs ratios little. All traffic stays on
 //! 127.0.0.1, has a bounded amount, and ends with the run.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark may panic")]

@@ -86,7 +86,8 @@ fn command(target: Target, address: SocketAddr, folder: &Path) -> Command {
     let (config, data) = (folder.join("config.yml"), folder.join("data"));
     let mut command = match target {
         Target::Squelch => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_squelch"));
+            let built = env!("CARGO_BIN_EXE_squelch").into();
+            let mut command = Command::new(std::env::var_os("SQUELCH").unwrap_or(built));
             command.arg("serve").arg("--log.level=warn");
             command.arg(format!("--web.listen-address={address}"));
             command
