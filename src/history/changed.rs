@@ -280,6 +280,7 @@ impl<'a, I: Iterator<Item = Result<Past, HistoryError>>> Changed<'a, I> {
             peer: batch.peer.clone(),
             observations: vec![one],
             upstream: batch.upstream.clone(),
+            unanswered: batch.unanswered,
         };
         self.made.insert(later.clone(), (due, self.number));
         self.due.insert((due, self.number), (later, Past { at: due, event: Event::Observe(batch) }));

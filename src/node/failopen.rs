@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::config::{FailOpen, Policy};
 use crate::engine::{Effects, Engine, Event};
 use crate::journal::Record;
-use crate::model::{Batch, Cause, Kind, Notification, NotificationId, Status, Timestamp};
+use crate::model::{Batch, Cause, Kind, Notification, NotificationId, Source, Status, Timestamp};
 
 use super::poison::guarded;
 
@@ -42,7 +42,8 @@ pub(super) struct Meanwhile {
 }
 
 impl Meanwhile {
-    /// `engine` has handled `records`, from which `notifications` followed, and none of it is durable.
+    /// `engine` has handled `records`, from which `notifications` followed, and none of it is durable. Their
+    /// senders get a 503.
     pub(super) fn new(
         now: Timestamp,
         engine: Engine,
@@ -61,6 +62,10 @@ impl Meanwhile {
             stuck: None,
         };
         meanwhile.keep(notifications);
+        let failed: Vec<Batch> = meanwhile.held.iter().filter_map(observed).collect();
+        for batch in failed {
+            meanwhile.handle(now, &Event::Observe(Batch { unanswered: true, ..batch }));
+        }
         meanwhile
     }
 
@@ -85,9 +90,10 @@ impl Meanwhile {
         self.keeps && self.sent.contains(&id)
     }
 
-    /// Takes in a sender's statements. The sender was asked to send them again. Repeats are left out. Above
+    /// Takes in a sender's statements. The sender gets a 503, so it sends them again. Repeats are left out. Above
     /// half of the bound, it also leaves out requests without an alert of a level that may page.
     pub(super) fn observe(&mut self, now: Timestamp, ahead: i64, batch: Batch) {
+        let batch = Batch { unanswered: true, ..batch };
         if ahead != self.engine.query().ahead_of_wall() {
             self.handle(now, &Event::Clocks(ahead));
         }
@@ -171,5 +177,13 @@ impl Meanwhile {
             leaving.push(n);
         }
         leaving
+    }
+}
+
+/// The statements of Alertmanager in a record.
+fn observed(record: &Record) -> Option<Batch> {
+    match serde_json::from_slice(&record.event).ok()? {
+        Event::Observe(batch) if batch.source == Source::Alertmanager => Some(batch),
+        _ => None,
     }
 }

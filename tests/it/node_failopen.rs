@@ -82,6 +82,30 @@ fn what_was_sent_without_storage_is_neither_paged_again_nor_left_open() {
     assert_eq!(bench.crash().alerts(), before);
 }
 
+/// Alertmanager sends no resolve for an alert that it could not tell.
+#[test]
+fn an_alert_that_is_not_stated_after_the_outage_closes_ten_minutes_later() {
+    for stated in [false, true] {
+        let mut bench = broken_on(firing("A"));
+        assert!(bench.observe(firing("B")).is_err());
+        bench.pass(61);
+        let pages = bench.told();
+        assert_eq!(pages.len(), 2);
+        pages.iter().for_each(|page| bench.report(page.id, Outcome::Accepted));
+        bench.mend();
+        if stated {
+            bench.observe(firing("A")).unwrap();
+            bench.observe(firing("B")).unwrap();
+        }
+        bench.pass(500);
+        assert_eq!(bench.told(), []);
+        bench.pass(400);
+        let ends: Vec<_> = bench.told().into_iter().map(|n| (n.kind, n.dedup_key)).collect();
+        let open: Vec<_> = pages.into_iter().map(|page| (Kind::Resolve, page.dedup_key)).collect();
+        assert_eq!(ends, if stated { vec![] } else { open });
+    }
+}
+
 #[test]
 fn an_end_that_is_not_known_is_a_possible_repeat_under_the_same_key() {
     let mut bench = broken_on(firing("A"));
@@ -111,7 +135,7 @@ fn a_commit_that_was_durable_after_all_is_not_handled_twice() {
     bench.mend();
     assert_eq!(bench.told(), []);
     let observed = bench.events().iter().filter(|e| matches!(e, Event::Observe(_))).count();
-    assert_eq!(observed, 1);
+    assert_eq!(observed, 2, "the second one says that the sender got no answer");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) struct Alert {
     unheard_at: Option<Timestamp>,
     /// When its labels were written down last, for the [`crate::engine::accounting::Accounting`].
     pub(crate) named: Option<Timestamp>,
-    occurrences: Occurrences,
+    pub(crate) occurrences: Occurrences,
 }
 
 /// The change that an observation, or the passing of time, made to an alert.
@@ -450,15 +450,11 @@ impl Alerts {
         }
     }
 
-    /// Whether `observation` is only a repeat.
-    pub(crate) fn is_repeat(
-        &self,
-        key: OccurrenceKey,
-        peer: PeerId,
-        alert_id: AlertId,
-        observation: &Observation,
-    ) -> bool {
-        self.alert(alert_id).is_some_and(|alert| alert.occurrences.is_repeat(&key, peer, observation))
+    /// The sender got no answer to its statement about a full label set.
+    pub(crate) fn unanswered(&mut self, alert_id: AlertId, key: OccurrenceKey, peer: PeerId) {
+        if let Some(alert) = self.alert_mut(alert_id) {
+            alert.occurrences.unanswered(&key, peer);
+        }
     }
 
     /// When the current occurrence began in engine time. It is no later than its first statement.
@@ -549,7 +545,7 @@ impl Alerts {
         let stale = now + Duration::from_millis(policy.stale_after.as_millis() / 3);
         for (id, known) in &mut self.known {
             let Some(alert) = &mut known.alert else { continue };
-            alert.occurrences.restarted(ends, stale, policy);
+            alert.occurrences.restarted(now, ends, stale, policy);
             timers.stands(AlertDeadline::Alert, *id, alert.due.take(), None);
             alert.wind(now, *id, policy, timers);
         }

@@ -239,8 +239,15 @@ impl Occurrences {
         self.0.keys()
     }
 
-    /// Whether `said` changes nothing but when the peer spoke last.
-    pub(crate) fn is_repeat(&self, key: &OccurrenceKey, peer: PeerId, said: &Observation) -> bool {
+    /// Whether `said` changes nothing but when the peer spoke last, and, unless it is `unanswered`, that the
+    /// peer got an answer.
+    pub(crate) fn is_repeat(
+        &self,
+        key: &OccurrenceKey,
+        peer: PeerId,
+        said: &Observation,
+        unanswered: bool,
+    ) -> bool {
         let Some(occurrence) = self.0.get(key) else { return false };
         let Some(statement) = occurrence.peers.get(&peer) else {
             // The first statement of another member of a pair mostly repeats the occurrence that is known.
@@ -250,7 +257,8 @@ impl Occurrences {
         let unchanged = match (statement.firing, said.status) {
             (true, Status::Firing) => {
                 let same_start = said.start_unknown || said.starts_at == statement.starts_at;
-                same_start && occurrence.firing && !statement.moved && !statement.doubted
+                let counts = !statement.doubted && (unanswered || !statement.unanswered);
+                same_start && occurrence.firing && !statement.moved && counts
             }
             // An end that moves on is no repeat: the sender's clock may be behind.
             (false, Status::Resolved) => {
@@ -298,6 +306,7 @@ impl Occurrences {
                 content,
                 waits_since: None,
                 doubted: false,
+                unanswered: false,
                 moved: false,
                 goes_on: 0,
             };
@@ -340,13 +349,24 @@ impl Occurrences {
         believed
     }
 
-    /// Squelch was down and received nothing. No statement expires before `ends`, and none is stale before
-    /// `stale`.
-    pub(crate) fn restarted(&mut self, ends: Timestamp, stale: Timestamp, policy: &Policy) {
+    /// The last statement of a peer got no answer.
+    pub(crate) fn unanswered(&mut self, key: &OccurrenceKey, peer: PeerId) {
+        let statement = self.0.get_mut(key).and_then(|occurrence| occurrence.peers.get_mut(&peer));
+        if let Some(statement) = statement {
+            statement.unanswered = statement.firing;
+        }
+    }
+
+    /// Squelch was down and received nothing, or answered nothing. No statement expires before `ends`, and
+    /// none is stale before `stale`. Those without an answer become doubtful.
+    pub(crate) fn restarted(&mut self, now: Timestamp, ends: Timestamp, stale: Timestamp, policy: &Policy) {
         for statement in self.0.values_mut().flat_map(|o| o.peers.values_mut()).filter(|peer| peer.firing) {
             match &mut statement.expires_at {
                 Some(at) => *at = (*at).max(ends),
                 None => statement.last_seen = statement.last_seen.max(stale - policy.stale_after),
+            }
+            if std::mem::take(&mut statement.unanswered) {
+                statement.doubt(now);
             }
         }
     }
@@ -417,7 +437,8 @@ impl Occurrences {
         *occurrence.state(at, peer, said) = Statement { goes_on, ..Statement::new(at, said) };
         occurrence.expired = false;
         if key.0 != Source::Prometheus {
-            occurrence.peers.values_mut().for_each(|statement| statement.doubt(at, ends_at));
+            let others = occurrence.peers.values_mut().filter(|other| other.starts_at <= ends_at);
+            others.for_each(|statement| statement.doubt(at.now));
         }
         if !occurrence.firing {
             occurrence.ended_at = occurrence.ended_at.max(ends_at);

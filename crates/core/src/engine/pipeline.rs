@@ -10,7 +10,7 @@ use crate::engine::destinations::DestinationId;
 use crate::engine::keyed::Keyed;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
 use crate::engine::state::{AlertState, State};
-use crate::model::{AlertId, Batch, Cause, LabelSet, Observation, Status};
+use crate::model::{AlertId, Batch, Cause, LabelSet, Observation, Source, Status};
 
 impl Engine {
     /// Normalise and route the statements of a request, one observation at a time. All of them are taken in
@@ -58,6 +58,9 @@ impl Engine {
                 &self.world.policy,
                 &mut self.world.timers,
             );
+            if batch.unanswered && batch.source == Source::Alertmanager {
+                self.world.alerts.unanswered(alert, (batch.source, instance), peer);
+            }
             self.changed(alert, fired.as_ref(), change);
             let level = self.world.level_of(alert);
             if level != before {

@@ -137,7 +137,11 @@ impl Query<'_> {
         for observation in &batch.observations {
             let instance = AlertId::of(&observation.labels, |_| false);
             let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
-            let known = self.world.alerts.is_repeat((source, instance), peer, alert, observation);
+            let key = (source, instance);
+            let known =
+                self.world.alerts.alert(alert).is_some_and(|known| {
+                    known.occurrences.is_repeat(&key, peer, observation, batch.unanswered)
+                });
             if !known || !self.is_taken(alert, &observation.labels, observation.status) {
                 return None;
             }

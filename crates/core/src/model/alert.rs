@@ -131,12 +131,16 @@ pub struct Batch {
     /// The notification that said it, if it was one: Alertmanager's webhook groups, API v2 does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Upstream>,
+    /// The sender got no 200 for it, because the storage was unusable. An Alertmanager states again what
+    /// still fires, and never resolves an alert that it could not tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
 }
 
 impl Batch {
     /// The observations of a request that is no notification.
     pub fn new(source: Source, peer: impl Into<SmolStr>, observations: Vec<Observation>) -> Batch {
-        Batch { source, peer: peer.into(), observations, upstream: None }
+        Batch { source, peer: peer.into(), observations, upstream: None, unanswered: false }
     }
 }
 

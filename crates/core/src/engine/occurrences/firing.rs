@@ -36,6 +36,7 @@ impl Occurrence {
             self.starts_at = self.starts_at.min(starts_at.max(ended_at));
             return OccurrenceChange::None;
         };
+        statement.unanswered = false;
         if std::mem::take(&mut statement.doubted) {
             statement.expires_at = None;
         }

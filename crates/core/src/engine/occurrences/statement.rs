@@ -31,9 +31,12 @@ pub(super) struct Statement {
     /// Firing, while the occurrence is over: since when the peer has been stating it, in engine time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) waits_since: Option<Timestamp>,
-    /// Firing: another peer has resolved the same occurrence since.
+    /// Firing: another peer has resolved the same occurrence since, or the peer got no answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) doubted: bool,
+    /// Firing: the peer got no answer, because the storage is unusable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unanswered: bool,
     /// The start moved with the last statement. If it soon moves again, that is no new occurrence: see
     /// [`super::MOVES_WITHIN`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -59,6 +62,7 @@ impl Statement {
             content: content(said),
             waits_since: None,
             doubted: false,
+            unanswered: false,
             moved: false,
             goes_on: 0,
         }
@@ -80,11 +84,11 @@ impl Statement {
         self.waits_since.filter(|_| !self.doubted)
     }
 
-    /// Another peer resolved at `ends_at` what this peer states.
-    pub(super) fn doubt(&mut self, at: Moment, ends_at: Timestamp) {
-        if self.firing && !self.doubted && self.starts_at <= ends_at {
+    /// From `now` on the statement counts only for a while, unless its peer repeats it.
+    pub(super) fn doubt(&mut self, now: Timestamp) {
+        if self.firing && !self.doubted {
             self.doubted = true;
-            let expires_at = at.now + DOUBTED_FOR;
+            let expires_at = now + DOUBTED_FOR;
             self.expires_at = Some(self.expires_at.map_or(expires_at, |before| before.min(expires_at)));
         }
     }

@@ -53,7 +53,7 @@ impl Script {
     }
 
     fn repeats(&self, peer: &str, said: &Observation) -> bool {
-        self.occurrences.is_repeat(&self.key, PeerId::of(peer), said)
+        self.occurrences.is_repeat(&self.key, PeerId::of(peer), said, false)
     }
 
     /// Whether the alert fires at that second, if no peer speaks before.
@@ -155,6 +155,40 @@ fn a_doubtful_statement_covers_no_new_occurrence() {
     assert!(pair.firing_at(375));
     pair.resolves(600, "am-0", 0, 295);
     assert_eq!(pair.fires(700, "am-1", 690), Restarted(at(600)));
+}
+
+#[test]
+fn a_statement_without_an_answer_holds_until_ten_minutes_after_the_outage() {
+    for answered in [false, true] {
+        let mut one = Script::new(Source::Alertmanager);
+        let (key, peer, firing) = (one.key, PeerId::of("am"), said(Status::Firing, 0, None));
+        one.fires(0, "am", 0);
+        one.occurrences.unanswered(&key, peer);
+        assert!(one.occurrences.is_repeat(&key, peer, &firing, true), "it keeps no second copy");
+        assert!(!one.repeats("am", &firing), "the answer counts");
+        assert_eq!(one.occurrences.expire(moment(4000), false, &policy()), None);
+        if answered {
+            one.fires(4000, "am", 0);
+        }
+        one.occurrences.restarted(at(4001), at(4001), at(4001), &policy());
+        assert_eq!(one.occurrences.expire(moment(4600), false, &policy()), None);
+        let end = one.occurrences.expire(moment(4601), false, &policy());
+        assert_eq!(end, (!answered).then_some(at(4601)));
+    }
+}
+
+#[test]
+fn a_late_copy_without_an_answer_is_not_believed_after_the_outage() {
+    let mut pair = Script::new(Source::Alertmanager);
+    pair.fires(0, "am-0", 0);
+    pair.resolves(300, "am-0", 0, 295);
+    pair.fires(315, "am-1", 0);
+    let key = pair.key;
+    pair.occurrences.unanswered(&key, PeerId::of("am-1"));
+    pair.occurrences.restarted(at(330), at(330), at(330), &policy());
+    assert!(!pair.firing_at(5000));
+    pair.fires(5000, "am-1", 0);
+    assert!(pair.firing_at(5000), "Alertmanager stated it again");
 }
 
 #[test]
@@ -463,7 +497,7 @@ fn after_a_time_in_which_nothing_was_received_statements_hold_longer() {
     for (end, due) in [(Some(240), ends), (Some(2000), at(2000)), (None, stale)] {
         let mut one = Script::new(Source::Prometheus);
         one.state(0, "p", Status::Firing, 0, end);
-        one.occurrences.restarted(ends, stale, &policy());
+        one.occurrences.restarted(at(0), ends, stale, &policy());
         assert_eq!(one.occurrences.deadline(&policy()), Some(due), "end {end:?}");
     }
 }

@@ -29,7 +29,8 @@ fn notify(world: &mut World, peer: &str, observations: Vec<Observation>) {
 fn notify_part(world: &mut World, peer: &str, observations: Vec<Observation>, truncated: u64) {
     let group_labels = labels(&[("alertname", "Down")]);
     let upstream = Some(Upstream { group_key: KEY.into(), group_labels, truncated });
-    let batch = Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream };
+    let batch =
+        Batch { source: Source::Alertmanager, peer: peer.into(), observations, upstream, unanswered: false };
     match world.engine.query().repeats(&batch) {
         Some(repeats) => world.handle(Event::Repeats(repeats)),
         None => world.handle(Event::Observe(batch)),
