@@ -3,6 +3,8 @@
 //! MessagePack with the names of the fields, so that fields may be added, compressed by zstd. Times,
 //! identities and label sets are text for people. In a snapshot they are plain numbers and bytes.
 
+use std::io::{BufReader, BufWriter};
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -13,6 +15,8 @@ const VERSION: u32 = 3;
 
 /// zstd's fastest level. State is repetitive, and pages wait while a snapshot is written.
 const LEVEL: i32 = 1;
+/// How many bytes go to or come from the compressor at once.
+const AT_ONCE: usize = 1 << 16;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -54,10 +58,11 @@ impl Engine {
         // Writing plain data into memory cannot fail: no type's Serialize returns an error of its own, and
         // a Vec takes all.
         let written = || -> Option<Vec<u8>> {
-            let mut packed = zstd::Encoder::new(Vec::new(), LEVEL).ok()?;
+            // Each field is a write of its own. The compressor gets many at once.
+            let mut packed = BufWriter::with_capacity(AT_ONCE, zstd::Encoder::new(Vec::new(), LEVEL).ok()?);
             let mut to = rmp_serde::Serializer::new(&mut packed).with_struct_map();
             Written { version: VERSION, engine: self }.serialize(&mut to).ok()?;
-            packed.finish().ok()
+            packed.into_inner().ok()?.finish().ok()
         };
         written().unwrap_or_default()
     }
@@ -67,7 +72,8 @@ impl Engine {
     /// # Errors
     /// It is damaged, or of another version.
     pub fn restore(bytes: &[u8]) -> Result<Engine, RestoreError> {
-        let unpacked = || zstd::Decoder::with_buffer(bytes);
+        let unpacked =
+            || zstd::Decoder::with_buffer(bytes).map(|from| BufReader::with_capacity(AT_ONCE, from));
         match rmp_serde::from_read::<_, Body>(unpacked()?) {
             Ok(Body { version: VERSION, mut engine }) => {
                 engine.reindex();
