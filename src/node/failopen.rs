@@ -90,8 +90,8 @@ impl Meanwhile {
         self.keeps && self.sent.contains(&id)
     }
 
-    /// Takes in a sender's statements. The sender gets a 503, so it sends them again. Repeats are left out. Above
-    /// half of the bound, it also leaves out requests without an alert of a level that may page.
+    /// Takes in a sender's statements. The sender gets a 503, so it sends them again. Repeats are left out.
+    /// Above half of the bound, it also leaves out requests without an alert of a level that may page.
     pub(super) fn observe(&mut self, now: Timestamp, ahead: i64, batch: Batch) {
         let batch = Batch { unanswered: true, ..batch };
         if ahead != self.engine.query().ahead_of_wall() {

@@ -227,7 +227,7 @@ async fn what_a_restart_without_its_receiver_leaves_open_reaches_a_person() {
     assert_eq!(squelch.stop().await.code(), Some(0));
     home.configure(&renamed(&pager, "b"));
     let squelch = home.serve().await;
-    squelch.child.line(&["level=ERROR", "receiver=pager", "Put it back"]).await;
+    squelch.child.line(&["level=ERROR", "receiver=pager", "Put the integration back"]).await;
     squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
     let told = |i: &[Incident]| i.iter().any(|i| i.details.to_string().contains("SquelchIncidentOrphaned"));
     shown(&pager, "an incident about what is left open", told).await;
