@@ -315,12 +315,13 @@ impl Occurrences {
         Some(Status::Firing)
     }
 
-    /// Ends the occurrences that no peer confirmed in time: if `stale`, those without an end of their own,
-    /// else the others. Returns the last end in wall time, if any ended.
+    /// Ends the occurrences that no peer confirmed in time: if `stale`, those whose last statement to expire
+    /// has no end of its own, else the others. Returns the last end in wall time, if any ended.
     pub(crate) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
         let mut last_end = None;
         for occurrence in self.0.values_mut() {
-            let endless = !occurrence.peers.values().any(|peer| peer.firing && peer.expires_at.is_some());
+            let last = occurrence.peers.values().filter(|p| p.firing).max_by_key(|p| p.expires_at(policy));
+            let endless = last.is_none_or(|peer| peer.expires_at.is_none());
             let expires = occurrence.expires_at(policy);
             let Some(due) = expires.filter(|due| *due <= at.now && endless == stale) else {
                 continue;

@@ -98,3 +98,15 @@ fn a_prometheus_repeats_its_resolve_and_makes_no_statement_doubtful() {
     assert_eq!(pair.resolves(360, "a", 0, 295), Nothing);
     assert!(pair.firing_at(375));
 }
+
+#[test]
+fn an_alert_is_stale_although_an_earlier_statement_of_another_peer_is_doubtful() {
+    let mut pair = Script::new(Source::Alertmanager);
+    pair.fires(0, "am-0", 0);
+    pair.fires(0, "am-1", 0);
+    pair.resolves(300, "am-0", 0, 295);
+    assert_eq!(pair.fires(1000, "am-0", 990), Fired);
+    let stale = moment(1000 + i64::try_from(policy().stale_after.as_millis() / 1000).unwrap());
+    assert_eq!(pair.occurrences.expire(stale, false, &policy()), None);
+    assert!(pair.occurrences.expire(stale, true, &policy()).is_some());
+}
