@@ -560,8 +560,10 @@ class Judge:
         if not within or not i.open(i.page.at + within + MIN):
             return
         t = i.page.at + within
-        # A second receiver that has the alert by another incident is not paged for it again.
-        there = [r for c in self.copies if c.open(t + 1) for r in c.rows if r.at <= t + 1]
+        # A second receiver that has the alert by another incident is not paged for it again. An alert that joined
+        # that incident is told by an update, which waits for group_interval.
+        owed = t + 1 + max(d.group_interval for m in members for d in m.destinations)
+        there = [r for c in self.copies if c.open(t + 1) for r in c.rows if r.at <= owed]
         for m in members:
             if any(truth.shows(r, m) for r in there):
                 continue
