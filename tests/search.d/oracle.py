@@ -96,7 +96,7 @@ class Judge:
                 and j.receiver == i.receiver
                 and ends
                 and i.page.at <= j.page.at <= ends[0].at
-                and f"({j.page.why})" in ends[0].why
+                and ("in another incident now" in ends[0].why or f"({j.page.why})" in ends[0].why)
                 and shown & {labels for labels, _ in j.page.alerts}
             ]
             i.gone = min([r.at for r in ends[:1]] + places[-1:], default=i.closed)

@@ -315,8 +315,8 @@ impl Occurrences {
         Some(Status::Firing)
     }
 
-    /// Ends the occurrences that no peer confirmed in time: if `stale`, those whose last statement to expire
-    /// has no end of its own, else the others. Returns the last end in wall time, if any ended.
+    /// Ends the occurrences that no peer confirmed in time. If `stale`, it ends those whose last statement to
+    /// expire has no end of its own, else the others. Returns the last end in wall time, if any ended.
     pub(crate) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
         let mut last_end = None;
         for occurrence in self.0.values_mut() {
