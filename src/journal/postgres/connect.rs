@@ -70,9 +70,7 @@ impl DatabasePlace {
         let ports = target.config.get_ports();
         let mut last = self.unusable(format!("the URL names no host. {RIGHT}"));
         let first = self.first.load(Ordering::Relaxed);
-        for turn in 0..hosts.len() {
-            let index = first.wrapping_add(turn) % hosts.len();
-            let Some(host) = hosts.get(index) else { break };
+        for (index, host) in hosts.iter().enumerate().cycle().skip(first).take(hosts.len()) {
             // A caller that gives up while this server hangs begins with the next one.
             self.first.store(index + 1, Ordering::Relaxed);
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);

@@ -143,8 +143,13 @@ pub(crate) enum OccurrenceChange {
 impl Occurrence {
     /// When it expires, if no peer confirms it. None while it does not fire.
     fn expires_at(&self, policy: &Policy) -> Option<Timestamp> {
-        let latest = self.peers.values().filter_map(|peer| peer.expires_at(policy)).max();
+        let latest = self.last_to_expire(policy).and_then(|peer| peer.expires_at(policy));
         self.firing.then(|| latest.unwrap_or(self.last_seen() + policy.stale_after))
+    }
+
+    /// The firing statement that expires last.
+    fn last_to_expire(&self, policy: &Policy) -> Option<&Statement> {
+        self.peers.values().filter(|peer| peer.firing).max_by_key(|peer| peer.expires_at(policy))
     }
 
     /// When a peer stated it last.
@@ -320,7 +325,7 @@ impl Occurrences {
     pub(crate) fn expire(&mut self, at: Moment, stale: bool, policy: &Policy) -> Option<Timestamp> {
         let mut last_end = None;
         for occurrence in self.0.values_mut() {
-            let last = occurrence.peers.values().filter(|p| p.firing).max_by_key(|p| p.expires_at(policy));
+            let last = occurrence.last_to_expire(policy);
             let endless = last.is_none_or(|peer| peer.expires_at.is_none());
             let expires = occurrence.expires_at(policy);
             let Some(due) = expires.filter(|due| *due <= at.now && endless == stale) else {

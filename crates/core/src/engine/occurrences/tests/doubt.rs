@@ -2,12 +2,18 @@
 
 use super::*;
 
-#[test]
-fn a_late_copy_that_is_resolved_after_it_is_not_believed() {
+/// One member of a pair resolved the alert. 15 s later the other one states a copy that still fires.
+fn late_copy() -> Script {
     let mut pair = Script::new(Source::Alertmanager);
     pair.fires(0, "am-0", 0);
     pair.resolves(300, "am-0", 0, 295);
     pair.fires(315, "am-1", 0);
+    pair
+}
+
+#[test]
+fn a_late_copy_that_is_resolved_after_it_is_not_believed() {
+    let mut pair = late_copy();
     assert!(!pair.repeats("am-0", &said(Status::Resolved, 0, Some(295))), "it is to be weighed");
     assert_eq!(pair.resolves(330, "am-0", 0, 295), Nothing);
     assert!(pair.repeats("am-0", &said(Status::Resolved, 0, Some(295))));
@@ -21,10 +27,7 @@ fn a_late_copy_that_is_resolved_after_it_is_not_believed() {
 #[test]
 fn a_believed_statement_ends_ten_minutes_after_a_later_resolve_unless_its_peer_repeats_it() {
     for repeats in [false, true] {
-        let mut pair = Script::new(Source::Alertmanager);
-        pair.fires(0, "am-0", 0);
-        pair.resolves(300, "am-0", 0, 295);
-        pair.fires(315, "am-1", 0);
+        let mut pair = late_copy();
         assert!(pair.firing_at(375));
         assert_eq!(pair.resolves(600, "am-0", 0, 295), Nothing, "it repeats its own word");
         let firing = said(Status::Firing, 0, None);
@@ -45,10 +48,7 @@ fn a_believed_statement_ends_ten_minutes_after_a_later_resolve_unless_its_peer_r
 
 #[test]
 fn a_doubtful_statement_covers_no_new_occurrence() {
-    let mut pair = Script::new(Source::Alertmanager);
-    pair.fires(0, "am-0", 0);
-    pair.resolves(300, "am-0", 0, 295);
-    pair.fires(315, "am-1", 0);
+    let mut pair = late_copy();
     assert!(pair.firing_at(375));
     pair.resolves(600, "am-0", 0, 295);
     assert_eq!(pair.fires(700, "am-1", 690), Restarted(at(600)));
@@ -76,10 +76,7 @@ fn a_statement_without_an_answer_holds_until_ten_minutes_after_the_outage() {
 
 #[test]
 fn a_late_copy_without_an_answer_is_not_believed_after_the_outage() {
-    let mut pair = Script::new(Source::Alertmanager);
-    pair.fires(0, "am-0", 0);
-    pair.resolves(300, "am-0", 0, 295);
-    pair.fires(315, "am-1", 0);
+    let mut pair = late_copy();
     let key = pair.key;
     pair.occurrences.unanswered(&key, PeerId::of("am-1"));
     pair.occurrences.restarted(at(330), at(330), at(330), &policy());
