@@ -164,7 +164,7 @@ impl World {
 
     /// A request arrives at the pager, even if the process that sent it is gone.
     pub fn arrive(&mut self, attempt: &Attempt) {
-        let answer = self.pager.takes(&attempt.notification, attempt.in_doubt);
+        let answer = self.pager.takes(attempt);
         let Attempt { replica, life, notification, began, .. } = attempt;
         self.note(format!("pager, from replica {replica}: {}: {answer:?}", named(notification)));
         self.findings.append(&mut self.pager.findings);

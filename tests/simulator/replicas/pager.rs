@@ -1,10 +1,11 @@
 //! The pager: it has one incident for each key, and shows the states that a person must never see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use squelch::model::{AlertId, Kind, Notification, NotificationId, Status};
+use squelch::model::{AlertId, Kind, NotificationId, Status};
 
-use super::delivery::named;
+use super::delivery::{Attempt, named};
 use super::plan::Mode;
 use crate::plan::{Millis, SECOND};
 use crate::rng::Rng;
@@ -22,6 +23,8 @@ pub enum Answer {
 struct Shown {
     open: bool,
     pages: BTreeSet<NotificationId>,
+    /// The numbers of the pages that one of these took the place of, and the process that sent that one.
+    replaced: Vec<(u64, Range<NotificationId>)>,
     firing: BTreeSet<AlertId>,
     /// The newest notification that closed it.
     closed_by: Option<NotificationId>,
@@ -48,21 +51,23 @@ impl Pager {
     }
 
     /// A request arrives.
-    pub fn takes(&mut self, n: &Notification, in_doubt: bool) -> Answer {
+    pub fn takes(&mut self, attempt: &Attempt) -> Answer {
         match self.mode {
             Some(Mode::Fails) => return Answer::Later,
             Some(Mode::Hangs) => return Answer::None,
             Some(Mode::TakesAndHangs) => {
-                self.judge(n, in_doubt);
+                self.judge(attempt);
                 return Answer::None;
             }
             None | Some(Mode::Well | Mode::Late) => {}
         }
-        self.judge(n, in_doubt);
+        self.judge(attempt);
         Answer::Taken
     }
 
-    fn judge(&mut self, n: &Notification, in_doubt: bool) {
+    fn judge(&mut self, attempt: &Attempt) {
+        let Attempt { notification: n, in_doubt, life: from, .. } = attempt;
+        let (in_doubt, from) = (*in_doubt, *from);
         if n.kind == Kind::Digest {
             return;
         }
@@ -71,7 +76,9 @@ impl Pager {
         let after_its_end = shown.closed_by.is_some_and(|closed| n.id < closed);
         // It took the place of a page that was recalled, and that may have been taken.
         let doubtful = n.replaces.is_some_and(|recalled| recalled.kind == Kind::Page && recalled.ambiguous);
-        let known = shown.pages.contains(&n.id) || doubtful;
+        // A page of an earlier owner may arrive after its successor sent another one in its place.
+        let replaced = shown.replaced.iter().any(|(by, ids)| *by != from && ids.contains(&n.id));
+        let known = shown.pages.contains(&n.id) || doubtful || replaced;
         let wrong = match n.kind {
             Kind::Page | Kind::Update | Kind::Acknowledge if after_its_end => {
                 "comes after the resolve that followed it"
@@ -95,6 +102,7 @@ impl Pager {
                 self.opened += u64::from(!shown.open);
                 shown.open = true;
                 shown.pages.insert(n.id);
+                shown.replaced.extend(n.replaces.map(|first| (from, first.id..n.id)));
             }
             // It opens nothing at PagerDuty, but an event under a key that is closed does.
             Kind::Update | Kind::Digest => shown.open = true,

@@ -261,7 +261,9 @@ impl Occurrences {
         };
         let unchanged = match (statement.firing, said.status) {
             (true, Status::Firing) => {
-                let same_start = said.start_unknown || said.starts_at == statement.starts_at;
+                // A peer whose start moved back goes on to state the earlier one.
+                let starts = [statement.starts_at, occurrence.starts_at];
+                let same_start = said.start_unknown || starts.contains(&said.starts_at);
                 let counts = !statement.doubted && (unanswered || !statement.unanswered);
                 same_start && occurrence.firing && !statement.moved && counts
             }
@@ -450,11 +452,15 @@ impl Occurrences {
             occurrence.ended_at = occurrence.ended_at.max(ends_at);
             return OccurrenceChange::None;
         }
-        // An end that is known takes back no more than the word of the peer that states it.
+        // An end that is known takes back no more than the word of the peer that states it. So does an end
+        // before the start that another peer states.
         let known = ends_at <= occurrence.ended_at;
         let ended_on = occurrence.ended_on;
-        let supported = occurrence.peers.values().any(|peer| peer.firing && peer.last_seen > ended_on);
-        if again || known && supported {
+        let supports = |peer: &Statement| {
+            let later = peer.believed_start(at).is_some_and(|start| start > ends_at);
+            peer.firing && (later || known && peer.last_seen > ended_on)
+        };
+        if again || occurrence.peers.values().any(supports) {
             return OccurrenceChange::None;
         }
         occurrence.end(at, ends_at);

@@ -49,7 +49,9 @@ impl Occurrence {
             // An old statement, said anew.
             return OccurrenceChange::None;
         }
-        statement.starts_at = said.starts_at;
+        // A late copy of an earlier statement takes no later start back: an earlier resolve stays old.
+        let believed = before.believed_start(at).unwrap_or(said.starts_at);
+        statement.starts_at = said.starts_at.max(believed);
         let later = said.starts_at > before.starts_at && at.engine(starts_at) > before.last_seen;
         statement.moved = later;
         let moves = before.moved && at.engine(starts_at) <= before.last_seen + MOVES_WITHIN;

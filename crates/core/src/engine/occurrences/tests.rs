@@ -306,6 +306,46 @@ fn policy() -> Policy {
     crate::engine::testing::policy(&[], Default::default())
 }
 
+/// A hand-over that hangs may give a repeat, the start of the next occurrence and an earlier resolve at once.
+#[test]
+fn a_resolve_that_overtook_a_later_start_is_old() {
+    for repeated_after in [false, true] {
+        let mut one = Script::new(Source::Alertmanager);
+        one.fires(0, "a", 0);
+        one.fires(100, "a", 0);
+        assert_eq!(one.fires(100, "a", 90), Nothing, "the repeat before it covers this start");
+        if repeated_after {
+            assert!(one.repeats("a", &said(Status::Firing, 0, None)));
+            assert_eq!(one.fires(105, "a", 0), Nothing);
+        }
+        assert_eq!(one.resolves(106, "a", 0, 50), Old);
+        assert_eq!(one.resolves(200, "a", 90, 195), Resolved);
+    }
+}
+
+#[test]
+fn a_late_resolve_of_one_peer_does_not_end_a_firing_that_another_one_saw_begin_later() {
+    for (end, change) in [(80, Nothing), (90, Resolved)] {
+        let mut pair = Script::new(Source::Alertmanager);
+        pair.fires(0, "a", 0);
+        pair.fires(0, "b", 0);
+        pair.fires(95, "b", 0);
+        assert_eq!(pair.fires(100, "a", 90), Nothing, "the word of b covers this start");
+        assert_eq!(pair.resolves(110, "b", 0, end), change, "end {end}");
+        assert_eq!(pair.firing_at(5000), change == Nothing);
+    }
+}
+
+/// The clock of the sender was ahead and was set right.
+#[test]
+fn a_start_that_lay_ahead_gives_way_to_an_earlier_one() {
+    let mut one = Script::new(Source::Alertmanager);
+    one.fires(0, "a", 300);
+    one.fires(10, "a", 5);
+    one.fires(400, "a", 5);
+    assert_eq!(one.resolves(401, "a", 5, 250), Resolved);
+}
+
 /// Its clock may be ahead of the other one's, so its own start counts.
 #[test]
 fn a_resolve_that_ended_before_the_peer_saw_the_start_is_old() {
@@ -313,7 +353,8 @@ fn a_resolve_that_ended_before_the_peer_saw_the_start_is_old() {
     pair.fires(0, "a", 0);
     pair.fires(10, "b", 5);
     assert_eq!(pair.resolves(20, "b", 0, 3), Old);
-    assert_eq!(pair.resolves(30, "a", 0, 3), Resolved, "the other one began before");
+    assert_eq!(pair.resolves(30, "a", 0, 3), Nothing, "b saw it begin later");
+    assert_eq!(pair.resolves(40, "b", 5, 8), Resolved);
 }
 
 #[test]
