@@ -54,7 +54,7 @@ Examples:
 
 /// The subject of the question.
 #[derive(Debug)]
-enum What {
+enum Subject {
     Fingerprint(Fingerprint),
     Incident(String),
     Matchers(Vec<Matcher>),
@@ -112,26 +112,26 @@ pub async fn run(args: Args) -> ExitCode {
     told
 }
 
-fn read(words: &[String]) -> Result<What, String> {
+fn read(words: &[String]) -> Result<Subject, String> {
     if let [word] = words {
         let is_hex = word.bytes().all(|b| b.is_ascii_hexdigit());
         match word.len() {
             16 if is_hex => {
                 let number = u64::from_str_radix(word, 16).map_err(|e| e.to_string())?;
-                return Ok(What::Fingerprint(Fingerprint(number)));
+                return Ok(Subject::Fingerprint(Fingerprint(number)));
             }
-            SHORTEST_KEY..=64 if is_hex => return Ok(What::Incident(word.to_ascii_lowercase())),
+            SHORTEST_KEY..=64 if is_hex => return Ok(Subject::Incident(word.to_ascii_lowercase())),
             _ => {}
         }
     }
     let matchers = matchers(words)?;
     match matchers.is_empty() {
         true => Err("no matcher is given. Give one such as alertname=Down".into()),
-        false => Ok(What::Matchers(matchers)),
+        false => Ok(Subject::Matchers(matchers)),
     }
 }
 
-fn query(what: What, since: Timestamp, args: &Args) -> DecisionQuery {
+fn query(what: Subject, since: Timestamp, args: &Args) -> DecisionQuery {
     let query = DecisionQuery {
         since: Some(since),
         receiver: args.receiver.clone(),
@@ -139,9 +139,9 @@ fn query(what: What, since: Timestamp, args: &Args) -> DecisionQuery {
         ..DecisionQuery::default()
     };
     match what {
-        What::Fingerprint(fingerprint) => DecisionQuery { fingerprint: Some(fingerprint), ..query },
-        What::Incident(key) => DecisionQuery { incident: Some(key), ..query },
-        What::Matchers(matchers) => DecisionQuery { matchers, ..query },
+        Subject::Fingerprint(fingerprint) => DecisionQuery { fingerprint: Some(fingerprint), ..query },
+        Subject::Incident(key) => DecisionQuery { incident: Some(key), ..query },
+        Subject::Matchers(matchers) => DecisionQuery { matchers, ..query },
     }
 }
 
@@ -166,13 +166,13 @@ fn stored(reader: &Reader, mut query: DecisionQuery) -> Result<DecisionPage, Str
 }
 
 /// How the alerts that fire stand at each receiver now: a line for each, of at most [`MOST_NOW`] alerts.
-async fn standing(what: &What, args: &Args) -> Result<String, String> {
+async fn standing(what: &Subject, args: &Args) -> Result<String, String> {
     let mut parameters = vec![("status", "firing".to_owned()), ("limit", MOST_NOW.to_string())];
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
     match what {
-        What::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
-        What::Incident(_) => return Ok(String::new()),
-        What::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
+        Subject::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
+        Subject::Incident(_) => return Ok(String::new()),
+        Subject::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
     }
     let page: AlertPage = ServerClient::new(&args.server)?.get("/api/v1/alerts", &parameters).await?;
     let screen = Screen::new(true);
@@ -223,13 +223,13 @@ fn said_of(incident: &IncidentEntry, screen: &Screen) -> Vec<String> {
     said
 }
 
-async fn ask(what: What, since: Timestamp, args: &Args) -> Result<DecisionPage, String> {
+async fn ask(what: Subject, since: Timestamp, args: &Args) -> Result<DecisionPage, String> {
     let mut parameters = vec![("since", since.to_string()), ("limit", args.limit.to_string())];
     parameters.extend(args.receiver.iter().map(|name| ("receiver", name.clone())));
     match what {
-        What::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
-        What::Incident(key) => parameters.push(("incident", key)),
-        What::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
+        Subject::Fingerprint(fingerprint) => parameters.push(("fingerprint", fingerprint.to_string())),
+        Subject::Incident(key) => parameters.push(("incident", key)),
+        Subject::Matchers(all) => parameters.extend(all.iter().map(|m| ("filter", m.to_string()))),
     }
     ServerClient::new(&args.server)?.get("/api/v1/decisions", &parameters).await
 }
@@ -243,12 +243,12 @@ mod tests {
         let read = |words: &[&str]| read(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
         assert!(matches!(
             read(&["22db5782a4fe1682"]),
-            Ok(What::Fingerprint(Fingerprint(0x22db_5782_a4fe_1682)))
+            Ok(Subject::Fingerprint(Fingerprint(0x22db_5782_a4fe_1682)))
         ));
-        assert!(matches!(read(&[&"a".repeat(64)]), Ok(What::Incident(_))));
-        assert!(matches!(read(&["4BE1ab"]), Ok(What::Incident(key)) if key == "4be1ab"));
-        assert!(matches!(read(&["cafe5"]), Ok(What::Matchers(_))), "five digits are a name");
-        let Ok(What::Matchers(all)) = read(&["Down", "host=~a|b"]) else { panic!("no matchers") };
+        assert!(matches!(read(&[&"a".repeat(64)]), Ok(Subject::Incident(_))));
+        assert!(matches!(read(&["4BE1ab"]), Ok(Subject::Incident(key)) if key == "4be1ab"));
+        assert!(matches!(read(&["cafe5"]), Ok(Subject::Matchers(_))), "five digits are a name");
+        let Ok(Subject::Matchers(all)) = read(&["Down", "host=~a|b"]) else { panic!("no matchers") };
         let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(texts, [r#"alertname="Down""#, r#"host=~"a|b""#]);
         assert!(read(&["{}"]).is_err());

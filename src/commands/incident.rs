@@ -22,11 +22,11 @@ const ALERTS: usize = 20;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Show one incident with its timeline.
     Show(Show),
     /// Write the review of an incident in Markdown, with empty sections for people to complete.
@@ -180,8 +180,8 @@ fn key(text: &str) -> Result<String, String> {
 
 /// Shows or writes: 0 then, 1 if there is no such incident or the server does not answer.
 pub async fn run(args: Args) -> ExitCode {
-    match args.what {
-        What::Show(args) => {
+    match args.action {
+        Action::Show(args) => {
             let path = format!("/api/v1/incidents/{}", args.which.key);
             let ask = async || {
                 let server = ServerClient::new(&args.server)?;
@@ -200,7 +200,7 @@ pub async fn run(args: Args) -> ExitCode {
             };
             args.view.show(ask, simple).await
         }
-        What::Export(args) => {
+        Action::Export(args) => {
             let path = format!("/api/v1/incidents/{}/review", args.which.key);
             let found = async {
                 ServerClient::new(&args.server)?.get::<Review>(&path, &args.which.parameters()).await
@@ -211,7 +211,7 @@ pub async fn run(args: Args) -> ExitCode {
                 (Ok(review), Output::Simple) => say(&review.markdown()),
             }
         }
-        What::Acknowledge(args) => {
+        Action::Acknowledge(args) => {
             let form = serde_json::json!({"by": by(args.author), "acknowledged": !args.take_back});
             let done = match args.take_back {
                 false => "is acknowledged",
@@ -219,7 +219,7 @@ pub async fn run(args: Args) -> ExitCode {
             };
             change(&args.server, &args.key, "acknowledge", &form, done).await
         }
-        What::Note(args) => {
+        Action::Note(args) => {
             let form = serde_json::json!({"by": by(args.author), "note": args.text});
             change(&args.server, &args.key, "notes", &form, "has the note").await
         }

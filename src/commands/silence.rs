@@ -18,11 +18,11 @@ use crate::web::{MatcherForm, SilenceEntry, SilenceForm, SilencePage};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Silence matching alerts, from now on. Prints the id.
     Add(Add),
     /// List silences. By default those in force or to come, the first to end first.
@@ -159,11 +159,11 @@ struct Changed {
 
 /// Runs it. The code is 0, 1 if the server refused or none answers, 2 if the request is invalid.
 pub async fn run(args: Args) -> ExitCode {
-    match args.what {
-        What::Add(args) => add(args).await,
-        What::Query(args) => query(args).await,
-        What::Update(args) => update(args).await,
-        What::Expire(args) => expire(args).await,
+    match args.action {
+        Action::Add(args) => add(args).await,
+        Action::Query(args) => query(args).await,
+        Action::Update(args) => update(args).await,
+        Action::Expire(args) => expire(args).await,
     }
 }
 

@@ -32,11 +32,11 @@ that no process starts on it by mistake.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Clone, Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Copy a storage from a file to PostgreSQL, or back, and verify the copy.
     #[command(after_help = EXAMPLES)]
     Copy(CopyArgs),
@@ -54,7 +54,7 @@ struct CopyArgs {
 
 /// Copies: 0 if the copy is there and verified, 1 if not.
 pub async fn run(args: Args) -> ExitCode {
-    let What::Copy(args) = args.what;
+    let Action::Copy(args) = args.action;
     // A database has a runtime of its own, which must not run on a thread of this one.
     let done = tokio::task::spawn_blocking(move || copied(&args)).await;
     match done {

@@ -14,7 +14,7 @@ use super::told::Told;
 use super::{HistoryError, Past, Replay};
 use crate::config::{Mode, Policy};
 use crate::engine::Event;
-use crate::model::{AlertId, Duration, Kind, Said, Timestamp};
+use crate::model::{AlertId, Duration, Kind, RemarkContent, Timestamp};
 
 /// So many rules are looked at: those with the most pages.
 const RULES: usize = 10;
@@ -136,7 +136,7 @@ where
         observations += event.observations();
         spans.note(&event);
         if let Event::Remark(said) = &event.event
-            && said.remark.said == Said::Useful(true)
+            && said.remark.said == RemarkContent::Useful(true)
         {
             useful.insert(said.key.clone());
         }

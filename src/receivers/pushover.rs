@@ -174,13 +174,13 @@ impl Notifier for PushoverConfig {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct AnswerBody {
     status: i64,
 }
 
 /// A 2xx whose body says `"status": 0` is a refusal.
 fn refusal_in(answer: &Answer) -> Option<AttemptError> {
-    let said: Said = serde_json::from_slice(&answer.body).ok()?;
+    let said: AnswerBody = serde_json::from_slice(&answer.body).ok()?;
     let detail = format!("status {} with {:?}", answer.status, answer.excerpt());
     (said.status != 1).then(|| AttemptError::refused(FailureReason::ClientError, detail))
 }

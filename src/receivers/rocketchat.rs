@@ -188,7 +188,7 @@ impl Notifier for RocketchatConfig {
     }
 
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
-        let said: Said = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let said: AnswerBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         if let Some(error) = failure_of(answer) {
             let wait = said.wait().filter(|_| error.reason == FailureReason::RateLimited);
             return Err(AttemptError { retry: wait.map_or(error.retry, Retry::After), ..error });
@@ -315,12 +315,12 @@ struct Action {
 /// The content of a Rocket.Chat answer.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Said {
+struct AnswerBody {
     success: Option<bool>,
     error: String,
 }
 
-impl Said {
+impl AnswerBody {
     /// How long to wait: `You must wait 43 seconds before trying this endpoint again.`
     fn wait(&self) -> Option<Duration> {
         let (_, rest) = self.error.split_once("must wait ")?;
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_limit_says_how_long_in_its_text() {
-        let said = |error: &str| Said { success: Some(false), error: error.into() }.wait();
+        let said = |error: &str| AnswerBody { success: Some(false), error: error.into() }.wait();
         let limit = "Error, too many requests. Please slow down. You must wait 43 seconds before trying this endpoint again. [error-too-many-requests]";
         assert_eq!(said(limit), Some(Duration::from_secs(43)));
         assert_eq!(said("[invalid-channel]"), None);

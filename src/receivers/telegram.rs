@@ -214,7 +214,7 @@ impl Notifier for TelegramConfig {
 
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
         let Some(error) = failure_of(answer) else { return Ok(()) };
-        let wait = Said::of(answer).parameters.retry_after.filter(|_| answer.status == 429);
+        let wait = AnswerBody::of(answer).parameters.retry_after.filter(|_| answer.status == 429);
         let retry = wait.map_or(error.retry, |wait| Retry::After(Duration::from_secs(wait)));
         Err(AttemptError { retry, ..error })
     }
@@ -312,7 +312,7 @@ impl Corrections {
     fn of(answers: &[Answer]) -> Corrections {
         let mut found = Corrections::default();
         for answer in answers.iter().filter(|answer| answer.status == 400) {
-            let said = Said::of(answer);
+            let said = AnswerBody::of(answer);
             found.plain |= said.description.contains("can't parse entities");
             found.chat = said.parameters.migrate_to_chat_id.or(found.chat);
         }
@@ -323,7 +323,7 @@ impl Corrections {
 /// An answer that says no.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Said {
+struct AnswerBody {
     description: String,
     parameters: Parameters,
 }
@@ -335,8 +335,8 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-impl Said {
-    fn of(answer: &Answer) -> Said {
+impl AnswerBody {
+    fn of(answer: &Answer) -> AnswerBody {
         serde_json::from_slice(&answer.body).unwrap_or_default()
     }
 }

@@ -145,12 +145,12 @@ impl Notifier for VictoropsConfig {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct AnswerBody {
     result: String,
 }
 
 fn failure_in(answer: &Answer) -> Option<AttemptError> {
-    let said: Said = serde_json::from_slice(&answer.body).ok()?;
+    let said: AnswerBody = serde_json::from_slice(&answer.body).ok()?;
     let detail = format!("status {} with {:?}", answer.status, answer.excerpt());
     let refused = AttemptError::refused(FailureReason::ClientError, detail);
     let retry = Retry::Undecided(Verdict::Refused);

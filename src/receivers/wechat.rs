@@ -180,13 +180,13 @@ impl Notifier for WechatConfig {
 
     /// The body says whether WeCom took the message.
     fn judge(&self, answer: &Answer) -> Result<(), AttemptError> {
-        failure_of(answer).map_or_else(|| Said::of(answer).check(answer), Err)
+        failure_of(answer).map_or_else(|| AnswerBody::of(answer).check(answer), Err)
     }
 
     fn next(&self, attempt: &Attempt<'_>, answers: &[Answer]) -> Result<Option<Request>, AttemptError> {
         let Some((last, before)) = answers.split_last() else { return Ok(None) };
-        let (said, corp_id) = (Said::of(last), corp_id(attempt));
-        let has_token = |answer: &Answer| !Said::of(answer).access_token.is_empty();
+        let (said, corp_id) = (AnswerBody::of(last), corp_id(attempt));
+        let has_token = |answer: &Answer| !AnswerBody::of(answer).access_token.is_empty();
         if said.is_expired() {
             self.token.set(None);
             if !before.iter().any(has_token) {
@@ -279,14 +279,14 @@ struct Content {
 /// The content of a WeCom answer.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Said {
+struct AnswerBody {
     errcode: Option<i64>,
     access_token: String,
     expires_in: u64,
 }
 
-impl Said {
-    fn of(answer: &Answer) -> Said {
+impl AnswerBody {
+    fn of(answer: &Answer) -> AnswerBody {
         serde_json::from_slice(&answer.body).unwrap_or_default()
     }
 
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn the_code_in_the_body_decides() {
         let judge = |body: &str| {
-            Said::of(&Answer::new(200, None, body.into())).check(&Answer::new(200, None, body.into()))
+            AnswerBody::of(&Answer::new(200, None, body.into())).check(&Answer::new(200, None, body.into()))
         };
         assert_eq!(judge(r#"{"errcode":0,"errmsg":"ok","invaliduser":"x"}"#), Ok(()));
         assert_eq!(judge(r#"{"access_token":"t"}"#), Ok(()));

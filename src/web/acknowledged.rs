@@ -71,7 +71,7 @@ fn answer(taken: Result<(), Problem>) -> Response {
 }
 
 /// The message about one incident.
-struct Said {
+struct PagerEvent {
     key: String,
     /// The person who acknowledged it. `None` = no one has it.
     by: Option<String>,
@@ -80,7 +80,7 @@ struct Said {
 /// Whether a message with these headers and this body shows this secret.
 type Genuine = dyn Fn(&HeaderMap, &[u8], &str) -> bool + Sync;
 /// Reads a message. `None` = it is not about an acknowledgement.
-type Read = dyn Fn(&[u8]) -> Result<Option<Said>, serde_json::Error> + Sync;
+type Read = dyn Fn(&[u8]) -> Result<Option<PagerEvent>, serde_json::Error> + Sync;
 
 /// Takes a message in, once it is known to come from where a receiver pages, and waits until it is durable.
 async fn taken(
@@ -166,7 +166,7 @@ fn shown(headers: &HeaderMap, _: &[u8], secret: &str) -> bool {
 }
 
 /// A v3 webhook of PagerDuty. Types of events that say nothing about acknowledgements are `None`.
-fn of_pagerduty(body: &[u8]) -> Result<Option<Said>, serde_json::Error> {
+fn of_pagerduty(body: &[u8]) -> Result<Option<PagerEvent>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Webhook {
         event: Event,
@@ -190,17 +190,17 @@ fn of_pagerduty(body: &[u8]) -> Result<Option<Said>, serde_json::Error> {
     Ok(match event.event_type.as_str() {
         "incident.acknowledged" => {
             let by = event.agent.and_then(|agent| agent.summary).unwrap_or_default();
-            Some(Said { key, by: Some(by) })
+            Some(PagerEvent { key, by: Some(by) })
         }
         "incident.unacknowledged" | "incident.reopened" | "incident.resolved" | "incident.triggered" => {
-            Some(Said { key, by: None })
+            Some(PagerEvent { key, by: None })
         }
         _ => None,
     })
 }
 
 /// A webhook of Opsgenie or of Jira Service Management.
-fn of_opsgenie(body: &[u8]) -> Result<Option<Said>, serde_json::Error> {
+fn of_opsgenie(body: &[u8]) -> Result<Option<PagerEvent>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Webhook {
         action: String,
@@ -215,8 +215,8 @@ fn of_opsgenie(body: &[u8]) -> Result<Option<Said>, serde_json::Error> {
     let Some(alert) = alert else { return Ok(None) };
     let key = alert.alias.unwrap_or_default();
     Ok(match action.as_str() {
-        "Acknowledge" => Some(Said { key, by: Some(alert.username.unwrap_or_default()) }),
-        "UnAcknowledge" | "Close" | "Delete" => Some(Said { key, by: None }),
+        "Acknowledge" => Some(PagerEvent { key, by: Some(alert.username.unwrap_or_default()) }),
+        "UnAcknowledge" | "Close" | "Delete" => Some(PagerEvent { key, by: None }),
         _ => None,
     })
 }
@@ -249,8 +249,9 @@ mod tests {
 
     #[test]
     fn messages_say_who_took_an_incident_on() {
-        let said =
-            |found: Result<Option<Said>, serde_json::Error>| found.unwrap().map(|said| (said.key, said.by));
+        let said = |found: Result<Option<PagerEvent>, serde_json::Error>| {
+            found.unwrap().map(|said| (said.key, said.by))
+        };
         let event = |kind: &str| {
             let text = format!(
                 r#"{{"event":{{"id":"1","event_type":"{kind}","agent":{{"summary":"Ada"}},"data":{{"incident_key":"k"}}}}}}"#

@@ -12,7 +12,7 @@ use squelch::decision_log::{
 use squelch::journal::{Commit, Journal, Record, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, IncidentChange, IncidentDelivery, IncidentIssued,
-    IncidentOpened, IncidentRecord, Kind, LabelSet, Reason, Remark, Said, Timestamp, parse_matchers,
+    IncidentOpened, IncidentRecord, Kind, LabelSet, Reason, Remark, RemarkContent, Timestamp, parse_matchers,
 };
 
 fn at(minutes: u64) -> Timestamp {
@@ -96,7 +96,7 @@ fn filled(dir: &Path) -> Follower {
         journal.commit(&Commit { records: &records, decisions, history, ..Commit::default() }).unwrap();
     }
     // A commit can have history and no decision.
-    let note = Remark { by: "ada".into(), said: Said::Note("the disk was full".into()) };
+    let note = Remark { by: "ada".into(), said: RemarkContent::Note("the disk was full".into()) };
     let history = [record(900, 3, IncidentChange::Remarked(note))];
     let records = [Record { seq: 6, now: at(900), event: b"\"tick\"".to_vec() }];
     journal.commit(&Commit { records: &records, history: &history, ..Commit::default() }).unwrap();
@@ -300,14 +300,14 @@ fn the_example_review_is_what_squelch_writes() {
         via: None,
     };
     evening.handle(at(28, 30), &Event::Acknowledge(acknowledge));
-    let note = Remark { by: "ada".into(), said: Said::Note("failed over to db-2".into()) };
+    let note = Remark { by: "ada".into(), said: RemarkContent::Note("failed over to db-2".into()) };
     evening.pass(at(41, 0));
     evening.handle(at(41, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: note }));
     evening.say(at(44, 0), &database, at(20, 0), false);
     evening.say(at(45, 20), &errors, at(20, 30), false);
     evening.say(at(46, 0), &latency, at(27, 0), false);
     evening.pass(at(90, 0));
-    let useful = Remark { by: "ada".into(), said: Said::Useful(true) };
+    let useful = Remark { by: "ada".into(), said: RemarkContent::Useful(true) };
     evening.handle(at(95, 0), &Event::Remark(IncidentRemark { incident, key: key.clone(), remark: useful }));
     let mut follower = Follower::open(dir.path(), DecisionLogMeter::new(&Registry::new()).unwrap()).unwrap();
     while follower.step().unwrap() {}

@@ -9,7 +9,9 @@ use squelch::config::Config;
 use squelch::decision_log::{DecisionLogMeter, Follower};
 use squelch::engine::{Acknowledge, Event, IncidentRemark};
 use squelch::history::{Candidate, Effort, Past, Progress, Suggestion, backtest, changed, suggest};
-use squelch::model::{Batch, Duration, LabelSet, Observation, Remark, Said, Source, Status, Timestamp};
+use squelch::model::{
+    Batch, Duration, LabelSet, Observation, Remark, RemarkContent, Source, Status, Timestamp,
+};
 
 use crate::history::Recorder;
 use crate::tools;
@@ -116,7 +118,7 @@ fn record(dir: &Path) -> Follower {
         let (incident, key) = (open.number, open.row.standing.incident.clone().unwrap());
         let name = one.labels.value("alertname");
         let soon = past.at + Duration::from_secs(90);
-        let says = |said: Said| {
+        let says = |said: RemarkContent| {
             let remark = Remark { by: "ada".into(), said };
             Event::Remark(IncidentRemark { incident, key: key.clone(), remark })
         };
@@ -129,9 +131,9 @@ fn record(dir: &Path) -> Follower {
                     soon,
                     &Event::Acknowledge(Acknowledge { dedup_key: key.clone(), receivers, by, via: None }),
                 );
-                recorder.handle(soon, &says(Said::Useful(true)));
+                recorder.handle(soon, &says(RemarkContent::Useful(true)));
             }
-            "HighLatency" => recorder.handle(soon, &says(Said::Useful(false))),
+            "HighLatency" => recorder.handle(soon, &says(RemarkContent::Useful(false))),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::expect::{Expectation, Seen, Tally, What};
+use super::expect::{DecisionKind, Expectation, Seen, Tally};
 use super::run::Shown;
 use super::spec::{MAX_EXPECT, Test};
 use crate::model::{Duration, Kind, Status, Timestamp};
@@ -115,9 +115,9 @@ fn in_scope(test: &Test, receiver: &SmolStr) -> bool {
 /// does not must be expected only where the test looks at its kind.
 fn told(test: &Test, seen: &Seen) -> bool {
     match seen.kind {
-        What::Suppressed => false,
-        What::Sent(Kind::Page | Kind::Resolve) => true,
-        What::Sent(Kind::Update | Kind::Digest | Kind::Acknowledge) => {
+        DecisionKind::Suppressed => false,
+        DecisionKind::Sent(Kind::Page | Kind::Resolve) => true,
+        DecisionKind::Sent(Kind::Update | Kind::Digest | Kind::Acknowledge) => {
             test.expect.iter().any(|e| e.kind == seen.kind)
         }
     }
@@ -125,14 +125,14 @@ fn told(test: &Test, seen: &Seen) -> bool {
 
 fn sum(tally: &Tally, seen: &[&Seen]) -> ComparedRow {
     let here = |s: &&&Seen| {
-        s.kind == What::Suppressed
+        s.kind == DecisionKind::Suppressed
             && s.reason == Some(tally.reason)
             && tally.receiver.as_ref().is_none_or(|name| s.receiver == *name)
     };
     let got: u64 = seen.iter().filter(here).map(|s| s.count).sum();
     let side = |count: u64| RowSide {
         at: String::new(),
-        kind: What::Suppressed.to_string(),
+        kind: DecisionKind::Suppressed.to_string(),
         receiver: tally.receiver.clone().unwrap_or_default().into(),
         alerts: Vec::new(),
         notes: vec![format!("{} {count} in all", tally.reason.as_str())],
@@ -224,13 +224,13 @@ fn same_at_another_time(expected: &Expectation, seen: &Seen) -> Option<(Duration
 }
 
 fn other_kind(expected: &Expectation, seen: &Seen) -> Option<(Duration, String)> {
-    let sent = seen.kind != What::Suppressed && expected.kind != What::Suppressed;
+    let sent = seen.kind != DecisionKind::Suppressed && expected.kind != DecisionKind::Suppressed;
     let mark = || format!("{}, not {}", article(seen.kind), article(expected.kind));
     (sent && in_time(expected, seen)).then(|| (Duration::ZERO, mark()))
 }
 
-fn article(kind: What) -> String {
-    let article = if kind == What::Sent(Kind::Update) { "an" } else { "a" };
+fn article(kind: DecisionKind) -> String {
+    let article = if kind == DecisionKind::Sent(Kind::Update) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
@@ -387,7 +387,7 @@ impl RowSide {
             notes.push(format!("why: {}", seen.why));
         }
         let alert = |(status, labels): &(Status, _)| match (status, seen.kind) {
-            (Status::Resolved, What::Sent(Kind::Page | Kind::Update)) => format!("{labels} resolved"),
+            (Status::Resolved, DecisionKind::Sent(Kind::Page | Kind::Update)) => format!("{labels} resolved"),
             _ => format!("{labels}"),
         };
         RowSide {

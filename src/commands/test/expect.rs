@@ -24,7 +24,7 @@ pub struct Expectation {
     /// Where.
     pub receiver: SmolStr,
     /// The kind.
-    pub kind: What,
+    pub kind: DecisionKind,
     /// At which integration of the receiver, if that matters.
     pub integration: Option<SmolStr>,
     /// Which alerts: each pattern finds one, and each alert is found.
@@ -47,7 +47,7 @@ pub struct Expectation {
 
 /// The visible kinds of decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum DecisionKind {
     /// A notification that a receiver accepted.
     Sent(Kind),
     /// An observation that went nowhere.
@@ -86,7 +86,7 @@ pub struct Seen {
     /// The integrations that accepted it at that moment. Empty for a suppressed observation.
     pub integrations: Vec<SmolStr>,
     /// The kind.
-    pub kind: What,
+    pub kind: DecisionKind,
     /// Its alerts. Of a notification, the first thousand.
     pub alerts: Vec<(Status, LabelSet)>,
     /// Name of its severity level. Empty for a suppressed observation.
@@ -101,11 +101,11 @@ pub struct Seen {
     pub count: u64,
 }
 
-impl fmt::Display for What {
+impl fmt::Display for DecisionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            What::Sent(kind) => kind.as_str(),
-            What::Suppressed => "suppressed",
+            DecisionKind::Sent(kind) => kind.as_str(),
+            DecisionKind::Suppressed => "suppressed",
         })
     }
 }
@@ -148,17 +148,17 @@ fn expectation(
         problems.add(line, "expect has no kind. Write page, update, resolve, digest or suppressed");
     }
     let kind = keys.parsed("kind", "page, update, resolve, digest or suppressed", |text| match text {
-        "suppressed" => Some(What::Suppressed),
+        "suppressed" => Some(DecisionKind::Suppressed),
         // No input of a test acknowledges.
         "acknowledge" => None,
-        text => Kind::ALL.into_iter().find(|k| k.as_str() == text).map(What::Sent),
+        text => Kind::ALL.into_iter().find(|k| k.as_str() == text).map(DecisionKind::Sent),
     });
     let only = |problem: Option<u32>, key: &str, with: &str| {
         if let Some(line) = problem {
             problems.add(line, format!("{key} goes with kind: {with}. Leave it out here"));
         }
     };
-    let suppressed = kind == Some(What::Suppressed);
+    let suppressed = kind == Some(DecisionKind::Suppressed);
     for key in ["reason", "count"] {
         let line = keys.node(key).map(|node| node.line);
         only(line.filter(|_| !suppressed && kind.is_some()), key, "suppressed");
@@ -185,7 +185,7 @@ fn expectation(
         at: at.unwrap_or(place.start),
         latest: at.unwrap_or(place.start) + within,
         receiver: receiver.clone().unwrap_or_default(),
-        kind: kind.unwrap_or(What::Suppressed),
+        kind: kind.unwrap_or(DecisionKind::Suppressed),
         integration,
         alerts,
         firing: number(&mut keys, "firing"),

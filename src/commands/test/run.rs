@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use smol_str::SmolStr;
 
-use super::expect::{Seen, What};
+use super::expect::{DecisionKind, Seen};
 use super::spec::{ScriptedAnswer, StatedContent, Statement, Test};
 use super::steps::{self, Does, PersonStep};
 use crate::causes;
@@ -343,7 +343,7 @@ impl Scene {
             at: decision.at,
             receiver: decision.receiver,
             integrations: Vec::new(),
-            kind: What::Suppressed,
+            kind: DecisionKind::Suppressed,
             alerts: labels.map(|labels| (Status::Firing, labels)).into_iter().collect(),
             severity: SmolStr::default(),
             key: decision.incident,
@@ -414,7 +414,7 @@ fn seen(at: Timestamp, notification: Notification) -> Seen {
         at,
         receiver: notification.receiver,
         integrations: vec![notification.integration],
-        kind: What::Sent(notification.kind),
+        kind: DecisionKind::Sent(notification.kind),
         alerts: notification.alerts.into_iter().map(|a| (a.status, a.labels)).collect(),
         severity: notification.severity,
         key: notification.dedup_key,

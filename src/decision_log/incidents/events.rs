@@ -2,7 +2,7 @@
 
 use super::EventEntry;
 use crate::causes;
-use crate::model::{Cause, IncidentChange, IncidentDelivery, Kind, Said, Timestamp};
+use crate::model::{Cause, IncidentChange, IncidentDelivery, Kind, RemarkContent, Timestamp};
 
 /// An event as people and programs read it.
 pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
@@ -101,14 +101,14 @@ pub(super) fn event(at: Timestamp, change: IncidentChange) -> EventEntry {
             entry.lane = "person".into();
             let by = remark.by;
             match remark.said {
-                Said::Note(note) => {
+                RemarkContent::Note(note) => {
                     (entry.event, entry.text) = ("note".into(), format!("{by}: {note}"));
                     entry.note = Some(note);
                 }
-                Said::Useful(true) => {
+                RemarkContent::Useful(true) => {
                     (entry.event, entry.text) = ("useful".into(), format!("{by} found the page useful"));
                 }
-                Said::Useful(false) => {
+                RemarkContent::Useful(false) => {
                     (entry.event, entry.text) =
                         ("not_useful".into(), format!("{by} did not find the page useful"));
                 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use crate::model::{Duration, IncidentChange, IncidentRecord, Kind, Said, Timestamp};
+use crate::model::{Duration, IncidentChange, IncidentRecord, Kind, RemarkContent, Timestamp};
 
 /// An incident is kept for so long after it opened: thirteen months, so that a year can be compared.
 const KEPT: Duration = Duration::from_hours(400 * 24);
@@ -80,7 +80,7 @@ pub(in crate::decision_log) fn add(
             .execute([id])?;
         }
         IncidentChange::Remarked(remark) => {
-            if let Said::Useful(useful) = remark.said {
+            if let RemarkContent::Useful(useful) = remark.said {
                 tx.prepare_cached("UPDATE history SET useful = ? WHERE id = ?")?
                     .execute(params![useful, id])?;
             }

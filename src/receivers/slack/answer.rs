@@ -121,7 +121,7 @@ const FINAL: [&str; 58] = [
 /// an alarm, and notifies the fallback. A body that is no answer of Slack's is tried three times, and then
 /// counts as success. The status says so, and each attempt may be a message in the channel.
 pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
-    let said = Said::of(&answer.body);
+    let said = AnswerBody::of(&answer.body);
     let detail = format!("status {} with {:?} instead of ok", answer.status, answer.excerpt());
     let word = match &said.end {
         Some(End::Success) => return Ok(()),
@@ -149,7 +149,7 @@ pub(super) fn check(answer: &Answer) -> Result<(), AttemptError> {
 
 /// Why Slack refused, in its word, if it did.
 pub(super) fn refusal(answer: &Answer) -> Option<String> {
-    match Said::of(&answer.body).end {
+    match AnswerBody::of(&answer.body).end {
         Some(End::Failure(word)) => Some(word),
         Some(End::Success) | None => None,
     }
@@ -157,7 +157,7 @@ pub(super) fn refusal(answer: &Answer) -> Option<String> {
 
 /// The message that Slack took: its channel, a blank and its `ts`, by which `chat.update` knows it.
 pub(super) fn posted(answer: &Answer) -> Option<SmolStr> {
-    let said = Said::of(&answer.body);
+    let said = AnswerBody::of(&answer.body);
     let (channel, ts) = said.message.filter(|_| said.end == Some(End::Success))?;
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     (plain(&channel) && plain(&ts)).then(|| format!("{channel} {ts}").into())
@@ -165,7 +165,7 @@ pub(super) fn posted(answer: &Answer) -> Option<SmolStr> {
 
 /// The known content of a body.
 #[derive(Default, Debug)]
-struct Said {
+struct AnswerBody {
     end: Option<End>,
     retry_after: Option<Duration>,
     /// The channel and the `ts` of the message.
@@ -179,8 +179,8 @@ enum End {
     Failure(String),
 }
 
-impl Said {
-    fn of(body: &[u8]) -> Said {
+impl AnswerBody {
+    fn of(body: &[u8]) -> AnswerBody {
         let text = String::from_utf8_lossy(body);
         let text = text.trim_start_matches('\u{feff}').trim();
         if !text.starts_with('{') {
@@ -189,7 +189,7 @@ impl Said {
                 text if is_known(text) => Some(End::Failure(text.to_owned())),
                 _ => None,
             };
-            return Said { end, ..Said::default() };
+            return AnswerBody { end, ..AnswerBody::default() };
         }
         let mut fields = Fields::default();
         // A cut body still has the fields before the cut: `chat.postMessage` repeats the whole message.
@@ -216,7 +216,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn said(self) -> Said {
+    fn said(self) -> AnswerBody {
         let status = self.status.unwrap_or_default();
         let is = |words: &[&str]| words.iter().any(|word| status.eq_ignore_ascii_case(word));
         let end = match (self.ok, self.error) {
@@ -228,7 +228,7 @@ impl Fields {
             (None, _) => None,
         };
         let retry_after = self.retry_after.and_then(|wait| Duration::try_from_secs_f64(wait).ok());
-        Said { end, retry_after, message: self.channel.zip(self.ts) }
+        AnswerBody { end, retry_after, message: self.channel.zip(self.ts) }
     }
 }
 

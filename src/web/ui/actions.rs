@@ -15,7 +15,7 @@ use super::page::{self, Frame};
 use super::silence::{self, WrongField};
 use crate::decision_log::{PastIncidentDetail, WhichIncident};
 use crate::engine::Release;
-use crate::model::{Duration, Said, Silence, SilenceRequest, Timestamp, parse_matchers_within};
+use crate::model::{Duration, RemarkContent, Silence, SilenceRequest, Timestamp, parse_matchers_within};
 use crate::web::app::{App, Posted};
 use crate::web::gate::ReleaseError;
 use crate::web::look::finished;
@@ -220,7 +220,7 @@ async fn respond(app: App, posted: Posted, wish: Wish) -> Response {
             }
             Wish::Rate => {
                 let useful = form.useful.ok_or_else(|| Problem::bad("useful is missing: true or false"))?;
-                history::remarked(&app, incident, by.clone(), Said::Useful(useful)).await?;
+                history::remarked(&app, incident, by.clone(), RemarkContent::Useful(useful)).await?;
                 "rated"
             }
         };

@@ -26,7 +26,7 @@ pub(in crate::web) struct AlertPageParams {
 
 /// `GET /alert?id=…`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: AlertPageParams = match super::asked(&uri) {
+    let asked: AlertPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

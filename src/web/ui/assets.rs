@@ -81,7 +81,7 @@ fn badge(count: u32) -> String {
 
 /// `GET /assets/{file}`
 pub(in crate::web) async fn serve(Path(file): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
-    if let ("icon.svg", Ok(IconParams { open: Some(open) })) = (file.as_str(), super::asked(&uri)) {
+    if let ("icon.svg", Ok(IconParams { open: Some(open) })) = (file.as_str(), super::parameters(&uri)) {
         let headers =
             [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=300")];
         return (headers, badge(open)).into_response();

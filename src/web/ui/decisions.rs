@@ -37,7 +37,7 @@ pub(in crate::web) struct DecisionPageParams {
 /// `GET /decisions`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let found = async {
-        let asked: DecisionPageParams = super::asked(&uri)?;
+        let asked: DecisionPageParams = super::parameters(&uri)?;
         let found = search(&app, asked.query()?).await?;
         Ok::<_, Problem>((asked, found))
     };

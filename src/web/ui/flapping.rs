@@ -39,7 +39,7 @@ pub(in crate::web) struct FlappingPageParams {
 
 /// `GET /flapping`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: FlappingPageParams = match super::asked(&uri) {
+    let asked: FlappingPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

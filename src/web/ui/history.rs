@@ -91,7 +91,7 @@ impl HistoryPageParams {
 
 /// `GET /history`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: HistoryPageParams = match super::asked(&uri) {
+    let asked: HistoryPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

@@ -71,7 +71,7 @@ pub(super) struct Seen {
 
 /// `GET /incident?key=…`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: IncidentPageParams = match super::asked(&uri) {
+    let asked: IncidentPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -453,7 +453,7 @@ fn details(asked: &IncidentPageParams, seen: &Seen) -> Markup {
 /// `GET /incident/review?key=…`: the review as Markdown, to be saved.
 pub(in crate::web) async fn review(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let found = async {
-        let asked: IncidentPageParams = super::asked(&uri)?;
+        let asked: IncidentPageParams = super::parameters(&uri)?;
         reviewed(&app, WhichIncident { observed: None, ..asked.which() }).await
     };
     match found.await {

@@ -88,7 +88,7 @@ fn alert_id(text: &str) -> Result<AlertId, Problem> {
 }
 
 /// The parameters of an address line.
-fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     fields(uri, "address", "Open the page by a link")
 }
 

@@ -105,7 +105,7 @@ fn cell(text: &str) -> String {
 }
 
 async fn seen(app: &App, uri: &Uri) -> Result<Seen, Problem> {
-    let asked: NoisePageParams = super::asked(uri)?;
+    let asked: NoisePageParams = super::parameters(uri)?;
     let (span, length) = SPANS.into_iter().find(|(name, _)| *name == asked.span).unwrap_or(SPANS[2]);
     let now = app.gate.now();
     let start = now - length;

@@ -62,7 +62,7 @@ struct Seen {
 
 /// `GET /`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: NowPageParams = match super::asked(&uri) {
+    let asked: NowPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

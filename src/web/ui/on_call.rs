@@ -32,7 +32,7 @@ pub(in crate::web) struct OnCallPageParams {
 
 /// `GET /on-call`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: OnCallPageParams = match super::asked(&uri) {
+    let asked: OnCallPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };

@@ -21,7 +21,7 @@ use crate::model::{
 use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::undelivered::error;
-use crate::web::v1::ASKED_COMPILED;
+use crate::web::v1::PARAMETERS_COMPILED;
 
 /// The most characters of the configuration that are shown.
 const MOST_CONFIG: usize = 40_000;
@@ -37,7 +37,7 @@ pub(in crate::web) struct RoutingPageParams {
 
 /// `GET /routing`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: RoutingPageParams = match super::asked(&uri) {
+    let asked: RoutingPageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -90,7 +90,7 @@ async fn dry_run(app: &App, asked: &RoutingPageParams) -> Result<Option<(LabelSe
 
 /// Labels as they stand in a list of matchers that are all `=`.
 fn read_labels(text: &str) -> Result<LabelSet, Problem> {
-    let mut allowance = ASKED_COMPILED;
+    let mut allowance = PARAMETERS_COMPILED;
     let matchers = parse_matchers_within(text, &mut allowance);
     let matchers = matchers.map_err(|e| Problem::bad(format!("the labels: {e}")))?;
     if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {

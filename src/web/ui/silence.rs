@@ -18,7 +18,7 @@ use crate::engine::Matching;
 use crate::model::{Matcher, Silence, SilenceState, Timestamp, parse_matchers_within};
 use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::v1::ASKED_COMPILED;
+use crate::web::v1::PARAMETERS_COMPILED;
 
 /// So many names of alerts are shown.
 const NAMED: usize = 5;
@@ -60,7 +60,7 @@ pub(super) struct WrongField {
 
 /// `GET /silences`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let asked: SilencePageParams = match super::asked(&uri) {
+    let asked: SilencePageParams = match super::parameters(&uri) {
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
@@ -137,7 +137,7 @@ pub(in crate::web) struct AskedMatching {
 /// `GET /silences/matching`: the part of the form that shows the alerts that matchers match now.
 pub(in crate::web) async fn matching(State(app): State<App>, uri: Uri) -> Response {
     let counted = async {
-        let asked: AskedMatching = super::asked(&uri)?;
+        let asked: AskedMatching = super::parameters(&uri)?;
         let counted = counted(&app, &asked.matchers, &asked.incident).await?;
         Ok::<_, Problem>(said(&asked.matchers, &asked.incident, &counted))
     };
@@ -164,7 +164,7 @@ fn written(matchers: &[Matcher]) -> String {
 }
 
 async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, Problem> {
-    let mut allowance = ASKED_COMPILED;
+    let mut allowance = PARAMETERS_COMPILED;
     let matchers = match parse_matchers_within(matchers, &mut allowance) {
         Ok(matchers) if matchers.is_empty() => return Ok(Counted::Nothing),
         Ok(matchers) => matchers,

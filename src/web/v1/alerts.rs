@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::{self, PageLimit, asked, cursor, hex, matchers, word};
 use super::document::Refusal;
+use super::parameters::{self, PageLimit, cursor, hex, matchers, parameters, word};
 use super::{LOOKS, reply};
 use crate::causes;
 use crate::engine::{AlertQuery, AlertStandings, NextStep, Origin, RowState, Standing};
@@ -177,10 +177,10 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<AlertPage, Problem> {
-    let asked: AlertListParams = asked(uri)?;
+    let asked: AlertListParams = parameters(uri)?;
     let mut query = AlertQuery {
         matchers: matchers(&asked.filter)?,
-        fingerprint: asked::read("fingerprint", asked.fingerprint.as_ref(), "16 hex digits", |text| {
+        fingerprint: parameters::read("fingerprint", asked.fingerprint.as_ref(), "16 hex digits", |text| {
             hex(text, 16).and_then(|n| u64::try_from(n).ok()).map(Fingerprint)
         })?,
         status: word("status", asked.status.as_ref(), &[Status::Firing, Status::Resolved], Status::as_str)?,

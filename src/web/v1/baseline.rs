@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::{asked, matchers};
 use super::document::Refusal;
+use super::parameters::{matchers, parameters};
 use super::{reply, unsearched};
 use crate::decision_log::Baseline;
 use crate::web::app::App;
@@ -35,7 +35,7 @@ struct BaselineParams {
 )]
 pub(super) async fn read(State(app): State<App>, uri: Uri) -> Response {
     let found = async {
-        let matchers = matchers(&asked::<BaselineParams>(&uri)?.filter)?;
+        let matchers = matchers(&parameters::<BaselineParams>(&uri)?.filter)?;
         if matchers.is_empty() {
             return Err(Problem::bad(
                 "filter is missing: matchers such as alertname=\"Down\" would be right",

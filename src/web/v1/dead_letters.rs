@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::{PageLimit, asked, cursor};
 use super::document::{Refusal, no_parameters};
+use super::parameters::{PageLimit, cursor, parameters};
 use super::reply;
 use crate::causes;
 use crate::journal::{DeadLetter, LetterQuery};
@@ -106,7 +106,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<LetterPage, Problem> {
-    let asked: DeadLetterParams = asked(uri)?;
+    let asked: DeadLetterParams = parameters(uri)?;
     let after = cursor(asked.cursor.as_ref(), |text| {
         let (at, id) = text.split_once('-')?;
         Some((Timestamp::from_millis(at.parse().ok()?), NotificationId(id.parse().ok()?)))

@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::{PageLimit, asked, cursor, hex, matchers, read, time};
 use super::document::Refusal;
+use super::parameters::{PageLimit, cursor, hex, matchers, parameters, read, time};
 use super::{reply, search};
 use crate::decision_log::{DecisionPage, DecisionQuery};
 use crate::model::{AlertId, Disposition, Fingerprint};
@@ -57,7 +57,7 @@ pub(in crate::web) struct DecisionParams {
     )
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
-    let found = async { search(&app, asked::<DecisionParams>(&uri)?.query()?).await };
+    let found = async { search(&app, parameters::<DecisionParams>(&uri)?.query()?).await };
     reply(found.await)
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     fn ask(pairs: &[(&str, &str)]) -> Result<DecisionQuery, String> {
         let uri = format!("/{}", query_of(pairs)).parse().unwrap();
-        asked::<DecisionParams>(&uri).and_then(|asked| asked.query()).map_err(|problem| problem.detail)
+        parameters::<DecisionParams>(&uri).and_then(|asked| asked.query()).map_err(|problem| problem.detail)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
-use super::asked::asked;
+use super::parameters::parameters;
 use super::{
     alerts, baseline, cluster, dead_letters, decisions, history, incidents, noise, on_call, receivers, reply,
     silences, stats,
@@ -97,5 +97,5 @@ pub fn description() -> OpenApiDocument {
 
 /// Refuses every parameter.
 pub(super) fn no_parameters(uri: &Uri) -> Result<(), Problem> {
-    asked::<Nothing>(uri).map(|Nothing {}| ())
+    parameters::<Nothing>(uri).map(|Nothing {}| ())
 }

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::{PageLimit, asked, cursor, matchers, read, time};
 use super::document::{Refusal, no_parameters};
+use super::parameters::{PageLimit, cursor, matchers, parameters, read, time};
 use super::{reply, unsearched};
 use crate::decision_log::{
     NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery, Review,
     SHORTEST_KEY, WhichIncident,
 };
 use crate::engine::{Acknowledge, Engine, IncidentRemark};
-use crate::model::{Remark, Said};
+use crate::model::{Remark, RemarkContent};
 use crate::web::access::Caller;
 use crate::web::acknowledged::person;
 use crate::web::app::{App, Named, Peer, Posted};
@@ -94,7 +94,7 @@ impl HistoryParams {
 )]
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
     let found = async {
-        let query = asked::<HistoryParams>(&uri)?.query()?;
+        let query = parameters::<HistoryParams>(&uri)?.query()?;
         app.gate.history(query).await.map_err(unsearched)
     };
     reply(found.await)
@@ -134,7 +134,7 @@ impl NumberParams {
     )
 )]
 pub(super) async fn one(State(app): State<App>, Named(key): Named, uri: Uri) -> Response {
-    let found = async { incident(&app, asked::<NumberParams>(&uri)?.which(key)?).await };
+    let found = async { incident(&app, parameters::<NumberParams>(&uri)?.which(key)?).await };
     reply(found.await)
 }
 
@@ -162,7 +162,7 @@ pub(in crate::web) async fn incident(
     )
 )]
 pub(super) async fn review(State(app): State<App>, Named(key): Named, uri: Uri) -> Response {
-    let found = async { reviewed(&app, asked::<NumberParams>(&uri)?.which(key)?).await };
+    let found = async { reviewed(&app, parameters::<NumberParams>(&uri)?.which(key)?).await };
     reply(found.await)
 }
 
@@ -307,7 +307,9 @@ pub(super) async fn note(State(app): State<App>, Named(key): Named, posted: Post
     )
 )]
 pub(super) async fn useful(State(app): State<App>, Named(key): Named, posted: Posted) -> Response {
-    reply(remark(&app, key, posted, |form: UsefulForm| Ok((form.by, Said::Useful(form.useful)))).await)
+    reply(
+        remark(&app, key, posted, |form: UsefulForm| Ok((form.by, RemarkContent::Useful(form.useful)))).await,
+    )
 }
 
 /// Records what a form says about the incident of a key. `read` says who says what.
@@ -315,7 +317,7 @@ async fn remark<F: DeserializeOwned>(
     app: &App,
     key: String,
     posted: Posted,
-    read: impl FnOnce(F) -> Result<(String, Said), Problem>,
+    read: impl FnOnce(F) -> Result<(String, RemarkContent), Problem>,
 ) -> Result<Changed, Problem> {
     no_parameters(&posted.uri)?;
     let (by, said) = read(form(app, &posted.headers, posted.body).await?)?;
@@ -359,7 +361,7 @@ pub(in crate::web) async fn remarked(
     app: &App,
     incident: &PastIncident,
     by: SmolStr,
-    what: Said,
+    what: RemarkContent,
 ) -> Result<(), Problem> {
     let remark = IncidentRemark {
         incident: incident.number,
@@ -374,14 +376,14 @@ async fn said(app: &App, change: Acknowledgement) -> Result<(), Problem> {
 }
 
 /// A note in its stored form.
-pub(in crate::web) fn note_of(text: &str) -> Result<Said, Problem> {
+pub(in crate::web) fn note_of(text: &str) -> Result<RemarkContent, Problem> {
     match text.trim() {
         "" => Err(Problem::bad("note is empty: the text of the note would be right")),
         text if text.len() > NOTE_BYTES => {
             let detail = format!("note has {} bytes: at most {NOTE_BYTES} would be right", text.len());
             Err(Problem::bad(detail))
         }
-        text => Ok(Said::Note(text.chars().filter(|c| !c.is_control() || *c == '\n').collect())),
+        text => Ok(RemarkContent::Note(text.chars().filter(|c| !c.is_control() || *c == '\n').collect())),
     }
 }
 

@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
 use super::alerts::NextEntry;
-use super::asked::{PageLimit, asked, cursor, matchers, word};
 use super::document::Refusal;
+use super::parameters::{PageLimit, cursor, matchers, parameters, word};
 use super::{LOOKS, reply};
 use crate::causes;
 use crate::engine::{IncidentCursor, IncidentQuery, KnownAlert, OpenIncident, Origin, RowState};
@@ -217,7 +217,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<IncidentPage, Problem> {
-    let asked: IncidentListParams = asked(uri)?;
+    let asked: IncidentListParams = parameters(uri)?;
     let mut query = IncidentQuery {
         matchers: matchers(&asked.filter)?,
         receiver: asked.receiver.map(Into::into),

@@ -5,7 +5,6 @@
 //! shorter than its limit, if to fill it would keep the engine busy for long.
 
 mod alerts;
-mod asked;
 mod baseline;
 mod cluster;
 mod dead_letters;
@@ -15,6 +14,7 @@ pub(super) mod history;
 mod incidents;
 mod noise;
 mod on_call;
+mod parameters;
 mod receivers;
 mod silences;
 mod stats;
@@ -30,11 +30,11 @@ use super::problem::{Problem, json};
 use crate::decision_log::{DecisionLogError, DecisionPage, DecisionQuery, WhichIncident};
 
 pub use alerts::{AlertEntry, AlertPage, StandingEntry};
-pub(super) use asked::{ASKED_COMPILED, PageLimit, matchers};
 pub use cluster::{ClusterEntry, ReplicaEntry};
 pub(super) use decisions::DecisionParams;
 pub use document::description;
 pub use incidents::{IncidentEntry, IncidentPage};
+pub(super) use parameters::{PARAMETERS_COMPILED, PageLimit, matchers};
 pub use silences::SilencePage;
 
 /// The most looks at the engine for one request, so that rare entries are found on one page.

@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::{PageLimit, asked, time};
 use super::document::Refusal;
+use super::parameters::{PageLimit, parameters, time};
 use super::{reply, unsearched};
 use crate::decision_log::{By, NoiseEntry, changing_labels, unknown_severities};
 use crate::model::Duration;
@@ -49,7 +49,7 @@ pub(super) async fn count(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn counted(app: &App, uri: &Uri) -> Result<NoiseEntry, Problem> {
-    let asked: NoiseParams = asked(uri)?;
+    let asked: NoiseParams = parameters(uri)?;
     let until = time("until", asked.until.as_ref())?.unwrap_or_else(|| app.gate.now());
     let since = time("since", asked.since.as_ref())?.unwrap_or(until - SPAN);
     if since >= until {

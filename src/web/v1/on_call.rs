@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::{asked, time};
 use super::document::Refusal;
+use super::parameters::{parameters, time};
 use super::{reply, unsearched};
 use crate::decision_log::{LONGEST, OnCallEntry};
 use crate::model::Duration;
@@ -43,7 +43,7 @@ pub(super) async fn count(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn counted(app: &App, uri: &Uri) -> Result<OnCallEntry, Problem> {
-    let asked: OnCallParams = asked(uri)?;
+    let asked: OnCallParams = parameters(uri)?;
     let until = time("until", asked.until.as_ref())?.unwrap_or_else(|| app.gate.now());
     let since = time("since", asked.since.as_ref())?.unwrap_or(until - SPAN);
     if since >= until || until.since(since) > LONGEST {

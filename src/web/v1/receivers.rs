@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::{PageLimit, asked};
 use super::document::Refusal;
+use super::parameters::{PageLimit, parameters};
 use super::reply;
 use crate::config::Receiver;
 use crate::deliver::Health;
@@ -100,7 +100,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<ReceiverPage, Problem> {
-    let asked: ReceiverParams = asked(uri)?;
+    let asked: ReceiverParams = parameters(uri)?;
     let (after, limit) = (asked.cursor.map(SmolStr::from), asked.limit.0);
     let mut receivers: Vec<(SmolStr, Receiver)> = look(app, move |engine| {
         let behind = after.map_or(Unbounded, Excluded);

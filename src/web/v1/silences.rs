@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::{PageLimit, asked, matchers, word};
 use super::document::{Refusal, no_parameters};
+use super::parameters::{PageLimit, matchers, parameters, word};
 use super::reply;
 use crate::model::{SilenceRequest, SilenceState};
 use crate::web::app::{App, Named, Posted};
@@ -61,7 +61,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn page(app: &App, uri: &Uri) -> Result<SilencePage, Problem> {
-    let asked: SilenceListParams = asked(uri)?;
+    let asked: SilenceListParams = parameters(uri)?;
     let filter = matchers(&asked.filter)?;
     let state = word("state", asked.state.as_ref(), &SilenceState::ALL, SilenceState::as_str)?;
     let (after, limit) = (asked.cursor, asked.limit.0);

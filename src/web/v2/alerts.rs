@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::asked::{Asked, Receivers};
+use super::parameters::{Parameters, Receivers};
 use super::refusal::Refusal;
 use super::route_labels;
 use super::wire::{AlertGroup, GettableAlert, Receiver};
@@ -29,7 +29,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(app: &App, asked: &Asked) -> Result<Wanted, Refusal> {
+    fn new(app: &App, asked: &Parameters) -> Result<Wanted, Refusal> {
         Ok(Wanted {
             active: asked.includes("active"),
             silenced: asked.includes("silenced"),
@@ -64,7 +64,7 @@ fn answer(found: Result<impl Serialize, Refusal>) -> Response {
 }
 
 async fn alerts(app: &App, uri: &Uri) -> Result<Vec<GettableAlert>, Refusal> {
-    let asked = Asked::new(uri)?;
+    let asked = Parameters::new(uri)?;
     let (filter, wanted) = (asked.filter()?, Wanted::new(app, &asked)?);
     let mut found = firing(app, filter).await?;
     found.retain(|alert| {
@@ -80,7 +80,7 @@ async fn alerts(app: &App, uri: &Uri) -> Result<Vec<GettableAlert>, Refusal> {
 }
 
 async fn grouped(app: &App, uri: &Uri) -> Result<Vec<AlertGroup>, Refusal> {
-    let asked = Asked::new(uri)?;
+    let asked = Parameters::new(uri)?;
     let (filter, wanted) = (asked.filter()?, Wanted::new(app, &asked)?);
     let (muted, found) = (asked.includes("muted"), firing(app, Arc::clone(&filter)).await?);
     let mut groups = BTreeMap::<(u32, &LabelSet), (&RouteStanding, Vec<(GettableAlert, bool)>)>::new();

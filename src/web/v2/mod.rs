@@ -2,8 +2,8 @@
 //! `api/v2/openapi.yaml`. `docs/compatibility.md` lists the requests of each client.
 
 mod alerts;
-mod asked;
 pub(super) mod cors;
+mod parameters;
 pub(super) mod refusal;
 mod route_labels;
 mod silences;

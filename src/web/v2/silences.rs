@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::asked::Asked;
+use super::parameters::Parameters;
 use super::refusal::{Refusal, WRONG_TYPE};
 use super::silencing::{ask, is_selected, posted};
 use super::wire::GettableSilence;
@@ -25,7 +25,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Response {
 }
 
 async fn selected(app: &App, uri: &Uri) -> Result<Vec<GettableSilence>, Refusal> {
-    let asked = Asked::new(uri)?;
+    let asked = Parameters::new(uri)?;
     let filter = asked.filter()?;
     let mut silences = look(app, |engine| engine.query().silences()).await?;
     silences.retain(|(silence, state)| asked.includes(state.as_str()) && is_selected(silence, &filter));

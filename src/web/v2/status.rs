@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use smol_str::SmolStr;
 
-use super::asked::Asked;
+use super::parameters::Parameters;
 use super::refusal::Refusal;
 use super::wire::{
     AlertmanagerConfig, AlertmanagerStatus, ClusterStatus, LabelledReceiver, Time, VersionInfo,
@@ -49,7 +49,7 @@ pub(super) async fn receivers(State(app): State<App>, uri: Uri) -> Response {
 
 async fn named(app: &App, uri: &Uri) -> Result<Vec<LabelledReceiver>, Refusal> {
     let labelling = app.gate.labelling();
-    let wanted = Asked::new(uri)?.labelled_receivers(Arc::clone(&labelling))?;
+    let wanted = Parameters::new(uri)?.labelled_receivers(Arc::clone(&labelling))?;
     let names =
         look(app, |engine| engine.policy().receivers.keys().cloned().collect::<Vec<SmolStr>>()).await?;
     let described = |name: SmolStr| LabelledReceiver { labels: labelling.of(&name), name };

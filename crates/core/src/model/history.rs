@@ -153,13 +153,13 @@ pub struct Remark {
     /// The name of the person.
     pub by: SmolStr,
     /// The content of the remark.
-    pub said: Said,
+    pub said: RemarkContent,
 }
 
 /// The kinds of remark about an incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
+pub enum RemarkContent {
     /// A note.
     Note(String),
     /// Whether the page was useful.

@@ -27,7 +27,7 @@ pub use go_regex::go_pattern;
 pub use headline::{Headline, SEVERITY, headline, merged_headline};
 pub use history::{
     IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Remark,
-    Said,
+    RemarkContent,
 };
 pub use labels::LabelSet;
 pub use labels::Quoted;

@@ -64,7 +64,7 @@ impl Forwards {
 }
 
 /// One of the sender's notifications, as far as it concerns one receiver.
-struct Said<'a> {
+struct SenderGroup<'a> {
     receiver: SmolStr,
     /// A destination to the receiver.
     destination: DestinationId,
@@ -95,7 +95,7 @@ impl Forwards {
         let open: Vec<_> = self.open.iter().collect();
         let of_it = |key: &SmolStr| batch.upstream.as_ref().is_some_and(|u| u.group_key == *key);
         let of_it: Vec<_> = open.iter().copied().filter(|(key, _)| of_it(&key.1)).collect();
-        let mut said: BTreeMap<(SmolStr, SmolStr), Said<'_>> = BTreeMap::new();
+        let mut said: BTreeMap<(SmolStr, SmolStr), SenderGroup<'_>> = BTreeMap::new();
         for (alert, status, destinations) in observed {
             // Without a group of the sender's, the notification states the engine's own view.
             let truth = if world.fires(alert) { Status::Firing } else { Status::Resolved };
@@ -103,7 +103,7 @@ impl Forwards {
             let mut entry =
                 |receiver: &SmolStr, destination, text: SmolStr, labels, counted: Option<DestinationId>| {
                     let upstream = batch.upstream.as_ref().filter(|u| u.group_key == text);
-                    let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| Said {
+                    let one = said.entry((receiver.clone(), text.clone())).or_insert_with(|| SenderGroup {
                         receiver: receiver.clone(),
                         destination,
                         text,
@@ -171,7 +171,7 @@ impl Forwards {
         self.pass_on(
             world,
             incidents,
-            Said { receiver, destination, text, labels, peer, truncated: 0, whole, alerts, counted },
+            SenderGroup { receiver, destination, text, labels, peer, truncated: 0, whole, alerts, counted },
         );
     }
 
@@ -203,7 +203,17 @@ impl Forwards {
             self.pass_on(
                 world,
                 incidents,
-                Said { receiver, destination, text, labels, peer, truncated: 0, whole, alerts, counted },
+                SenderGroup {
+                    receiver,
+                    destination,
+                    text,
+                    labels,
+                    peer,
+                    truncated: 0,
+                    whole,
+                    alerts,
+                    counted,
+                },
             );
         }
     }
@@ -225,7 +235,7 @@ impl Forwards {
     }
 
     /// One notification of the sender's goes on to a receiver.
-    fn pass_on(&mut self, world: &mut World, incidents: &mut Incidents, said: Said<'_>) {
+    fn pass_on(&mut self, world: &mut World, incidents: &mut Incidents, said: SenderGroup<'_>) {
         let key = (said.receiver.clone(), said.text.clone());
         let fires = said.alerts.iter().any(|(_, status)| *status == Status::Firing);
         let Some(known) = self.open.get(&key) else {
@@ -280,7 +290,7 @@ impl Forwards {
         world: &mut World,
         incidents: &mut Incidents,
         key: (SmolStr, SmolStr),
-        said: &Said<'_>,
+        said: &SenderGroup<'_>,
     ) {
         // Our own incident, or the last one of the sender's, may have the key still: a page under it would
         // be silent.
@@ -324,7 +334,7 @@ fn own_group(world: &World, alert: AlertId, destination: DestinationId) -> (Smol
 }
 
 /// The alerts of a notification, as members of the incident that passes it on.
-fn members_of(world: &World, said: &Said<'_>) -> Vec<(AlertId, Member)> {
+fn members_of(world: &World, said: &SenderGroup<'_>) -> Vec<(AlertId, Member)> {
     let member = |(alert, status): &(AlertId, Status)| {
         let (since, level) =
             (world.alerts.alert(*alert).map_or(world.now, |a| a.starts_at), world.level_of(*alert));
@@ -366,7 +376,7 @@ pub(crate) fn passed_on(
 fn settle_accounts(
     world: &mut World,
     incidents: &Incidents,
-    said: &Said<'_>,
+    said: &SenderGroup<'_>,
     notified: Option<(IncidentId, Disposition)>,
     cause: &Cause,
 ) {

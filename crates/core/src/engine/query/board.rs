@@ -435,12 +435,12 @@ impl Query<'_> {
     }
 
     /// The texts that the senders give for an alert beside its labels.
-    fn said(&self, alert: AlertId) -> Said {
-        let Some(alert) = self.world.alerts.alert(alert) else { return Said::default() };
+    fn said(&self, alert: AlertId) -> SenderWords {
+        let Some(alert) = self.world.alerts.alert(alert) else { return SenderWords::default() };
         let (annotations, generator_url) = self.world.alerts.said(alert);
         let of = |name: &str| SmolStr::from(annotations.value(name));
         let summary = Some(of("summary")).filter(|text| !text.is_empty());
-        Said {
+        SenderWords {
             summary: summary.unwrap_or_else(|| of("description")),
             runbook: of("runbook_url"),
             generator_url,
@@ -538,7 +538,7 @@ pub(crate) fn open_state(incident: &Incident) -> Option<RowState> {
 
 /// The words of a sender that a row shows.
 #[derive(Default)]
-struct Said {
+struct SenderWords {
     summary: SmolStr,
     runbook: SmolStr,
     generator_url: SmolStr,

@@ -3,7 +3,7 @@
 use crate::engine::testing::*;
 use crate::engine::{Acknowledge, Event, IncidentRemark};
 use crate::model::{
-    Duration, FailedDelivery, IncidentChange, IncidentRecord, Kind, LabelSet, Remark, Said, Source,
+    Duration, FailedDelivery, IncidentChange, IncidentRecord, Kind, LabelSet, Remark, RemarkContent, Source,
 };
 use crate::policy::Noise;
 
@@ -51,7 +51,7 @@ fn the_life_of_an_incident_is_recorded_in_order() {
     world.say(Source::Alertmanager, "a", vec![resolved(&critical(), START, now), resolved(&other, now, now)]);
     world.advance(Duration::from_hours(1));
     let incident = world.history[0].incident;
-    let remark = Remark { by: "bob".into(), said: Said::Note("the disk was full".into()) };
+    let remark = Remark { by: "bob".into(), said: RemarkContent::Note("the disk was full".into()) };
     world.handle(Event::Remark(IncidentRemark { incident, key: dedup_key.clone(), remark }));
     assert_eq!(
         words(&world.history),

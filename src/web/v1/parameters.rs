@@ -17,7 +17,7 @@ const LISTS: [&str; 1] = ["filter"];
 const SHOWN: usize = 64;
 
 /// The bytes that the compiled expressions of one question may take.
-pub(in crate::web) const ASKED_COMPILED: usize = 2 << 20;
+pub(in crate::web) const PARAMETERS_COMPILED: usize = 2 << 20;
 /// The most matchers of one question: each is held against each alert.
 const MOST_MATCHERS: usize = 100;
 
@@ -42,7 +42,7 @@ impl TryFrom<String> for PageLimit {
 }
 
 /// The parameters of `uri`.
-pub(in crate::web) fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+pub(in crate::web) fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     let pairs: Query<Vec<(String, String)>> =
         Query::try_from_uri(uri).map_err(|e| Problem::bad(format!("the parameters: {e}")))?;
     let mut all = Map::new();
@@ -64,7 +64,7 @@ pub(in crate::web) fn asked<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem
 
 /// The matchers of a list of filters.
 pub(in crate::web) fn matchers(filters: &[String]) -> Result<Vec<Matcher>, Problem> {
-    let (mut all, mut allowance) = (Vec::new(), ASKED_COMPILED);
+    let (mut all, mut allowance) = (Vec::new(), PARAMETERS_COMPILED);
     for filter in filters {
         let read = parse_matchers_within(filter, &mut allowance);
         all.extend(read.map_err(|e| Problem::bad(format!("filter: {e}")))?);
@@ -127,14 +127,14 @@ mod tests {
 
     #[derive(Deserialize, Debug, Default)]
     #[serde(deny_unknown_fields, default)]
-    struct Asked {
+    struct SomeParams {
         filter: Vec<String>,
         receiver: Option<String>,
         limit: PageLimit,
     }
 
-    fn ask(query: &str) -> Result<Asked, String> {
-        asked(&format!("/x?{query}").parse().unwrap()).map_err(|problem| problem.detail)
+    fn ask(query: &str) -> Result<SomeParams, String> {
+        parameters(&format!("/x?{query}").parse().unwrap()).map_err(|problem| problem.detail)
     }
 
     #[test]

@@ -10,24 +10,24 @@ use super::refusal::Refusal;
 use crate::model::{LabelSet, MatchOp, Matcher};
 use crate::web::gate::Labelling;
 use crate::web::problem::Problem;
-use crate::web::v1::{ASKED_COMPILED, matchers};
+use crate::web::v1::{PARAMETERS_COMPILED, matchers};
 
 /// The words that mean yes. All others mean no. Rule: go-openapi `swag.ConvertBool`.
 const YES: [&str; 10] = ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"];
 
 /// The parameters of one request.
-pub(super) struct Asked(BTreeMap<String, Vec<String>>);
+pub(super) struct Parameters(BTreeMap<String, Vec<String>>);
 
-impl Asked {
+impl Parameters {
     /// The parameters of `uri`.
-    pub(super) fn new(uri: &Uri) -> Result<Asked, Refusal> {
+    pub(super) fn new(uri: &Uri) -> Result<Parameters, Refusal> {
         let pairs: Query<Vec<(String, String)>> =
             Query::try_from_uri(uri).map_err(|e| Problem::bad(format!("the parameters: {e}")))?;
         let mut all = BTreeMap::<String, Vec<String>>::new();
         for (name, value) in pairs.0 {
             all.entry(name).or_default().push(value);
         }
-        Ok(Asked(all))
+        Ok(Parameters(all))
     }
 
     /// The value of a parameter, unless it is empty.
@@ -64,7 +64,7 @@ impl Asked {
     /// Which receivers are wanted.
     pub(super) fn receivers(&self, labelling: Arc<Labelling>) -> Result<Receivers, Refusal> {
         let named = self.text("receiver").map(|text| {
-            let mut allowance = ASKED_COMPILED;
+            let mut allowance = PARAMETERS_COMPILED;
             Matcher::new_within("receiver", MatchOp::Regex, text, &mut allowance).map_err(|e| {
                 Refusal::Text(StatusCode::BAD_REQUEST, format!("failed to parse receiver param: {e}"))
             })
@@ -102,8 +102,8 @@ impl Receivers {
 mod tests {
     use super::*;
 
-    fn asked(query: &str) -> Asked {
-        Asked::new(&format!("/x?{query}").parse().unwrap()).unwrap()
+    fn asked(query: &str) -> Parameters {
+        Parameters::new(&format!("/x?{query}").parse().unwrap()).unwrap()
     }
 
     #[test]
