@@ -107,7 +107,10 @@ pub async fn run(args: Args) -> ExitCode {
         }
     };
     if page.decisions.is_empty() && now.is_empty() {
-        return failed(&format!("nothing was decided about that in the last {}", args.since));
+        return failed(&format!(
+            "no decision of the last {} matches. Look further back with --since",
+            args.since
+        ));
     }
     told
 }

@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args).await,
             Command::FakePager(args) => match fake_pager::run(args).await {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&format!("cannot listen: {error}")),
+                Err(error) => failed(&error.to_string()),
             },
             Command::Completion(args) => completion::run(&args, Cli::command(), &mut std::io::stdout()),
             Command::Man(args) => man::run(&args, Cli::command()),

@@ -178,7 +178,7 @@ async fn add(args: Add) -> ExitCode {
         Err(why) => return senseless(&why),
     };
     if ends_at <= starts_at {
-        return senseless(&format!("it would end at {ends_at}. Give a time after {starts_at}"));
+        return senseless(&format!("the silence would end at {ends_at}. Give a time after {starts_at}"));
     }
     let form = SilenceForm {
         id: None,

@@ -61,7 +61,7 @@ pub use trend::{AnswersEntry, By, RuleIncident};
 #[derive(Debug, thiserror::Error)]
 pub enum DecisionLogError {
     /// There is none yet.
-    #[error("there is no decision log at {0}: the --storage.path of a server would be right")]
+    #[error("there is no decision log at {0}. Give the --storage.path of a server")]
     Missing(String),
     /// SQLite says no.
     #[error("decision log: {0}")]

@@ -43,7 +43,7 @@ pub enum NodeError {
     #[error(transparent)]
     Recover(#[from] RecoverError),
     /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}. Give a free address in --web.listen-address")]
     Listen {
         /// The address.
         address: SocketAddr,

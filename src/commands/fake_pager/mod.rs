@@ -48,9 +48,13 @@ Examples:
   Refuse events above PagerDuty's own rate:
     squelch fake-pager --pagerduty.rate-limit=120";
 
-/// Serves until the process is stopped. Fails if the address cannot be listened on.
+/// Serves until the process is stopped. Fails if it cannot listen on the address.
 pub async fn run(args: Args) -> io::Result<()> {
-    let pager = FakePager::bind(args.listen_address).await?;
+    let address = args.listen_address;
+    let pager = FakePager::bind(address).await.map_err(|error| {
+        let free = "Give a free address in --web.listen-address";
+        io::Error::other(format!("cannot listen on {address}: {error}. {free}"))
+    })?;
     pager.limit_rate(args.rate_limit);
     pager.tell(print);
     if let (Some(url), Some(secret)) = (&args.webhook_url, &args.webhook_secret) {

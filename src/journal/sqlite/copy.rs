@@ -26,7 +26,7 @@ impl CopySource {
         let db = dir.join("squelch.db");
         if !db.is_file() {
             let path = db.display().to_string();
-            let reason = "no journal here. The --storage.path of a server would be right".into();
+            let reason = "no journal here. Give the --storage.path of a server".into();
             return Err(JournalError::Unusable { path, reason });
         }
         let place = DataDir::claim(dir)?;

@@ -124,7 +124,7 @@ pub(super) fn open_past(dir: &Path) -> Result<(PathBuf, Connection), JournalErro
     let path = dir.join("squelch.db");
     let unusable = |reason: String| JournalError::Unusable { path: path.display().to_string(), reason };
     if !path.is_file() {
-        return Err(unusable("no journal here. The --storage.path of a server would be right".into()));
+        return Err(unusable("no journal here. Give the --storage.path of a server".into()));
     }
     let conn = open_reading(&path).map_err(|e| match e {
         OpenError::Damaged(reason) => unusable(format!("{reason}: start the server, which repairs it")),
