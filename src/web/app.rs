@@ -42,7 +42,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
-        path.map(|Path(name)| Named(name)).map_err(|e| Problem::bad(format!("the path: {}", e.body_text())))
+        path.map(|Path(name)| Named(name)).map_err(|_| {
+            Problem::bad("the last part of the path is not valid UTF-8. Write it percent-encoded, in UTF-8")
+        })
     }
 }
 

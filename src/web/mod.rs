@@ -26,6 +26,7 @@ mod server;
 mod tls;
 mod ui;
 mod undelivered;
+mod unparsed;
 mod unread;
 mod unserved;
 mod v1;

@@ -41,17 +41,25 @@ impl Problem {
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let details = Details {
+    fn details(&self) -> Details<'_> {
+        Details {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: &self.detail,
-        };
-        let mut response = json(self.status, "application/problem+json", &details);
+        }
+    }
+
+    /// The body of the answer.
+    pub(super) fn body(&self) -> String {
+        serde_json::to_string(&self.details()).unwrap_or_default() + "\n"
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, "application/problem+json", &self.details());
         // The guard makes a page of it for a browser.
         response.extensions_mut().insert(self);
         response

@@ -49,7 +49,8 @@ pub(super) fn router(app: App) -> Router {
         router = router.route(&format!("{prefix}{path}"), handlers);
     }
     if !prefix.is_empty() {
-        router = router.route(&prefix, ui::front()).route("/", get(to_prefix));
+        router =
+            router.route(&prefix, ui::front()).route("/", get(to_prefix)).route("/favicon.ico", ui::icon());
     }
     let counted = Counted { gate: Arc::clone(&app.gate), prefix: prefix.into() };
     router

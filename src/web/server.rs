@@ -25,6 +25,7 @@ use super::gate::Bounded;
 use super::guard::{Certificate, OnLoopback};
 use super::limits::HEAD_BYTES;
 use super::router::{router, tidied};
+use super::unparsed::Explained;
 use super::unread::Impatient;
 use super::{Gate, ServerLimits};
 
@@ -218,6 +219,7 @@ impl Server {
             }
         });
         let gate = Arc::clone(&self.gate);
+        let stream = Explained::new(stream);
         let stream = Impatient::new(stream, self.unread_timeout, move || gate.bounded(Bounded::Unread));
         // hyper's own builder: hyper-util's automatic one waits for ever for a silent client's first byte,
         // and without a timer so does this one.

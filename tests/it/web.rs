@@ -3,6 +3,7 @@
 mod ages;
 mod bounds;
 mod encoded;
+mod unparsed;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
@@ -11,6 +10,8 @@ use flate2::write::GzEncoder;
 use serde::Deserialize;
 
 use crate::model::{hex, sha256};
+use crate::web::app::Named;
+use crate::web::problem::Problem;
 
 /// One file.
 struct Asset {
@@ -80,19 +81,28 @@ fn badge(count: u32) -> String {
 }
 
 /// `GET /assets/{file}`
-pub(in crate::web) async fn serve(Path(file): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+pub(in crate::web) async fn serve(Named(file): Named, uri: Uri, headers: HeaderMap) -> Response {
     if let ("icon.svg", Ok(IconParams { open: Some(open) })) = (file.as_str(), super::parameters(&uri)) {
         let headers =
             [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=300")];
         return (headers, badge(open)).into_response();
     }
+    answer(&file, &headers)
+}
+
+/// `GET /favicon.ico`: browsers ask for it by themselves where nothing names an icon, as beside JSON.
+pub(in crate::web) async fn icon(headers: HeaderMap) -> Response {
+    answer("icon.svg", &headers)
+}
+
+fn answer(file: &str, headers: &HeaderMap) -> Response {
     let Some(index) = ASSETS.iter().position(|asset| asset.name == file) else {
-        return StatusCode::NOT_FOUND.into_response();
+        return Problem::new(StatusCode::NOT_FOUND, "there is no such file").into_response();
     };
     let (asset, (small, tag)) = (&ASSETS[index], &packed()[index]);
     let mut response = if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
         StatusCode::NOT_MODIFIED.into_response()
-    } else if takes_gzip(&headers) {
+    } else if takes_gzip(headers) {
         ([(header::CONTENT_ENCODING, "gzip")], small.as_slice()).into_response()
     } else {
         asset.bytes.into_response()

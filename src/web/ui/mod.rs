@@ -51,7 +51,7 @@ use crate::model::AlertId;
 const ROWS: usize = 50;
 
 /// The pages, the files that they load, and their requests.
-pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 20] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 21] {
     [
         ("/", get(now::show)),
         ("/incident", get(incident::show)),
@@ -70,6 +70,7 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 20] {
         ("/silences/matching", get(silence::matching)),
         ("/alert", get(alert::show)),
         ("/assets/{file}", get(assets::serve)),
+        ("/favicon.ico", icon()),
         ("/act/release", post(actions::release)),
         ("/act/silence", post(actions::silence)),
         ("/silences/expire", post(actions::expire)),
@@ -79,6 +80,11 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 20] {
 /// The first page, for the bare prefix too.
 pub(super) fn front() -> MethodRouter<App> {
     get(now::show)
+}
+
+/// The icon for browsers that ask for it at the root, where the prefix does not reach.
+pub(super) fn icon() -> MethodRouter<App> {
+    get(assets::icon)
 }
 
 /// An alert as an address line names it.

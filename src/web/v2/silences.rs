@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::refusal::{Refusal, WRONG_TYPE};
 use super::silencing::{ask, is_selected, posted};
 use super::wire::GettableSilence;
 use crate::model::{SilenceRequest, SilenceState, Timestamp};
-use crate::web::app::{App, Posted};
+use crate::web::app::{App, Named, Posted};
 use crate::web::look::look;
 use crate::web::problem::{Problem, json as json_response};
 
@@ -38,7 +38,7 @@ async fn selected(app: &App, uri: &Uri) -> Result<Vec<GettableSilence>, Refusal>
 }
 
 /// `GET /api/v2/silence/{id}`
-pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Response {
+pub(super) async fn one(State(app): State<App>, Named(id): Named) -> Response {
     let found = async {
         let id = uuid(id)?;
         let one = look(&app, move |engine| {
@@ -65,7 +65,7 @@ pub(super) async fn post(State(app): State<App>, sent: Posted) -> Response {
 }
 
 /// `DELETE /api/v2/silence/{id}`: ends it.
-pub(super) async fn expire(State(app): State<App>, Path(id): Path<String>) -> Response {
+pub(super) async fn expire(State(app): State<App>, Named(id): Named) -> Response {
     let ended = async {
         let id = uuid(id)?;
         ask(&app, SilenceRequest::Expire(id.into())).await.map_err(|problem| match problem.status {
