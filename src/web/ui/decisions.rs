@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{self, Frame};
+use super::silence::WrongField;
 use super::{ROWS, lanes, text};
 use crate::decision_log::{DecisionEntry, DecisionPage, DecisionQuery};
 use crate::model::{AlertId, Disposition, LabelSet};
@@ -36,14 +37,32 @@ pub(in crate::web) struct DecisionPageParams {
 
 /// `GET /decisions`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
-    let found = async {
-        let asked: DecisionPageParams = super::parameters(&uri)?;
-        let found = search(&app, asked.query()?).await?;
-        Ok::<_, Problem>((asked, found))
+    let asked: DecisionPageParams = match super::parameters(&uri) {
+        Ok(asked) => asked,
+        Err(problem) => return frame.problem(&problem),
     };
+    let found = async { search(&app, asked.query()?).await };
     match found.await {
-        Ok((asked, found)) => frame.page("Decisions", body(&frame, &asked, &found)),
+        Ok(found) => frame.page("Decisions", body(&frame, &asked, Ok(&found))),
+        Err(problem) if problem.status.is_client_error() => {
+            let wrong = WrongField::of_search(&problem);
+            frame.answer(problem.status, "Decisions", body(&frame, &asked, Err(&wrong)))
+        }
         Err(problem) => frame.problem(&problem),
+    }
+}
+
+impl WrongField {
+    /// The field of the form that `problem` is about. It is empty if the search as a whole is wrong.
+    fn of_search(problem: &Problem) -> WrongField {
+        let why = &problem.detail;
+        let (field, why) = match why.strip_prefix("filter: ") {
+            Some(why) => ("q", why),
+            None if why.starts_with("since ") => ("since", why.as_str()),
+            None if why.starts_with("until ") => ("until", why.as_str()),
+            None => ("", why.as_str()),
+        };
+        WrongField { field, why: why.to_owned() }
     }
 }
 
@@ -89,7 +108,8 @@ impl DecisionPageParams {
     }
 }
 
-fn body(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Markup {
+fn body(frame: &Frame, asked: &DecisionPageParams, found: Result<&DecisionPage, &WrongField>) -> Markup {
+    let wrong = found.err();
     let mut words: Vec<&str> = Disposition::ALL.iter().map(|d| d.as_str()).collect();
     words.dedup();
     let words =
@@ -99,7 +119,8 @@ fn body(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Mark
         form.silence role="search" method="get" action=(frame.to("decisions")) {
             label { span { "Labels match" } input #q name="q" type="search" value=(asked.q)
                 autocomplete="off" spellcheck="false" placeholder="alertname=~\"Disk.*\""
-                aria-keyshortcuts="/"; }
+                aria-keyshortcuts="/" aria-invalid=[WrongField::marks(wrong, "q")];
+                (WrongField::beside(wrong, "q")) }
             label { span { "Disposition" }
                 select name="what" {
                     option value="" { "anything" }
@@ -108,10 +129,24 @@ fn body(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Mark
                 }
             }
             label { span { "Receiver" } input name="receiver" value=(asked.receiver) size="10"; }
-            label { span { "Since" } input name="since" value=(asked.since) placeholder="2026-11-25T00:00:00Z"; }
-            label { span { "Until" } input name="until" value=(asked.until) placeholder="now"; }
+            label { span { "Since" } input name="since" value=(asked.since) placeholder="2026-11-25T00:00:00Z"
+                aria-invalid=[WrongField::marks(wrong, "since")]; (WrongField::beside(wrong, "since")) }
+            label { span { "Until" } input name="until" value=(asked.until) placeholder="now"
+                aria-invalid=[WrongField::marks(wrong, "until")]; (WrongField::beside(wrong, "until")) }
             button.primary { "Search" }
         }
+        @match found {
+            Ok(found) => (found_list(frame, asked, found)),
+            Err(wrong) => @if wrong.field.is_empty() {
+                p.problem role="alert" { (text::tame(&wrong.why, 1_000)) }
+            },
+        }
+    }
+}
+
+/// The decisions of a search that could be made.
+fn found_list(frame: &Frame, asked: &DecisionPageParams, found: &DecisionPage) -> Markup {
+    html! {
         // Rows older than a moment do not change.
         @if asked.cursor.is_empty() && asked.until.trim().is_empty() {
             @let here = frame.to(&format!("decisions{}", asked.older("")));

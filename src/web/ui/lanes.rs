@@ -66,7 +66,13 @@ fn name(entry: &DecisionEntry) -> String {
     let name = entry.labels.get("alertname").map_or("", String::as_str);
     let other = entry.labels.iter().find(|(label, _)| matches!(label.as_str(), "instance" | "host" | "pod"));
     let other = other.map_or(String::new(), |(_, value)| format!(" {value}"));
-    text::tame(&format!("{name}{other}"), 50)
+    let mut named = format!("{name}{other}");
+    if named.is_empty() {
+        let pairs: Vec<String> =
+            entry.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        named = pairs.join(" ");
+    }
+    text::tame(&named, 50)
 }
 
 fn said(entry: &DecisionEntry) -> String {

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::page::Frame;
+use super::silence::WrongField;
 use super::{look, text};
 use crate::causes;
 use crate::deliver::Health;
@@ -41,10 +42,13 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
         Ok(asked) => asked,
         Err(problem) => return frame.problem(&problem),
     };
-    let run = match dry_run(&app, &asked).await {
-        Ok(run) => run,
-        Err(problem) => return frame.problem(&problem),
+    let (run, wrong) = match dry_run(&app, &asked).await {
+        Ok(run) => (run, None),
+        Err(No::Wrong(field)) => (None, Some(field)),
+        Err(No::Problem(problem)) => return frame.problem(&problem),
     };
+    let wrong = wrong.as_ref();
+    let status = if wrong.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let stats = app.gate.stats();
     let config = app.gate.configuration();
     let body = html! {
@@ -53,9 +57,11 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
             h2 #dry { "Dry run of an alert" }
             form.silence method="get" action=(frame.to("routing")) {
                 label { span { "Labels" } input #q name="labels" type="search" value=(asked.labels)
-                    autocomplete="off" spellcheck="false"
-                    placeholder="alertname=\"DiskFull\", severity=\"warning\"" aria-keyshortcuts="/"; }
-                label { span { "starting at" } input name="at" value=(asked.at) placeholder="now, or 2026-11-26T03:00:00Z" size="22"; }
+                    autocomplete="off" spellcheck="false" aria-invalid=[WrongField::marks(wrong, "labels")]
+                    placeholder="alertname=\"DiskFull\", severity=\"warning\"" aria-keyshortcuts="/";
+                    (WrongField::beside(wrong, "labels")) }
+                label { span { "starting at" } input name="at" value=(asked.at) placeholder="now, or 2026-11-26T03:00:00Z"
+                    size="22" aria-invalid=[WrongField::marks(wrong, "at")]; (WrongField::beside(wrong, "at")) }
                 button.primary { "Try" }
             }
             p.why { "A copy of the engine decides. Squelch sends nothing and changes nothing. The copy assumes that receivers answer at once." }
@@ -69,35 +75,41 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
             pre.config tabindex="0" { code { (text::tame_lines(&config, MOST_CONFIG)) } }
         }
     };
-    frame.page("Routing", body)
+    frame.answer(status, "Routing", body)
 }
 
-async fn dry_run(app: &App, asked: &RoutingPageParams) -> Result<Option<(LabelSet, DryRun)>, Problem> {
+/// Why there is no dry run.
+enum No {
+    Wrong(WrongField),
+    Problem(Problem),
+}
+
+async fn dry_run(app: &App, asked: &RoutingPageParams) -> Result<Option<(LabelSet, DryRun)>, No> {
     if asked.labels.trim().is_empty() {
         return Ok(None);
     }
-    let labels = read_labels(&asked.labels)?;
+    let wrong = |field, why: String| No::Wrong(WrongField { field, why });
+    let labels = read_labels(&asked.labels).map_err(|why| wrong("labels", why))?;
     let at = match asked.at.trim() {
         "" | "now" => Timestamp::ZERO,
-        text => Timestamp::parse(text).map_err(|e| Problem::bad(format!("the time: {e}")))?,
+        text => Timestamp::parse(text).map_err(|e| wrong("at", e.to_string()))?,
     };
     let wanted = labels.clone();
     // The engine's own time stands still while nothing happens.
     let at = at.max(app.gate.now());
-    let run = look(app, move |engine| engine.query().dry_run(&wanted, at)).await?;
+    let run = look(app, move |engine| engine.query().dry_run(&wanted, at)).await.map_err(No::Problem)?;
     Ok(Some((labels, run)))
 }
 
 /// Labels as they stand in a list of matchers that are all `=`.
-fn read_labels(text: &str) -> Result<LabelSet, Problem> {
+fn read_labels(text: &str) -> Result<LabelSet, String> {
     let mut allowance = PARAMETERS_COMPILED;
-    let matchers = parse_matchers_within(text, &mut allowance);
-    let matchers = matchers.map_err(|e| Problem::bad(format!("the labels: {e}")))?;
+    let matchers = parse_matchers_within(text, &mut allowance).map_err(|e| e.to_string())?;
     if let Some(other) = matchers.iter().find(|m| m.op() != MatchOp::Equal) {
-        return Err(Problem::bad(format!("the labels: {other} is no label. Write name=\"value\"")));
+        return Err(format!("{other} is no label. Write name=\"value\""));
     }
     if matchers.is_empty() {
-        return Err(Problem::bad("the labels: write at least one, such as alertname=\"DiskFull\""));
+        return Err("write at least one label, such as alertname=\"DiskFull\"".into());
     }
     Ok(LabelSet::from_pairs(matchers.iter().map(|m| (m.name(), m.value()))))
 }

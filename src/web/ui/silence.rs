@@ -58,6 +58,24 @@ pub(super) struct WrongField {
     pub(super) why: String,
 }
 
+impl WrongField {
+    fn of<'w>(wrong: Option<&'w WrongField>, field: &str) -> Option<&'w WrongField> {
+        wrong.filter(|wrong| wrong.field == field)
+    }
+
+    /// The value of `aria-invalid` at `field`.
+    pub(super) fn marks(wrong: Option<&WrongField>, field: &str) -> Option<&'static str> {
+        Self::of(wrong, field).map(|_| "true")
+    }
+
+    /// The error beside `field`.
+    pub(super) fn beside(wrong: Option<&WrongField>, field: &str) -> Markup {
+        html! { @if let Some(wrong) = Self::of(wrong, field) {
+            small.error role="alert" id=(format!("{field}-error")) { (text::tame(&wrong.why, 400)) }
+        } }
+    }
+}
+
 /// `GET /silences`
 pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame) -> Response {
     let asked: SilencePageParams = match super::parameters(&uri) {

@@ -48,6 +48,13 @@ async fn the_pages_work_under_a_prefix() {
     let child = Child::start("squelch", PROGRAM, &args).unwrap();
     let line = child.line(&["msg=listening"]).await;
     let address = line.split(' ').find_map(|field| field.strip_prefix("address=")).unwrap().to_owned();
+    for path in ["/favicon.ico", "/a/b/favicon.ico"] {
+        let icon = {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            http::send(address.parse().unwrap(), &head, b"").await.unwrap()
+        };
+        assert!(icon.status == 200 && icon.body.starts_with("<svg"), "{path}: {}", icon.body);
+    }
     let Some(browser) = Browser::start(DESK).await else { return };
     for start in ["/a/b", "/a/b/"] {
         browser.open(&format!("http://{address}{start}")).await;
@@ -92,7 +99,13 @@ async fn what_is_wrong_is_said_in_words() {
         ("/incident?key=abcdef", 404, "no incident has this key"),
         ("/alert?id=x", 400, "32 hex digits"),
         ("/routing?labels=a%3D~b", 400, "is no label"),
-        ("/routing?labels=a%3Db&at=noon", 400, "the time"),
+        ("/routing?labels=a%3Db&at=noon", 400, "value=\"noon\""),
+        ("/routing?labels=a%3Db&at=noon", 400, "id=\"at-error\""),
+        ("/routing?labels=disk%20full", 400, "value=\"disk full\""),
+        ("/routing?labels=disk%20full", 400, "id=\"labels-error\""),
+        ("/decisions?q=disk%20full&receiver=pager", 400, "value=\"disk full\""),
+        ("/decisions?q=disk%20full", 400, "id=\"q-error\""),
+        ("/decisions?since=noon&q=a%3Db", 400, "id=\"since-error\""),
         ("/decisions?what=nonsense", 400, "nonsense"),
         ("/assets/../squelch.yml", 404, ""),
         ("/assets/none.js", 404, ""),
