@@ -47,11 +47,10 @@ pub fn text(cause: &Cause) -> String {
             let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
             format!("the route is active only in time intervals {names:?}")
         }
-        Cause::Inhibited { source, rule, name } if name.is_empty() => {
-            format!("inhibited by alert {source} under inhibit rule {rule}")
-        }
-        Cause::Inhibited { source, name, .. } => {
-            format!("inhibited by alert {source} under inhibit rule {:?}", name.as_str())
+        Cause::Inhibited { source, labels, rule, name } => {
+            let alert = if labels.is_empty() { source } else { labels };
+            let rule = if name.is_empty() { rule.to_string() } else { format!("{:?}", name.as_str()) };
+            format!("inhibited by alert {alert} under inhibit rule {rule}")
         }
 
         Cause::Flapping { changes, penalty, suppress_at, reuse_at } => format!(

@@ -44,7 +44,7 @@ storage: {retention: 7d, max_size: 50MB}
     let (code, text) = said(&squelch(asked(&["DiskSlow"])).await);
     assert_eq!(code, Some(0), "{text}");
     for part in [
-        "suppressed (inhibited): inhibited by",
+        "suppressed (inhibited): inhibited by alert {alertname=\"NodeDown\",",
         "by inhibit_rules[0], line 5",
         "Without this rule it would have paged at",
         "Squelch releases it when the alert that inhibits it resolves",

@@ -87,6 +87,10 @@ pub enum Cause {
         /// The fingerprint of the other alert.
         #[schema(value_type = String)]
         source: SmolStr,
+        /// The labels of the other alert, at most 200 characters. Decisions of older versions have none.
+        #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+        #[schema(value_type = String)]
+        labels: SmolStr,
         /// The number of the inhibit rule, from 1.
         rule: usize,
         /// The name of the inhibit rule, if it has one.
@@ -481,7 +485,12 @@ mod tests {
             Cause::Repeat { status: Status::Resolved },
             Cause::Flapping { changes: 5, penalty: u64::MAX, suppress_at: 5000, reuse_at: 1000 },
             Cause::Superseded { cause: Box::new(Cause::HigherSeverity { level: "critical".into() }) },
-            Cause::Inhibited { source: "0123456789abcdef".into(), rule: 1, name: SmolStr::default() },
+            Cause::Inhibited {
+                source: "0123456789abcdef".into(),
+                labels: "{alertname=\"Down\"}".into(),
+                rule: 1,
+                name: SmolStr::default(),
+            },
             Cause::ActiveIntervals { names: vec!["day".into(), "night".into()] },
             Cause::Digest {
                 period: minute,

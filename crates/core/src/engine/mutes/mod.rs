@@ -12,7 +12,7 @@ pub(crate) mod silences;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use smol_str::format_smolstr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::Stats;
 use crate::engine::alerts::Alerts;
@@ -182,9 +182,10 @@ impl Mutes {
             return Some(Muting { cause, release, basis });
         }
         let by = self.inhibition.inhibitor(labels)?;
-        let source = alerts.alert(by.source).map_or(Fingerprint(0), |source| Fingerprint::of(source.told()));
+        let told = alerts.alert(by.source).map(|source| source.told());
         let cause = Cause::Inhibited {
-            source: format_smolstr!("{source}"),
+            source: format_smolstr!("{}", told.map_or(Fingerprint(0), Fingerprint::of)),
+            labels: told.map_or_else(SmolStr::default, named),
             rule: by.number,
             name: by.rule.name.clone(),
         };
@@ -218,6 +219,15 @@ impl Mutes {
             *stats.silences.entry(state).or_default() += 1;
         }
         stats.silences_without_room = self.silences.without_room().count() as u64;
+    }
+}
+
+/// An alert by its labels, at most 200 characters.
+fn named(labels: &LabelSet) -> SmolStr {
+    let text = labels.to_string();
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format_smolstr!("{}…", &text[..end]),
+        None => text.into(),
     }
 }
 
