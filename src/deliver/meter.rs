@@ -28,14 +28,24 @@ pub struct DeliveryMeter {
 
 #[derive(Debug, Default)]
 struct ReceiverState {
-    queued: BTreeSet<(Timestamp, NotificationId)>,
-    /// How many of these are for each integration.
-    waiting: BTreeMap<SmolStr, usize>,
+    /// By integration: the notifications that wait, the oldest first. No set is empty.
+    waiting: BTreeMap<SmolStr, BTreeSet<(Timestamp, NotificationId)>>,
     open_circuits: BTreeSet<SmolStr>,
     accepted: Option<Instant>,
     failed: Option<(Instant, SmolStr, AttemptError)>,
-    /// By integration: the newest failure since it last accepted something, and the time of the first.
-    failing: BTreeMap<SmolStr, (Instant, Instant, AttemptError)>,
+    /// By integration: the newest failure since it last accepted something.
+    failing: BTreeMap<SmolStr, (Instant, AttemptError)>,
+}
+
+impl ReceiverState {
+    fn queued(&self) -> usize {
+        self.waiting.values().map(BTreeSet::len).sum()
+    }
+
+    /// When the oldest notification that waits was decided.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.waiting.values().filter_map(|of_one| of_one.first()).map(|(at, _)| *at).min()
+    }
 }
 
 /// How delivery to one receiver goes.
@@ -58,10 +68,10 @@ pub struct Health {
 /// An integration that accepted nothing since an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// How long ago the first of these attempts failed.
-    pub since: Duration,
     /// Notifications that wait for it.
     pub waiting: usize,
+    /// When the oldest of them was decided, which may be before the program started.
+    pub oldest: Option<Timestamp>,
     /// The newest of these attempts.
     pub last: FailedAttempt,
 }
@@ -158,8 +168,7 @@ impl DeliveryMeter {
         self.update(receiver, |state| {
             let now = Instant::now();
             state.failed = Some((now, name.clone(), error.clone()));
-            let first = state.failing.get(name).map_or(now, |(first, ..)| *first);
-            state.failing.insert(name.clone(), (first, now, error.clone()));
+            state.failing.insert(name.clone(), (now, error.clone()));
         });
     }
 
@@ -169,9 +178,7 @@ impl DeliveryMeter {
 
     pub(super) fn queued(&self, n: &Notification) {
         self.update(&n.receiver, |state| {
-            if state.queued.insert((decided_at(n), n.id)) {
-                *state.waiting.entry(n.integration.clone()).or_default() += 1;
-            }
+            state.waiting.entry(n.integration.clone()).or_default().insert((decided_at(n), n.id));
         });
     }
 
@@ -185,17 +192,17 @@ impl DeliveryMeter {
             detail: error.detail.clone(),
         };
         let health = |state: &ReceiverState| Health {
-            queued: state.queued.len(),
-            oldest: state.queued.first().map(|(at, _)| *at),
+            queued: state.queued(),
+            oldest: state.oldest(),
             open_circuits: state.open_circuits.iter().cloned().collect(),
             accepted: state.accepted.map(|at| at.elapsed()),
             failed: state.failed.as_ref().map(|(at, integration, error)| failure(at, integration, error)),
             failing: state
                 .failing
                 .iter()
-                .map(|(name, (first, last, error))| Failing {
-                    since: first.elapsed(),
-                    waiting: state.waiting.get(name).copied().unwrap_or(0),
+                .map(|(name, (last, error))| Failing {
+                    waiting: state.waiting.get(name).map_or(0, BTreeSet::len),
+                    oldest: state.waiting.get(name).and_then(|of_one| of_one.first()).map(|(at, _)| *at),
                     last: failure(last, name, error),
                 })
                 .collect(),
@@ -205,10 +212,11 @@ impl DeliveryMeter {
 
     pub(super) fn ended(&self, n: &Notification, accepted: bool) {
         self.update(&n.receiver, |state| {
-            if state.queued.remove(&(decided_at(n), n.id))
-                && let Some(waiting) = state.waiting.get_mut(&n.integration)
-            {
-                *waiting = waiting.saturating_sub(1);
+            if let Some(of_one) = state.waiting.get_mut(&n.integration) {
+                of_one.remove(&(decided_at(n), n.id));
+                if of_one.is_empty() {
+                    state.waiting.remove(&n.integration);
+                }
             }
             if accepted {
                 state.accepted = Some(Instant::now());
@@ -231,8 +239,8 @@ impl DeliveryMeter {
         let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         let state = receivers.entry(receiver.into()).or_default();
         change(state);
-        let oldest = state.queued.first().map_or(0.0, |(at, _)| at.as_secs_f64());
-        self.queue_length.with_label_values(&[receiver]).set(state.queued.len() as i64);
+        let oldest = state.oldest().map_or(0.0, |at| at.as_secs_f64());
+        self.queue_length.with_label_values(&[receiver]).set(state.queued() as i64);
         self.queue_oldest.with_label_values(&[receiver]).set(oldest);
         self.circuit_open.with_label_values(&[receiver]).set(i64::from(!state.open_circuits.is_empty()));
     }

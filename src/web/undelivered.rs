@@ -44,7 +44,7 @@ mod tests {
             reason: FailureReason::Other,
             detail: "Connection refused".into(),
         };
-        let failing = vec![Failing { since: std::time::Duration::from_secs(5), waiting: 1, last }];
+        let failing = vec![Failing { waiting: 1, oldest: Some(Timestamp::EPOCH), last }];
         let health = Health { failing, open_circuits: vec!["pagerduty[0]".into()], ..Health::default() };
         assert_eq!(
             not_accepted(now, Timestamp::EPOCH, Some(&health)),

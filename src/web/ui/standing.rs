@@ -211,7 +211,7 @@ fn undelivered(
         known.refused = Some(one);
     }
     for (receiver, health) in health {
-        for Failing { since, waiting, last } in &health.failing {
+        for Failing { waiting, oldest, last } in &health.failing {
             let key = (receiver.clone(), last.integration.clone());
             let open = health.open_circuits.contains(&last.integration);
             // An integration without a waiting notification holds nothing back.
@@ -219,8 +219,7 @@ fn undelivered(
                 continue;
             }
             let known = all.entry(key).or_insert_with(|| entry(receiver, &last.integration));
-            let since = now - Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-            (known.waiting, known.since, known.circuit_open) = (*waiting, Some(since), open);
+            (known.waiting, known.since, known.circuit_open) = (*waiting, *oldest, open);
             known.error = Some((last.reason.as_str().into(), last.detail.clone()));
             if last.reason == FailureReason::ContextCanceled {
                 known.error = None;
@@ -264,13 +263,9 @@ mod tests {
             reason: FailureReason::ServerError,
             detail: "503".into(),
         };
-        let failing = vec![Failing { since: std::time::Duration::from_secs(5), waiting, last }];
-        Health {
-            queued: waiting,
-            oldest: (waiting > 0).then_some(Timestamp::EPOCH),
-            failing,
-            ..Health::default()
-        }
+        let oldest = (waiting > 0).then_some(Timestamp::EPOCH);
+        let failing = vec![Failing { waiting, oldest, last }];
+        Health { queued: waiting, oldest, failing, ..Health::default() }
     }
 
     #[test]

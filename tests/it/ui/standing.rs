@@ -6,7 +6,7 @@ use squelch::commands::fake_pager::{FakePager, Fault};
 
 use super::browser::{Browser, CONTRAST, DESK, Look, STRUCTURE, TOO_WIDE};
 use crate::e2e::sender::{Told, body};
-use crate::e2e::squelch::Home;
+use crate::e2e::squelch::{Home, Squelch};
 use crate::e2e::until;
 
 const PAGES: [&str; 8] =
@@ -196,6 +196,28 @@ async fn the_error_of_a_receiver_has_room_on_the_routing_page() {
         browser.shoot(&format!("routing-{width}.png")).await;
         browser.close().await;
     }
+}
+
+/// People read in the bar how long a page has been late. A restart does not make it less late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_page_is_as_late_after_a_restart() {
+    let gone = pager().await.url("/webhook/x");
+    let home = Home::new(&config(&gone, ""));
+    let bar = async |squelch: &Squelch| {
+        let page = squelch.get("/").await.body;
+        let (_, bar) = page.split_once("has not taken 1 message")?;
+        let (_, since) = bar.split_once("datetime=\"")?;
+        let since = squelch::model::Timestamp::parse(since.split('"').next()?).unwrap();
+        Some(since)
+    };
+    let squelch = home.serve().await;
+    squelch.hook(&body("http://am-0", &[Told::fires("Down", "host", "a")])).await;
+    until("the page is late", async || bar(&squelch).await).await;
+    assert!(squelch.stop().await.success());
+    let restart = squelch::node::clock::wall();
+    let squelch = home.serve().await;
+    let since = until("the page is late still", async || bar(&squelch).await).await;
+    assert!(since < restart, "{since} {restart}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
