@@ -37,3 +37,4 @@ pub use published::Published;
 pub use queue::{Command, PushError, Queue, QueueBounds};
 pub use recover::RecoverError;
 pub use run::{Node, NodeOptions, serve};
+pub use storage::REPLICA_METRICS;

@@ -35,6 +35,22 @@ pub(super) struct StorageMeter {
     differ: IntGaugeVec,
 }
 
+/// The name and the help of each metric with the label `replica`. They have no series without a cluster.
+pub const REPLICA_METRICS: [(&str, &str); 2] = [
+    (
+        "squelch_cluster_replica",
+        "Each replica that reported in the last 10 s: 1 for the owner of the storage, 0 for a standby.",
+    ),
+    (
+        "squelch_cluster_replica_config_differs",
+        "Whether each of these replicas has another configuration than the owner (1) or not (0).",
+    ),
+];
+
+fn of_replicas((name, help): (&str, &str)) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), &["replica"])
+}
+
 impl StorageMeter {
     /// Registers the metrics, with all their labels.
     pub(super) fn register(registry: &Registry) -> Result<StorageMeter, prometheus::Error> {
@@ -74,20 +90,8 @@ impl StorageMeter {
                 "squelch_storage_inbox_lag_seconds",
                 "How long the oldest of these alerts has waited.",
             )?,
-            replicas: IntGaugeVec::new(
-                Opts::new(
-                    "squelch_cluster_replica",
-                    "Each replica that reported in the last 10 s: 1 for the owner of the storage, 0 for a standby.",
-                ),
-                &["replica"],
-            )?,
-            differ: IntGaugeVec::new(
-                Opts::new(
-                    "squelch_cluster_replica_config_differs",
-                    "Whether each of these replicas has another configuration than the owner (1) or not (0).",
-                ),
-                &["replica"],
-            )?,
+            replicas: of_replicas(REPLICA_METRICS[0])?,
+            differ: of_replicas(REPLICA_METRICS[1])?,
         };
         meter.show(&Usage::default());
         for part in Part::ALL {

@@ -1,7 +1,10 @@
 //! `docs/reference/`: written from the program. `SQUELCH_WRITE_DOCS=1` writes it anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
+use squelch::node::REPLICA_METRICS;
 use squelch::{config, web};
 
 use crate::exposition::{fresh, parse};
@@ -13,13 +16,42 @@ fn every_metric_is_in_the_reference() {
         "# Metrics\n\nThe program writes this page. [metrics.md](../metrics.md) says how to read it.\n\n\
                     | metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
             .to_owned();
+    // A process without a cluster shows no series of replicas.
+    let mut rows = BTreeMap::from(
+        REPLICA_METRICS.map(|(name, help)| (name.to_owned(), format!("gauge | `replica` | {help}"))),
+    );
     for (name, family) in parse(fresh()) {
         let labels: Vec<String> =
             family.labels().into_iter().filter(|l| *l != "le").map(|l| format!("`{l}`")).collect();
         let (kind, labels) = (&family.kind[0], labels.join(", "));
-        let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {} |", family.help[0]);
+        rows.insert(name, format!("{kind} | {labels} | {}", family.help[0]));
+    }
+    for (name, row) in rows {
+        let _ = writeln!(page, "| `{name}` | {row} |");
     }
     is_written("docs/reference/metrics.md", &page);
+    for (file, text) in sources("src") {
+        let of_metrics = text.contains("prometheus::");
+        let is_name = |text: &&str| {
+            text.starts_with("squelch_") && text.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+        };
+        for name in text.split('"').filter(|_| of_metrics).filter(is_name) {
+            assert!(page.contains(&format!("`{name}`")), "{file}: {name} is not in the reference");
+        }
+    }
+}
+
+/// The source files below a folder.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let path = format!("{folder}/{}", entry.as_ref().unwrap().file_name().into_string().unwrap());
+        match entry.unwrap().file_type().unwrap().is_dir() {
+            true => found.extend(sources(&path)),
+            false => found.push((path.clone(), std::fs::read_to_string(&path).unwrap_or_default())),
+        }
+    }
+    found
 }
 
 /// A configuration with each section once. A value that is missing or wrong changes no key.
