@@ -188,14 +188,9 @@ pub async fn run(args: Args) -> ExitCode {
                 let detail: PastIncidentDetail = server.get(&path, &args.which.parameters()).await?;
                 let (key, number) = (&detail.incident.dedup_key, detail.incident.number);
                 let page = server.page(&format!("/incident?key={key}"));
-                let open = match detail.incident.closed_at {
-                    Some(_) => None,
-                    None => {
-                        let listed: IncidentPage =
-                            server.get("/api/v1/incidents", &[("key", key.clone())]).await?;
-                        listed.incidents.into_iter().find(|open| open.number == number)
-                    }
-                };
+                // One that closed is listed until its receivers have accepted the resolve.
+                let listed: IncidentPage = server.get("/api/v1/incidents", &[("key", key.clone())]).await?;
+                let open = listed.incidents.into_iter().find(|open| open.number == number);
                 Ok(Found { detail, open, page })
             };
             args.view.show(ask, simple).await
@@ -255,6 +250,7 @@ fn simple(found: &Found, screen: &Screen) -> String {
         let _ = writeln!(text, "{name:<14}{}", plain(&value));
     };
     let state = match open {
+        Some(open) if incident.closed_at.is_some() => super::incidents::state(open),
         Some(open) => format!("open, {}", super::incidents::state(open)),
         None if incident.observed => "closed (only observed)".to_owned(),
         None => if incident.closed_at.is_some() { "closed" } else { "open" }.to_owned(),

@@ -5,7 +5,7 @@ use squelch::commands::fake_pager::{FakePager, Fault, Incident};
 
 use super::child::Child;
 use super::sender::{Told, body};
-use super::squelch::{Home, PROGRAM};
+use super::squelch::{Home, PROGRAM, command, ended_well};
 use super::{http, opened_and_closed, pager, shown, until};
 
 /// Everything goes to one webhook of `pager`.
@@ -240,5 +240,32 @@ async fn what_a_restart_without_its_receiver_leaves_open_reaches_a_person() {
         squelch.scrape().await.sum("squelch_incidents", &[("receiver", "pager"), ("state", "closing")]),
         1.0
     );
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_whose_end_no_receiver_has_accepted_is_closing() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager, "a"));
+    let squelch = home.serve().await;
+    let outage = outage("o");
+    squelch.hook(&body("http://am-0", std::slice::from_ref(&outage))).await;
+    shown(&pager, "the page", |i| i.len() == 1).await;
+    pager.script(Fault { next: 1000, answer: Some(503), ..Fault::default() });
+    squelch.hook(&body("http://am-0", &[outage.resolved()])).await;
+    let said = async |what: &[&str]| {
+        let url = format!("--url=http://{}", squelch.address);
+        let args = what.iter().map(|arg| (*arg).to_owned()).chain([url]).collect();
+        ended_well(what, command(args).await)
+    };
+    let closed = async || {
+        let key =
+            squelch.get("/api/v1/incidents?state=closing").await.json()["incidents"][0]["dedupKey"].clone();
+        let shown = said(&["incident", "show", key.as_str()?]).await;
+        shown.contains("Closed").then_some(shown)
+    };
+    let shown = until("the history has the end", closed).await;
+    assert!(shown.contains("State         closing"), "{shown}");
+    assert!(said(&["incidents"]).await.contains("closing"));
     assert_eq!(squelch.stop().await.code(), Some(0));
 }
