@@ -352,7 +352,8 @@ impl Core {
                     tick.wait(Box::new(move |_| {
                         let _ = done.send(());
                     }));
-                    tick.flush(open, &self.clock)
+                    // The next start counts the silence of heartbeats up to now.
+                    tick.apply(open, &self.clock, &Event::Tick)
                 }
                 Command::Stop(done) => {
                     stop = Some(done);

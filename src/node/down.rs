@@ -24,8 +24,13 @@ pub(super) const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 /// How long nothing is taken after the files of the storage went, if they do not come back.
 const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest time between two lines of the log that say that the storage still fails.
+const QUIET_MAX: Duration = Duration::from_mins(5);
 /// How often a standby asks whether it may take over. An orderly takeover waits half of it.
 const STANDBY_EVERY: Duration = Duration::from_millis(250);
+/// The owner before lived until so long before a takeover, at the earliest: a lease lasts 10 s. This process
+/// accepted alerts since, so no heartbeat was lost.
+const OWNER_LIVED: Duration = Duration::from_secs(15);
 /// An engine that fails after this time without a failure is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
 
@@ -41,12 +46,42 @@ pub(super) struct Down {
     standby: bool,
     /// This standby reaches the storage, and accepts alerts for the owner.
     accepts: bool,
+    failed: Failed,
+}
+
+/// The attempts to read the storage again that failed. A line about one keeps the log quiet for a while,
+/// and for longer after each line.
+#[derive(Clone, Copy, Default)]
+struct Failed {
+    attempts: u64,
+    quiet: Duration,
+    say_at: Timestamp,
+}
+
+impl Failed {
+    /// One more attempt failed. Whether the log shall say so. It always says that the error is a `new` one.
+    fn again(&mut self, now: Timestamp, new: bool) -> bool {
+        self.attempts += 1;
+        if !new && now < self.say_at {
+            return false;
+        }
+        self.quiet = doubled(self.quiet, QUIET_MAX).max(BACKOFF_MIN);
+        self.say_at = now + self.quiet;
+        true
+    }
 }
 
 impl Down {
     /// Tried again at `retry_at`, and then after the shortest wait.
     pub(super) fn new(reason: String, retry_at: Timestamp) -> Self {
-        Down { reason, retry_at, backoff: BACKOFF_MIN, standby: false, accepts: false }
+        Down {
+            reason,
+            retry_at,
+            backoff: BACKOFF_MIN,
+            standby: false,
+            accepts: false,
+            failed: Failed::default(),
+        }
     }
 }
 
@@ -110,7 +145,8 @@ impl Core {
         self.published.standby.store(Some(std::sync::Arc::new(reason.clone())));
         self.published.trouble.store(None);
         let (retry_at, backoff) = (self.clock.now() + STANDBY_EVERY, STANDBY_EVERY);
-        self.store = Store::Down(Down { reason, retry_at, backoff, standby: true, accepts: true });
+        self.store =
+            Store::Down(Down { standby: true, accepts: true, backoff, ..Down::new(reason, retry_at) });
     }
 
     /// Makes alerts durable for the owner, all of them at once, and answers their senders.
@@ -176,7 +212,7 @@ impl Core {
         self.suspects.add((*broken.event).clone());
         let now = self.clock.now();
         let backoff = match self.broke {
-            Some((at, backoff)) if now < at + CALM => doubled(backoff).max(BACKOFF_MIN),
+            Some((at, backoff)) if now < at + CALM => doubled(backoff, BACKOFF_MAX).max(BACKOFF_MIN),
             _ => Duration::ZERO,
         };
         self.broke = Some((now, backoff));
@@ -212,7 +248,7 @@ impl Core {
         self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
         self.published.recalls.clear();
         let retry_at = self.clock.now() + backoff;
-        self.store = Store::Down(Down { reason, retry_at, backoff, standby: false, accepts: false });
+        self.store = Store::Down(Down { backoff, ..Down::new(reason, retry_at) });
     }
 
     /// Answers all callers that nothing can be accepted, sends the pages that must leave, keeps reports,
@@ -220,7 +256,7 @@ impl Core {
     pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Down(down) = &self.store else { return Flow::Continue };
         let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
-        let (standby, accepts) = (down.standby, down.accepts);
+        let (standby, accepts, mut failed) = (down.standby, down.accepts, down.failed);
         let mut accepted = Vec::new();
         let unavailable = || Unavailable(reason.clone());
         let mut stop = None;
@@ -279,18 +315,23 @@ impl Core {
                 Err(RecoverError::Journal(error @ JournalError::Fenced(_))) => self.end_fenced(&error),
                 Err(RecoverError::Journal(error @ JournalError::Standby(_))) => self.stand_by(&error),
                 Err(error) => {
+                    let says = failed.again(self.clock.now(), error.to_string() != reason);
+                    let attempts = failed.attempts;
                     match error {
                         RecoverError::Engine(_) => {
-                            tracing::error!(%error, "the engine cannot be read anew");
+                            if says {
+                                tracing::error!(%error, attempts, "the engine cannot be read anew");
+                            }
                             self.go_on_afresh();
                         }
-                        _ => tracing::error!(%error, "storage still fails"),
+                        _ if says => tracing::error!(%error, attempts, "storage still fails"),
+                        _ => {}
                     }
                     self.published.standby.store(None);
-                    let wait = if standby { BACKOFF_MIN } else { doubled(backoff) };
+                    let wait = if standby { BACKOFF_MIN } else { doubled(backoff, BACKOFF_MAX) };
                     self.stay_down(error.to_string(), wait);
                     if let Store::Down(down) = &mut self.store {
-                        down.standby = standby;
+                        (down.standby, down.failed) = (standby, failed);
                     }
                 }
             }
@@ -403,6 +444,9 @@ impl Core {
             tick.catch_up(&mut open, meanwhile.held())?;
             self.clock.not_before(open.engine.now());
         }
+        if matches!(&self.store, Store::Down(down) if down.accepts) && !rebuilt.fresh {
+            tick.lived(&mut open, self.clock.now() - OWNER_LIVED)?;
+        }
         tick.apply(&mut open, &self.clock, &Event::Started)?;
         if *open.engine.policy() != self.policy {
             tick.apply(&mut open, &self.clock, &policy())?;
@@ -508,8 +552,8 @@ fn warn_of_orphans(engine: &Engine) {
     }
 }
 
-fn doubled(backoff: Duration) -> Duration {
-    Duration::from_millis(backoff.as_millis().saturating_mul(2)).min(BACKOFF_MAX)
+fn doubled(wait: Duration, most: Duration) -> Duration {
+    Duration::from_millis(wait.as_millis().saturating_mul(2)).min(most)
 }
 
 /// After damage: notifications that the engine waits for, and of which the storage has not even a trace.
@@ -527,4 +571,19 @@ fn unreadable(id: NotificationId) -> Report {
     let detail = "the storage was damaged and the text is lost".to_owned();
     let rejection = Rejection { reason: "storageDamaged".into(), detail, ambiguous: true };
     Report { id, outcome: Outcome::Rejected(rejection), attempts: 0, message: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_without_the_storage_is_few_lines_and_a_new_error_is_one_more() {
+        let mut failed = Failed::default();
+        let second = |n: u64| Timestamp::EPOCH + Duration::from_secs(n);
+        let said: Vec<u64> = (0..3_600).filter(|n| failed.again(second(*n), *n == 1_000)).collect();
+        assert_eq!(said[..6], [0, 1, 3, 7, 15, 31]);
+        assert!(said.contains(&1_000) && said.len() < 24, "{said:?}");
+        assert_eq!(failed.attempts, 3_600);
+    }
 }

@@ -167,11 +167,17 @@ impl Tick {
         Ok(())
     }
 
+    /// The process that decided before lived until then.
+    pub fn lived(&mut self, open: &mut Open, until: Timestamp) -> Result<(), TickFailure> {
+        let until = until.max(open.engine.now());
+        self.record(open, until, &Event::Tick)
+    }
+
     fn handle(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
         if matches!(event, Event::Observe(_) | Event::Repeats(_) | Event::Silence(_) | Event::Tick) {
             let (before, ahead) = (open.engine.query().ahead_of_wall(), clock.ahead());
             if ahead != before {
-                self.record(open, clock, &Event::Clocks(ahead))?;
+                self.record(open, clock.now(), &Event::Clocks(ahead))?;
             }
             if before.abs() < WORTH_A_LINE && ahead.abs() >= WORTH_A_LINE {
                 tracing::warn!(
@@ -181,13 +187,12 @@ impl Tick {
                 );
             }
         }
-        self.record(open, clock, event)
+        self.record(open, clock.now(), event)
     }
 
-    fn record(&mut self, open: &mut Open, clock: &EngineClock, event: &Event) -> Result<(), TickFailure> {
+    fn record(&mut self, open: &mut Open, now: Timestamp, event: &Event) -> Result<(), TickFailure> {
         let body = serde_json::to_vec(event)
             .map_err(|e| JournalError::Failed(format!("event {}: {e}", open.seq + 1)))?;
-        let now = clock.now();
         self.decide(open, now, event)?;
         open.seq += 1;
         self.records.push(Record { seq: open.seq, now, event: body });

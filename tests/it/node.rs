@@ -2,6 +2,8 @@
 
 #[path = "node_failopen.rs"]
 mod failopen;
+#[path = "node_heartbeats.rs"]
+mod heartbeats;
 #[path = "node_inbox.rs"]
 mod inbox;
 #[path = "node_input.rs"]
@@ -36,6 +38,8 @@ use squelch::web::{ReplayError, Unavailable};
 use tokio::sync::oneshot;
 
 const T0: i64 = 1_800_000_000_000;
+/// The reason why the journal cannot be opened while another process owns it.
+const OWNED: &str = "another process owns it";
 
 /// The events, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +116,7 @@ impl Bench {
     }
 
     fn with(journal: MemoryJournal, policy: Policy, bounds: QueueBounds, millis: i64) -> Bench {
-        Self::start(journal, policy, bounds, millis, None)
+        Self::start(journal, policy, bounds, millis, None, None)
     }
 
     fn start(
@@ -121,8 +125,10 @@ impl Bench {
         bounds: QueueBounds,
         millis: i64,
         inbox: Option<Inbox>,
+        broken: Option<&str>,
     ) -> Bench {
-        let (journal, broken) = (Arc::new(Mutex::new(journal)), Arc::new(Mutex::new(None::<String>)));
+        let broken = Arc::new(Mutex::new(broken.map(str::to_owned)));
+        let journal = Arc::new(Mutex::new(journal));
         let (log, millis) = (Log::default(), Arc::new(AtomicI64::new(millis)));
         let queue = Queue::new(bounds);
         let notifications = Arc::<Mutex<Vec<Notification>>>::default();
@@ -132,7 +138,10 @@ impl Bench {
         let core = Core::start(Parts {
             source: Box::new(move || {
                 if let Some(reason) = reason.lock().unwrap().clone() {
-                    return Err(JournalError::Unusable { path: "data".into(), reason });
+                    return Err(match reason == OWNED {
+                        true => JournalError::Standby(reason),
+                        false => JournalError::Unusable { path: "data".into(), reason },
+                    });
                 }
                 let mut handle = handle.lock().unwrap();
                 *handle = handle.reopen();

@@ -6,8 +6,14 @@ use super::*;
 fn bench(rows: Vec<Result<String, String>>) -> (Bench, Inbox) {
     let rows = (1..).zip(rows).map(|(row, batches)| Handed { row, batches }).collect();
     let inbox: Inbox = Arc::new(Mutex::new(rows));
-    let bench =
-        Bench::start(MemoryJournal::new(true), policy(), QueueBounds::default(), T0, Some(inbox.clone()));
+    let bench = Bench::start(
+        MemoryJournal::new(true),
+        policy(),
+        QueueBounds::default(),
+        T0,
+        Some(inbox.clone()),
+        None,
+    );
     (bench, inbox)
 }
 

@@ -21,6 +21,8 @@ use crate::policy::{Heartbeat, Policy};
 
 /// The number of a heartbeat's senders that are kept apart.
 const SENDERS: usize = 100;
+/// The most characters of a sender's labels in a title.
+const MOST_SENDER: usize = 150;
 /// After this silence, Squelch forgets a sender.
 const GONE: Duration = Duration::from_hours(24 * 7);
 
@@ -181,13 +183,13 @@ impl SelfCheck {
             }
         }
         for ((source, alert), beat) in senders {
-            let known = world.alerts.alert(alert).map(|a| a.labels.to_string()).unwrap_or_default();
-            let id = alert.to_string();
+            let known = world.alerts.alert(alert).map(|a| a.labels.clone()).unwrap_or_default();
+            let sender = sender(&known, alert);
             let labels = LabelSet::from_pairs([
                 ("alertname", "SquelchHeartbeatSilent"),
                 ("heartbeat", name.as_str()),
                 ("source", source.as_str()),
-                ("sender", id.as_str()),
+                ("sender", sender.as_str()),
             ]);
             if beat.last + GONE.max(heartbeat.silent_after) <= now {
                 if let Some(key) = &beat.silent {
@@ -202,7 +204,7 @@ impl SelfCheck {
                     name: name.clone(),
                     source: source.as_str().into(),
                     after: heartbeat.silent_after,
-                    labels: known.into(),
+                    labels: known.to_string().into(),
                 };
                 let key = pages
                     .raise(world, &receiver, &labels, problem)
@@ -213,6 +215,18 @@ impl SelfCheck {
                 }
             }
         }
+    }
+}
+
+/// A sender in the title of its page: the labels of its alert. Long ones end with its number, so that no two
+/// senders are the same.
+fn sender(labels: &LabelSet, alert: AlertId) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let text = pairs.join(", ");
+    match text.char_indices().nth(MOST_SENDER) {
+        None if !text.is_empty() => text,
+        None => alert.to_string(),
+        Some((end, _)) => format!("{}… {alert}", &text[..end]),
     }
 }
 
@@ -229,5 +243,20 @@ fn release_heartbeats(world: &mut World, pages: &mut Pages) {
                 pages.resolve(world, alert, destination, 1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_is_named_by_its_labels_and_long_ones_differ_all_the_same() {
+        let named = |labels: &LabelSet, alert| sender(labels, AlertId(alert));
+        let few = LabelSet::from_pairs([("alertname", "Watchdog"), ("cluster", "eu")]);
+        assert_eq!(named(&few, 1), "alertname=Watchdog, cluster=eu");
+        let long = LabelSet::from_pairs([("alertname", "ä".repeat(300).as_str())]);
+        assert!(named(&long, 1) != named(&long, 2) && named(&long, 1).chars().count() < 200);
+        assert_eq!(named(&LabelSet::default(), 1), AlertId(1).to_string());
     }
 }
