@@ -65,8 +65,13 @@ fn check(args: &CheckConfig, out: &mut dyn Write) -> io::Result<bool> {
     }
     for file in &args.files {
         write!(out, "Checking '{}'", file.display())?;
-        match load(file).and_then(|config| sound(config, web.as_ref(), file)) {
-            Ok(config) => found(&config, warnings(&config, args), file, out)?,
+        let checked = load(file).and_then(|config| {
+            let url = database_url(&config);
+            let config = sound(config, web.as_ref(), url.as_ref(), file)?;
+            Ok((warnings(&config, url, args), config))
+        });
+        match checked {
+            Ok((warnings, config)) => found(&config, warnings, file, out)?,
             Err(errors) => {
                 failed += 1;
                 writeln!(out, "  FAILED: {errors}\n")?;
@@ -112,11 +117,16 @@ fn load(file: &Path) -> Result<Config, ConfigErrors> {
 
 /// The files that the configuration names must be right too, if they exist. With a web-config file, every
 /// user can log in.
-fn sound(config: Config, web: Option<&WebConfig>, file: &Path) -> Result<Config, ConfigErrors> {
+fn sound(
+    config: Config,
+    web: Option<&WebConfig>,
+    url: Option<&UrlProblem>,
+    file: &Path,
+) -> Result<Config, ConfigErrors> {
     let mut wrong = config::wrong_secrets(&config);
     wrong.extend(deliver::wrong_certificates(&config.receivers));
     wrong.extend(config::lost_digests(&config));
-    wrong.extend(database_url(&config).filter(|found| !found.absent).map(|found| found.problem));
+    wrong.extend(url.filter(|found| !found.absent).map(|found| found.problem.clone()));
     if let Some(Err(error)) = web.map(|web| Access::new(&config.access, web)) {
         wrong.push(Problem::new(0, error.to_string()));
     }
@@ -145,10 +155,10 @@ fn database_url(config: &Config) -> Option<UrlProblem> {
 }
 
 /// Valid settings that are probably mistakes. Without a web-config file, they name the users that need one.
-fn warnings(config: &Config, args: &CheckConfig) -> Vec<Problem> {
+fn warnings(config: &Config, url: Option<UrlProblem>, args: &CheckConfig) -> Vec<Problem> {
     let mut warnings = config::warnings(config);
     warnings.extend(config::dead_mans_switches(config));
-    warnings.extend(database_url(config).filter(|found| found.absent).map(|found| found.problem));
+    warnings.extend(url.filter(|found| found.absent).map(|found| found.problem));
     let users = config.access.users.iter().filter(|user| user.credentials.is_empty());
     let names: Vec<&str> = users.map(|user| user.name.as_str()).collect();
     if args.web_config.is_none() && !names.is_empty() {

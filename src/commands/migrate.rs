@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use axum::http::uri::Authority;
+
 use super::wrote;
 use crate::config::{self, Config, GroupBy, IntegrationRef, KnownBy, Problem, Route};
 
@@ -16,7 +18,7 @@ pub struct Args {
     #[arg(value_name = "ALERTMANAGER.YML")]
     pub file: PathBuf,
     /// Where Squelch will listen, as Prometheus and Alertmanager will call it.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9096")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9096", value_parser = called)]
     pub address: String,
 }
 
@@ -24,6 +26,22 @@ const EXAMPLES: &str = "\
 Examples:
   Check the configuration of an Alertmanager, for a Squelch at squelch:9096:
     squelch migrate /etc/prometheus/alertmanager.yml --address=squelch:9096";
+
+/// Reads the address by which others will call Squelch, also as a URL.
+fn called(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let parsed = address.parse::<Authority>().ok();
+    match parsed.filter(|parsed| !parsed.host().is_empty() && !address.contains('@')) {
+        Some(parsed) if parsed.port_u16().is_some() => Ok(address.to_owned()),
+        _ => Err("write a host and a port without a path, such as squelch:9096".into()),
+    }
+}
+
+/// The address for Squelch to listen on. A name may stand for several addresses.
+fn listens(called: &str) -> String {
+    let port = called.rsplit_once(':').map_or("9096", |(_, port)| port);
+    if super::address(called).is_ok() { called.to_owned() } else { format!(":{port}") }
+}
 
 /// Writes the report to `out`. The code is 1 if the file does not load or `out` fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> ExitCode {
@@ -228,7 +246,7 @@ fn warnings(config: &Config, switches: &[Problem], file: &Path, out: &mut dyn Wr
 
 /// The steps of the user.
 fn edits(args: &Args, group_by: String, switches: &[Problem], out: &mut dyn Write) -> io::Result<()> {
-    let (file, address) = (args.file.display(), &args.address);
+    let (file, address, listen) = (args.file.display(), &args.address, listens(&args.address));
     let lines: Vec<String> = switches.iter().map(|route| route.line.to_string()).collect();
     let kept = match lines.is_empty() {
         true => String::new(),
@@ -238,7 +256,7 @@ fn edits(args: &Args, group_by: String, switches: &[Problem], out: &mut dyn Writ
         out,
         "The two edits
   1. Start Squelch with this file:
-       squelch serve --config.file={file} --storage.path=data/ --web.listen-address={address} \\
+       squelch serve --config.file={file} --storage.path=data/ --web.listen-address={listen} \\
          --web.external-url=http://{address}
      The links in notifications lead to --web.external-url. Without it, they have none.
   2. Send the alerts to Squelch. Either in prometheus.yml, in place of Alertmanager:
@@ -353,6 +371,26 @@ mod tests {
     }
 
     #[test]
+    fn the_address_is_a_host_and_a_port_and_serve_takes_its_part() {
+        for (written, address, listen) in [
+            ("squelch:9096", "squelch:9096", ":9096"),
+            ("http://squelch:9096/", "squelch:9096", ":9096"),
+            ("10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:80"),
+            ("localhost:9096", "localhost:9096", "localhost:9096"),
+            ("[::1]:9096", "[::1]:9096", "[::1]:9096"),
+        ] {
+            assert_eq!(called(written).as_deref(), Ok(address));
+            assert_eq!(listens(address), listen);
+            assert!(crate::commands::address(listen).is_ok(), "{listen}");
+        }
+        for wrong in
+            ["squelch", "https://squelch:9096", "squelch:9096/a", "me@squelch:9096", ":9096", "a:99999"]
+        {
+            assert!(called(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_user_learns_of_the_limit_the_links_and_an_empty_group_by() {
         let told = migrate(
             "route:\n  receiver: a\n  group_by: [alertname, team]\n  routes: [{matchers: [a=b], group_by: []}]\n\
@@ -362,7 +400,7 @@ mod tests {
             "group_by: []\n    Alertmanager up to 0.25 takes this empty list as group_by: [alertname, team]",
             "A receiver gets at most 6 pages in 10m.",
             "a critical page may wait up to 60s",
-            "--web.listen-address=squelch:9096 \\\n         --web.external-url=http://squelch:9096\n",
+            "--web.listen-address=:9096 \\\n         --web.external-url=http://squelch:9096\n",
         ] {
             assert!(told.1.contains(part), "{part}:\n{}", told.1);
         }

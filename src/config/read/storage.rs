@@ -17,6 +17,10 @@ pub(super) const NO_PARTITIONS: [(&str, &str); 1] = [(
      about 15,000 new alerts a second. If you need more, run two clusters: docs/cluster.md says how",
 )];
 
+/// The keys that `storage.postgres` does not have, and why.
+const NOT_IN_POSTGRES: [(&str, &str); 2] =
+    [NO_PARTITIONS[0], ("url", "The URL has a password, so it stands in a file. Write url_file: FILE")];
+
 /// The keys of `storage`, and the file with the URL of a PostgreSQL. A path is relative to `base`.
 pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Option<Secret>) {
     let mut storage = Storage::default();
@@ -32,14 +36,16 @@ pub(super) fn read(section: Option<Section<'_>>, base: &Path) -> (Storage, Optio
 }
 
 fn postgres(mut keys: Section<'_>, base: &Path) -> Option<Secret> {
-    keys.absent(&NO_PARTITIONS);
+    keys.absent(&NOT_IN_POSTGRES);
     let file = keys.text("url_file").filter(|file| !file.text.is_empty());
-    if file.is_none() {
+    let (line, problems, before) = (keys.line, keys.problems, keys.problems.count());
+    keys.finish();
+    // Another key in its place is one mistake.
+    if file.is_none() && problems.count() == before {
         let message = "storage.postgres has no url_file. Write url_file: FILE, a file that holds \
                        postgres://USER:PASSWORD@HOST:5432/DATABASE";
-        keys.problems.add(keys.line, message);
+        problems.add(line, message);
     }
-    keys.finish();
     let file = file?;
     Some(database_url(base.join(file.text), "storage.postgres.url_file", file.line))
 }
@@ -78,6 +84,20 @@ mod tests {
             };
             let message = format!("partition_by in {what} does not exist. {}", NO_PARTITIONS[0].1);
             assert_eq!(found, [crate::config::Problem::new(1, message)]);
+        }
+    }
+
+    #[test]
+    fn a_postgres_without_its_url_file_is_one_mistake() {
+        let rest = "route: {receiver: a}\nreceivers: [{name: a}]";
+        for (keys, says) in [
+            ("", "has no url_file"),
+            ("url: 'postgres://me@db/x'", "url in postgres does not exist. The URL has a password"),
+            ("urlfile: url", "Did you mean url_file?"),
+        ] {
+            let text = format!("storage: {{postgres: {{{keys}}}}}\n{rest}");
+            let Err(found) = super::super::read(&text, Path::new("")) else { panic!("{keys} is accepted") };
+            assert!(found.len() == 1 && found[0].message.contains(says), "{keys}: {found:?}");
         }
     }
 
