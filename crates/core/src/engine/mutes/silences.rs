@@ -459,7 +459,7 @@ fn check(now: Timestamp, wanted: &Silence) -> Result<(), SilenceError> {
     } else if matchers().count() > Silence::MOST_MATCHERS {
         "it has more than 100 matchers"
     } else if bytes > MOST_BYTES {
-        "its texts are longer than 8 KiB"
+        "its comment, author and matchers have more than 8,192 bytes together. Shorten the comment"
     } else {
         return Ok(());
     };

@@ -89,7 +89,7 @@ fn what_cannot_be_is_refused() {
         (wanted("", "a=~\"x?\"", 0, 9), "must not match the empty string"),
         (wanted("", "a=1", 9, 9), "start must be before"),
         (wanted("", "a=1", 1, 2), "in the past"),
-        (wanted("", &format!("a={}", "x".repeat(9000)), 0, 9), "8 KiB"),
+        (wanted("", &format!("a={}", "x".repeat(9000)), 0, 9), "8,192 bytes"),
         (wanted("", &["a=1"; 101].join(","), 0, 9), "100 matchers"),
         (wanted("other", "a=1", 0, 9), "no silence \"other\""),
         (SilenceRequest::Expire("other".into()), "no silence \"other\""),
