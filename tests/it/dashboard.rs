@@ -7,6 +7,7 @@ use promql_parser::parser::{
     parse as parse_promql,
 };
 use serde_json::Value;
+use squelch::node::REPLICA_METRICS;
 
 use crate::exposition::{fresh, parse};
 use crate::repository::read;
@@ -28,11 +29,24 @@ fn known() -> Known {
     known.insert("up".into(), ("gauge".into(), BTreeSet::new()));
     // A storage of one process has no replicas.
     let replicas = ("gauge".into(), BTreeSet::from(["replica".to_owned()]));
-    known.insert("squelch_cluster_replica_config_differs".into(), replicas);
+    known.extend(REPLICA_METRICS.map(|(name, _)| (name.to_owned(), replicas.clone())));
     for (_, labels) in known.values_mut() {
         labels.extend(["job".to_owned(), "instance".to_owned()]);
     }
     known
+}
+
+/// Each owner goes on from the counts of the owner before it. A replica that owns again would add the pages
+/// of the others to its own.
+#[test]
+fn totals_of_the_chosen_time_count_replicas_once() {
+    let dashboard = read(DASHBOARD);
+    let totals = dashboard.lines().filter(|line| line.contains("\"expr\"") && line.contains("[$__range"));
+    for total in totals.clone() {
+        assert!(!total.contains("}[$__range]"), "{total}");
+        assert!(total.contains("max without (instance, pod)"), "{total}");
+    }
+    assert_eq!(totals.count(), 6);
 }
 
 /// An expression with values in place of Grafana's variables.
