@@ -124,13 +124,13 @@ pub fn lost_digests(config: &Config) -> Vec<Problem> {
 /// work, and you may fix a file while it runs.
 pub fn wrong_secrets(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
-    for secret in secrets(config) {
+    for (secret, effect) in secrets(config) {
         let (Secret::File(file), Err(error)) = (secret, secret.reveal()) else { continue };
         if error.hangs() {
             break;
         }
         if !error.is_absent() {
-            found.push(Problem::new(file.line, format!("{error}. Nothing can be sent with it as it stands")));
+            found.push(Problem::new(file.line, format!("{error}. {effect} as it stands")));
         }
     }
     found.sort_by(|a, b| (a.line, &a.message).cmp(&(b.line, &b.message)));
@@ -140,12 +140,10 @@ pub fn wrong_secrets(config: &Config) -> Vec<Problem> {
 
 fn absent_and_doubtful_files(config: &Config, found: &mut Vec<Problem>) {
     let mut files = Vec::new();
-    for secret in secrets(config) {
+    for (secret, effect) in secrets(config) {
         let Secret::File(file) = secret else { continue };
         let message = match secret.reveal() {
-            Err(error) if error.is_absent() => {
-                format!("{error}. Nothing can be sent with it until it is there")
-            }
+            Err(error) if error.is_absent() => format!("{error}. {effect} until it is there"),
             Err(error) if error.hangs() => {
                 // The others are probably on the same file system, and would take as long each.
                 let rest = "secret files after one that hangs were not looked at";
@@ -177,14 +175,17 @@ fn absent_and_doubtful_files(config: &Config, found: &mut Vec<Problem>) {
     found.append(&mut files);
 }
 
-/// Every secret of the configuration.
-fn secrets(config: &Config) -> Vec<&Secret> {
-    let mut all: Vec<&Secret> = config.receivers.values().flatten().flat_map(of_integration).collect();
+/// Every secret of the configuration, and the effect of one that cannot be read.
+fn secrets(config: &Config) -> Vec<(&Secret, &'static str)> {
+    let of_receivers = config.receivers.values().flatten().flat_map(of_integration);
+    let mut all: Vec<_> = of_receivers.map(|secret| (secret, "Nothing can be sent with it")).collect();
     let (sources, users) = (&config.access.sources, &config.access.users);
     let of_access =
         sources.iter().flat_map(|s| &s.credentials).chain(users.iter().flat_map(|u| &u.credentials));
     all.extend(of_access.filter_map(|credential| match credential {
-        Credential::Bearer(secret) | Credential::Basic { password: secret, .. } => Some(secret),
+        Credential::Bearer(secret) | Credential::Basic { password: secret, .. } => {
+            Some((secret, "Squelch does not start"))
+        }
         Credential::ClientSan(_) => None,
     }));
     all
