@@ -159,16 +159,30 @@ impl ServerClient {
             Ok(answer) => read(&answer),
             Err(error) => {
                 let (url, why) = (bare(&self.url), &error.detail);
-                Err(format!(
-                    "cannot reach {url} ({why}). Set --url or SQUELCH_URL to the address of the server"
-                ))
+                Err(match tls_hint(&self.url, why) {
+                    "" => format!(
+                        "cannot reach {url} ({why}). Set --url or SQUELCH_URL to the address of the server"
+                    ),
+                    hint => format!("cannot reach {url} ({why}){hint}"),
+                })
             }
         }
     }
 }
 
+/// The remedy if `why` says that both sides do not agree on TLS. It is empty otherwise.
+pub(super) fn tls_hint(url: &str, why: &str) -> &'static str {
+    if why.contains("certificate") {
+        ". Name the file of its authority as tls_config.ca_file in the file of --http.config.file"
+    } else if url.starts_with("http://") && why.contains("invalid HTTP version") {
+        ". It may serve TLS: write https:// in the URL"
+    } else {
+        ""
+    }
+}
+
 /// A URL without the credentials in it.
-fn bare(url: &str) -> String {
+pub(super) fn bare(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -185,9 +199,13 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, String> {
             .map_err(|e| format!("the server's answer is not what this version reads: {e}")),
         200 => Err(format!("the server's answer is longer than {ANSWER_BYTES} bytes. Ask for less")),
         status => {
-            let problem = serde_json::from_slice::<Problem>(&answer.body);
-            let why = problem.map_or_else(|_| answer.excerpt().to_owned(), |problem| problem.detail);
-            Err(format!("the server answered {status}: {why}"))
+            let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body) else {
+                let why = answer.excerpt();
+                return Err(format!(
+                    "the server answered {status}: {why}. Is --url the address of a Squelch?"
+                ));
+            };
+            Err(format!("the server answered {status}: {}", problem.detail))
         }
     }
 }
@@ -212,13 +230,32 @@ pub(super) fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listed, bare, encoded};
+    use super::{Answer, Listed, bare, encoded, read, tls_hint};
 
     #[test]
     fn an_unreachable_server_is_named_without_its_credentials() {
         assert_eq!(bare("http://ada:s3cret@[::1]:9096/squelch"), "http://[::1]:9096/squelch");
         assert_eq!(bare("http://127.0.0.1:9096"), "http://127.0.0.1:9096");
         assert_eq!(bare("https://squelch/a@b"), "https://squelch/a@b");
+    }
+
+    #[test]
+    fn an_answer_that_is_not_of_squelch_asks_for_the_right_address() {
+        let answer = |body: &str| Answer::new(404, None, body.as_bytes().to_vec());
+        let why = read::<()>(&answer("404 page not found")).unwrap_err();
+        assert_eq!(why, "the server answered 404: 404 page not found. Is --url the address of a Squelch?");
+        let why = read::<()>(&answer(r#"{"detail": "no such incident"}"#)).unwrap_err();
+        assert_eq!(why, "the server answered 404: no such incident");
+    }
+
+    #[test]
+    fn a_disagreement_on_tls_names_its_remedy() {
+        assert!(
+            tls_hint("https://a:1", "invalid peer certificate: UnknownIssuer").contains("tls_config.ca_file")
+        );
+        let http = "client error (SendRequest): invalid HTTP version parsed";
+        assert!(tls_hint("http://a:1", http).contains("https://"));
+        assert_eq!(tls_hint("http://a:1", "Connection refused"), "");
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub async fn run(args: Args) -> ExitCode {
 fn copied(args: &CopyArgs) -> Result<String, String> {
     let (from, to) = (place(&args.from, "--from")?, place(&args.to, "--to")?);
     match (&from, &to) {
+        (JournalPlace::Sqlite(_), JournalPlace::Sqlite(_)) if !args.from.exists() => {
+            return Err(format!("--from={} does not exist", args.from.display()));
+        }
         (JournalPlace::Sqlite(_), JournalPlace::Sqlite(_)) => {
             return Err(format!(
                 "{} and {} are both data directories. One of them must be a file that holds the URL of a \
@@ -146,7 +149,8 @@ mod tests {
         std::fs::write(path("squelch.db"), "").unwrap();
         for (from, to, said) in [
             (path("data"), "postgres://a:hunter2@b/c".into(), "--to names a file that holds the URL"),
-            (path("data"), path("ulr"), "are both data directories. One of them must be a file"),
+            (path("data"), path("ulr"), "does not exist"),
+            (dir.path().into(), path("ulr"), "are both data directories. One of them must be a file"),
             (path("url"), path("url"), "both name a PostgreSQL"),
             (path("squelch.db"), path("url"), "Name the directory that it is in"),
             (path("data"), path("url"), "no journal here"),

@@ -43,7 +43,7 @@ pub struct SentPage {
 pub(super) struct Pages {
     /// The pages. Those of an incident that opened before the time are among them.
     pub(super) all: Vec<SentPage>,
-    /// From when on the list has all of them, if there are more than one look reads.
+    /// From when on the list has all of them, if there are too many for one query.
     pub(super) cut_at: Option<Timestamp>,
 }
 

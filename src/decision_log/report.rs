@@ -144,7 +144,11 @@ impl NoiseEntry {
         let name = place.name();
         writeln!(out, "# Alert noise from {} to {} {name}\n", local(period.since), local(period.until))?;
         if let Some(since) = period.counted_since {
-            writeln!(out, "There is more than one look reads. Squelch counted since {}.\n", local(since))?;
+            writeln!(
+                out,
+                "There are too many decisions for one report. Squelch counted those since {}.\n",
+                local(since)
+            )?;
         }
         if self.is_empty() {
             return writeln!(out, "Nothing came in.");

@@ -43,7 +43,7 @@ pub use limits::ServerLimits;
 pub use router::paths;
 pub use server::{Server, serve};
 pub(crate) use ui::{
-    ICON, STYLE, busiest, heat, html_document, pages_text, span, stack, tame, values, with_code,
+    ICON, STYLE, busiest, counted, heat, html_document, pages_text, span, stack, tame, values, with_code,
 };
 pub use v1::{
     AlertEntry, AlertPage, ClusterEntry, IncidentEntry, IncidentPage, ReplicaEntry, SilencePage,

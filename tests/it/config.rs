@@ -595,7 +595,6 @@ fn what_is_refused_inline_is_found_in_every_secret_file() {
     assert!(config::wrong_secrets(&config).is_empty(), "a file that is not there may be where it is used");
     let absent = config::warnings(&config);
     assert_eq!(absent.len(), lines.len());
-    // `serve` refuses to start without a secret of a source or a user.
     let stops = absent.iter().filter(|w| w.message.ends_with("Squelch does not start until it is there"));
     assert_eq!(stops.map(|w| w.line).collect::<Vec<_>>(), [16, 18], "{absent:#?}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration as StdDuration;
 use tokio::sync::mpsc;
 
 use super::progress::Shown;
+use crate::commands::server::{bare, tls_hint};
 use crate::config::HttpConfig;
 use crate::deliver::HttpClient;
 use crate::history::{HistoryError, Past, PrometheusHistory, Window, windows};
@@ -73,10 +74,9 @@ pub(super) async fn ask(
 /// The answer for one window. `None` if it is too much for the server or for Squelch.
 async fn one(client: &HttpClient, url: &str, window: &Window) -> Result<Option<Vec<u8>>, String> {
     let url = format!("{}{}", url.trim_end_matches('/'), window.query());
-    let answer = client
-        .get(&url, ANSWER_BYTES)
-        .await
-        .map_err(|e| format!("cannot reach the server of --prometheus: {}", e.detail))?;
+    let answer = client.get(&url, ANSWER_BYTES).await.map_err(|e| {
+        format!("cannot reach {} of --prometheus ({}){}", bare(&url), e.detail, tls_hint(&url, &e.detail))
+    })?;
     match answer.status {
         _ if answer.truncated => Ok(None),
         200 => Ok(Some(answer.body)),

@@ -135,10 +135,10 @@ async fn replayed(args: Args, shown: Arc<Shown>) -> Result<BacktestReport, Stopp
         let mut unseen = Unseen::of(&trial.policy);
         let past = past.inspect(|past| past.iter().for_each(|past| unseen.look(past)));
         let out = args.notifications.as_deref().map(create).transpose()?;
-        let page = args.html.as_deref().map(create).transpose()?;
+        args.html.as_deref().map_or(Ok(()), writable)?;
         let report = replay(past, &trial, against.as_ref(), out, &told)?;
-        if let (Some(mut page), Some(file)) = (page, &args.html) {
-            page::write(&mut page, &report).map_err(|error| of_file(file, &error))?;
+        if let Some(file) = &args.html {
+            page::write(&mut create(file)?, &report).map_err(|error| of_file(file, &error))?;
         }
         if let Some(hint) = unseen.hint().filter(|_| args.prometheus.is_some()) {
             progress::clear();
@@ -205,6 +205,15 @@ fn past(
         Ok(events) => events.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     })))
+}
+
+/// Whether a file can be written. The report of a former run stays until there is a new one.
+fn writable(file: &Path) -> Result<(), String> {
+    if file == Path::new("-") {
+        return Ok(());
+    }
+    let opened = File::options().append(true).create(true).open(file);
+    opened.map(drop).map_err(|e| format!("{}: {e}", file.display()))
 }
 
 fn create(file: &Path) -> Result<Box<dyn Write + Send>, String> {

@@ -23,7 +23,7 @@ pub(super) fn page(noise: &NoiseEntry) -> Markup {
                 @if let Some(removed) = period.removed_percent { ": " (removed) " % interrupted nobody" } "."
             }
             p.lead { "All times are UTC." @if let Some(since) = period.counted_since {
-                " There is more than one look reads. Squelch counted since " (moment(since)) "." } }
+                " There are too many decisions for one report. Squelch counted those since " (moment(since)) "." } }
             @if let Some(observed) = &noise.observed {
                 p { "Profiles that only observe would have sent " (pages_text(observed.pages)) " for "
                     (thousands(observed.came)) " observations, in place of " (thousands(observed.sent)) "." }

@@ -6,31 +6,32 @@ use crate::decision_log::{
     BudgetEntry, ChangingLabelEntry, Compared, FateEntry, NameEntry, NoiseEntry, PRICED, ReceiverNoiseEntry,
     UnknownSeverityEntry, named, plain, share, sparkline, trend,
 };
-use crate::web::pages_text;
+use crate::web::{counted, pages_text};
 
 /// The report as text and tables.
 pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
     let period = &noise.period;
     let mut text = format!("From {} to {}\n", moment(period.since), moment(period.until));
     if let Some(since) = period.counted_since {
-        text.push_str(&format!("There is more than one look reads: counted since {}\n", moment(since)));
+        text.push_str(&format!(
+            "There are too many decisions for one report. Squelch counted those since {}.\n",
+            moment(since)
+        ));
     }
     if noise.is_empty() {
         return text + "Nothing came in.\n";
     }
     let removed = period.removed_percent.unwrap_or(0);
-    let (came, pages) = (period.came, pages_text(period.pages));
+    let (came, pages) = (counted(period.came, "observation"), pages_text(period.pages));
     let of_them = noise.of_them();
-    text.push_str(&format!(
-        "\n{came} observations in, {pages} decided{of_them}: {removed} % interrupted nobody\n"
-    ));
+    text.push_str(&format!("\n{came} in, {pages} decided{of_them}: {removed} % interrupted nobody\n"));
 
     if let Some(observed) = &noise.observed {
         let (sent, pages, removed) = (observed.sent, pages_text(observed.pages), observed.removed_percent);
-        let came = observed.came;
+        let came = counted(observed.came, "observation");
         text.push_str(&format!(
             "Observe mode sent {sent} of these as the senders sent them. Only observed: {pages} would have gone \
-             out for {came} observations, and {removed} % would have interrupted nobody\n"
+             out for {came}, and {removed} % would have interrupted nobody\n"
         ));
     }
 
@@ -48,7 +49,7 @@ pub(super) fn simple(noise: &NoiseEntry, screen: &Screen) -> String {
 
     text.push_str("\nDispositions\n");
     let fate = |fate: &FateEntry| {
-        vec![fate.word(), fate.count.to_string(), format!("{} %", share(fate.count, came))]
+        vec![fate.word(), fate.count.to_string(), format!("{} %", share(fate.count, period.came))]
     };
     text.push_str(
         &screen.table(&["Disposition", "In", "Share"], &noise.fates.iter().map(fate).collect::<Vec<_>>()),

@@ -29,7 +29,7 @@ mod values;
 
 pub(crate) use assets::{ICON, STYLE};
 pub(crate) use page::html_document;
-pub(crate) use plot::{busiest, heat, pages_text, stack};
+pub(crate) use plot::{busiest, counted, heat, pages_text, stack};
 pub(super) use refusal::{draw as draw_refusal, shows as shows_page};
 #[cfg(test)]
 pub(super) use text::query as query_of;

@@ -140,7 +140,7 @@ fn counts(frame: &Frame, seen: &Seen) -> Markup {
     let tally = &seen.tally;
     html! {
         @if let Some(cut) = tally.cut_at {
-            p.lead { "There is more than one look reads: counted is what was decided since " (text::moment(cut)) "." }
+            p.lead { "There are too many decisions for one page. Squelch counted those since " (text::moment(cut)) "." }
         }
         div.tiles {
             div.tile { b { @match tally.removed() { Some(share) => { (share) " %" }, None => "–" } } span

@@ -53,7 +53,8 @@ pub(crate) fn pages_text(count: u64) -> String {
     counted(count, "page")
 }
 
-fn counted(count: u64, one: &str) -> String {
+/// A number and its noun, which gets an s unless there is one.
+pub(crate) fn counted(count: u64, one: &str) -> String {
     format!("{} {one}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 

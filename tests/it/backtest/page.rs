@@ -59,6 +59,19 @@ fn a_page_that_cannot_be_written_is_named() {
     assert!(output.status.code() == Some(1) && said.contains("none/page.html: "), "{said}");
 }
 
+#[test]
+fn a_run_that_fails_keeps_the_page_of_the_run_before() {
+    let place = Place::new();
+    place.write("page.html", b"the former page");
+    let args = ["--prometheus=http://ada:secret@127.0.0.1:1", "--html=page.html"];
+    let output = place.backtest(&args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("cannot reach http://127.0.0.1:1/api") && !said.contains("secret"), "{said}");
+    assert_eq!(std::fs::read_to_string(place.path("page.html")).unwrap(), "the former page");
+    place.write("h.jsonl", history().as_bytes());
+    assert!(page(&place, &[]).starts_with("<!DOCTYPE html>"));
+}
+
 /// Four weeks: each night a backup fails. On working days a service flaps, and once a week a host breaks.
 fn weeks() -> String {
     let mut lines = Vec::new();
