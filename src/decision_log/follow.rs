@@ -207,7 +207,9 @@ fn follow(
                 if failures >= GIVE_UP {
                     indexed(i64::MAX);
                 }
-                tracing::warn!(%error, "the decision log is not written: trying again in 10 s");
+                if failures.is_power_of_two() {
+                    tracing::warn!(%error, attempts = failures, "the decision log is not written: trying again every 10 s");
+                }
                 follower = None;
                 std::thread::park_timeout(AGAIN);
             }
