@@ -267,6 +267,7 @@ fn facts(frame: &Frame, seen: &Seen) -> Markup {
                 div { dt { @if incident.observed { "Would page" } @else { "Paged" } } dd {
                     bdi { (text::tame(&incident.receiver, 60)) } " at " (text::short(now, incident.opened_at))
                     @if let Some(length) = incident.time_to_notify() { ", accepted " (text::span(length)) " after the start" }
+                    @else if seen.open.is_some() && !incident.observed { ", and no receiver has accepted it yet" }
                 } }
                 @for AsSentEntry { incident: sent, .. } in &seen.as_sent {
                     @let number = sent.number.to_string();

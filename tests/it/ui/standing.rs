@@ -213,6 +213,13 @@ async fn a_late_page_is_as_late_after_a_restart() {
     let squelch = home.serve().await;
     squelch.hook(&body("http://am-0", &[Told::fires("Down", "host", "a")])).await;
     until("the page is late", async || bar(&squelch).await).await;
+    let listed = squelch.get("/api/v1/incidents").await.json();
+    let key = listed["incidents"][0]["dedupKey"].as_str().unwrap().to_owned();
+    let says = async || {
+        let page = squelch.get(&format!("/incident?key={key}")).await.body;
+        page.contains("no receiver has accepted it yet").then_some(())
+    };
+    until("the page of the incident says so too", says).await;
     assert!(squelch.stop().await.success());
     let restart = squelch::node::clock::wall();
     let squelch = home.serve().await;
