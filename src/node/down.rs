@@ -28,8 +28,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const QUIET_MAX: Duration = Duration::from_mins(5);
 /// How often a standby asks whether it may take over. An orderly takeover waits half of it.
 const STANDBY_EVERY: Duration = Duration::from_millis(250);
-/// The owner before lived until so long before a takeover, at the earliest: a lease lasts 10 s. This process
-/// accepted alerts since, so no heartbeat was lost.
+/// The owner before lived until so long before a takeover, at the earliest: a lease lasts 10 s. If this
+/// process has accepted alerts for that long, no statement was lost.
 const OWNER_LIVED: Duration = Duration::from_secs(15);
 /// An engine that fails after this time without a failure is read anew at once.
 const CALM: Duration = Duration::from_mins(1);
@@ -44,8 +44,8 @@ pub(super) struct Down {
     backoff: Duration,
     /// Another process owns the storage, or did when this one could last ask.
     standby: bool,
-    /// This standby reaches the storage, and accepts alerts for the owner.
-    accepts: bool,
+    /// Since when this standby reaches the storage at each look, and accepts alerts for the owner.
+    accepts_since: Option<Timestamp>,
     failed: Failed,
 }
 
@@ -79,7 +79,7 @@ impl Down {
             retry_at,
             backoff: BACKOFF_MIN,
             standby: false,
-            accepts: false,
+            accepts_since: None,
             failed: Failed::default(),
         }
     }
@@ -144,9 +144,11 @@ impl Core {
         let reason = error.to_string();
         self.published.standby.store(Some(std::sync::Arc::new(reason.clone())));
         self.published.trouble.store(None);
-        let (retry_at, backoff) = (self.clock.now() + STANDBY_EVERY, STANDBY_EVERY);
-        self.store =
-            Store::Down(Down { standby: true, accepts: true, backoff, ..Down::new(reason, retry_at) });
+        let now = self.clock.now();
+        let before = if let Store::Down(down) = &self.store { down.accepts_since } else { None };
+        let (backoff, accepts_since) = (STANDBY_EVERY, before.or(Some(now)));
+        let down = Down::new(reason, now + STANDBY_EVERY);
+        self.store = Store::Down(Down { standby: true, accepts_since, backoff, ..down });
     }
 
     /// Makes alerts durable for the owner, all of them at once, and answers their senders.
@@ -163,14 +165,14 @@ impl Core {
             && let Store::Down(down) = &mut self.store
         {
             // It accepts again once it has reached the storage.
-            down.accepts = false;
+            down.accepts_since = None;
             self.published.standby.store(None);
         }
         let handed = handed.map_err(|error| {
             tracing::error!(%error, "alerts are not accepted for the owner");
             error.to_string()
         });
-        if let (Err(reason), Store::Down(Down { accepts: false, .. })) = (&handed, &self.store) {
+        if let (Err(reason), Store::Down(Down { accepts_since: None, .. })) = (&handed, &self.store) {
             self.published.trouble.store(Some(std::sync::Arc::new(reason.clone())));
         }
         for done in answers {
@@ -256,7 +258,7 @@ impl Core {
     pub(super) fn refuse(&mut self, commands: Vec<Command>) -> Flow {
         let Store::Down(down) = &self.store else { return Flow::Continue };
         let (retry_at, backoff, reason) = (down.retry_at, down.backoff, down.reason.clone());
-        let (standby, accepts, mut failed) = (down.standby, down.accepts, down.failed);
+        let (standby, accepts, mut failed) = (down.standby, down.accepts_since.is_some(), down.failed);
         let mut accepted = Vec::new();
         let unavailable = || Unavailable(reason.clone());
         let mut stop = None;
@@ -444,8 +446,11 @@ impl Core {
             tick.catch_up(&mut open, meanwhile.held())?;
             self.clock.not_before(open.engine.now());
         }
-        if matches!(&self.store, Store::Down(down) if down.accepts) && !rebuilt.fresh {
-            tick.lived(&mut open, self.clock.now() - OWNER_LIVED)?;
+        let lived = self.clock.now() - OWNER_LIVED;
+        let accepted =
+            matches!(&self.store, Store::Down(down) if down.accepts_since.is_some_and(|at| at <= lived));
+        if accepted && !rebuilt.fresh {
+            tick.lived(&mut open, lived)?;
         }
         tick.apply(&mut open, &self.clock, &Event::Started)?;
         if *open.engine.policy() != self.policy {
