@@ -1,6 +1,7 @@
 //! The state that every handler shares, and how a handler knows its caller.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,11 +85,22 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
     }
 }
 
-/// The state that every handler shares.
+/// The state that every handler shares. Each request clones it several times, so it is one pointer.
 #[derive(Clone)]
-pub(super) struct App {
+pub(super) struct App(Arc<Shared>);
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of [`App`].
+pub(super) struct Shared {
     pub(super) gate: Arc<dyn Gate>,
-    pub(super) limits: Arc<ServerLimits>,
+    pub(super) limits: ServerLimits,
     pub(super) prefix: Arc<str>,
     pub(super) room: BodyRoom,
     pub(super) refusals: Refusals,
@@ -103,18 +115,18 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(gate: Arc<dyn Gate>, limits: ServerLimits) -> Self {
-        App {
+        App(Arc::new(Shared {
             started: gate.wall(),
             gate,
             prefix: normalised(&limits.route_prefix).into(),
             room: BodyRoom::new(&limits),
             outgoing: Outgoing::new(&limits),
-            limits: Arc::new(limits),
+            limits,
             refusals: Refusals::new(),
             changes: Changes::default(),
             forwarder: Forwarder::new(),
             baselines: Cache::builder().max_capacity(BASELINES).time_to_live(FRESH).build(),
-        }
+        }))
     }
 
     /// Where alerts go.
