@@ -18,6 +18,8 @@ mod shares;
 mod silence;
 mod time;
 
+use smol_str::{SmolStr, format_smolstr};
+
 pub use alert::{Batch, EVENT_KEY, INTEGRATION, Observation, Source, Status, Upstream};
 pub use cause::{Cause, Counted, HeldBack, NameCount};
 pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
@@ -40,6 +42,14 @@ pub use problem::{ClockError, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};
+
+/// The first `most` characters of a text, and an ellipsis if there are more.
+pub(crate) fn shortened(text: &str, most: usize) -> SmolStr {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format_smolstr!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
 
 /// The beginning of a text, at most so many bytes.
 pub fn beginning(text: &str, bytes: usize) -> &str {

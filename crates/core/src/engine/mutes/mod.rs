@@ -24,8 +24,12 @@ use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
     AlertId, Basis, Cause, Fingerprint, LabelSet, Reason, Silence, SilenceChange, SilenceState, Timestamp,
+    shortened,
 };
 use crate::policy::{Lines, Policy};
+
+/// The most characters of the labels by which a cause names an alert.
+const LABEL_CHARS: usize = 200;
 
 /// The three stages that mute, and their indexes of the alerts.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +189,7 @@ impl Mutes {
         let told = alerts.alert(by.source).map(|source| source.told());
         let cause = Cause::Inhibited {
             source: format_smolstr!("{}", told.map_or(Fingerprint(0), Fingerprint::of)),
-            labels: told.map_or_else(SmolStr::default, named),
+            labels: told.map_or_else(SmolStr::default, |labels| shortened(&labels.to_string(), LABEL_CHARS)),
             rule: by.number,
             name: by.rule.name.clone(),
         };
@@ -219,15 +223,6 @@ impl Mutes {
             *stats.silences.entry(state).or_default() += 1;
         }
         stats.silences_without_room = self.silences.without_room().count() as u64;
-    }
-}
-
-/// An alert by its labels, at most 200 characters.
-fn named(labels: &LabelSet) -> SmolStr {
-    let text = labels.to_string();
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format_smolstr!("{}…", &text[..end]),
-        None => text.into(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, ToSmolStr, format_smolstr};
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::destinations::DestinationId;
 use crate::engine::incidents::incident::dedup_key;
@@ -20,7 +20,7 @@ use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
     AlertId, AlertView, Cause, Counted, Duration, HeldBack, Kind, LabelSet, NameCount, Notification,
-    NotificationId, Outcome, Reason, Status, Timestamp,
+    NotificationId, Outcome, Reason, Status, Timestamp, shortened,
 };
 
 /// A period lists at most this many alerts one by one for each receiver. It only counts further ones.
@@ -177,10 +177,7 @@ fn counted(count: u64, names: &BTreeMap<SmolStr, u64>) -> Counted {
 }
 
 fn cut(name: &str) -> SmolStr {
-    match name.char_indices().nth(NAME_CHARS) {
-        Some((end, _)) => format_smolstr!("{}…", &name[..end]),
-        None => name.to_smolstr(),
-    }
+    shortened(name, NAME_CHARS)
 }
 
 impl Pages {
