@@ -33,6 +33,8 @@ struct Shown {
     closed_by: Option<NotificationId>,
     /// A request was taken and its answer lost: Squelch's view of it may differ.
     unsure: bool,
+    /// A page was recalled, and an earlier attempt of it may have arrived.
+    doubtful: bool,
     group: String,
 }
 
@@ -67,6 +69,9 @@ impl Pagers {
     /// A request arrives at the receiver of its lane.
     pub fn arrives(&mut self, attempt: &Attempt, now: Timestamp) -> Reply {
         let (lane, n) = (attempt.lane, &*attempt.notification);
+        if replaces_doubtful_page(n) {
+            self.shown.entry((lane, n.dedup_key.to_string())).or_default().doubtful = true;
+        }
         let status = |status, retry_after| Reply::Answer(answer(status, retry_after, Vec::new()));
         match self.modes[lane] {
             Mode::Fails => status(500, None),
@@ -170,11 +175,14 @@ impl Pagers {
             Kind::Acknowledge if stale => found("comes after the resolve that followed it"),
             Kind::Acknowledge if shown.pages == 0 && !shown.unsure => found("comes before its page"),
             Kind::Page | Kind::Update if stale => found("comes after the resolve that followed it"),
-            Kind::Page if shown.open && !again && !shown.unsure => found("is silent: its key is open"),
+            Kind::Page if shown.open && !again && !shown.unsure && !shown.doubtful => {
+                found("is silent: its key is open")
+            }
             Kind::Update if shown.pages == 0 => found("comes before its page"),
             Kind::Update if !shown.open && !again && !shown.unsure => found("reopens what was closed"),
-            Kind::Resolve if shown.pages == 0 && !shown.unsure => found("overtakes its page"),
-            Kind::Resolve if !shown.open && !again && !shown.unsure => found("closes what is closed"),
+            Kind::Resolve if shown.unsure || shown.doubtful => {}
+            Kind::Resolve if shown.pages == 0 => found("overtakes its page"),
+            Kind::Resolve if !shown.open && !again => found("closes what is closed"),
             Kind::Page | Kind::Update | Kind::Resolve | Kind::Digest | Kind::Acknowledge => {}
         }
         if n.kind == Kind::Acknowledge {
@@ -185,6 +193,7 @@ impl Pagers {
         shown.pages += u32::from(n.kind == Kind::Page);
         if n.kind == Kind::Resolve {
             shown.closed_by = shown.closed_by.max(Some(n.id));
+            shown.doubtful = false;
         }
         shown.firing = n.alerts.iter().filter(|a| a.status == Status::Firing).map(|a| a.id).collect();
     }
@@ -233,6 +242,11 @@ impl Pagers {
     pub fn opened(&self) -> usize {
         self.state.incidents().len()
     }
+}
+
+/// Whether a notification takes the place of a page that may have arrived before it was recalled.
+fn replaces_doubtful_page(n: &Notification) -> bool {
+    n.replaces.is_some_and(|recalled| recalled.kind == Kind::Page && recalled.ambiguous)
 }
 
 /// Whether a page says that its problem was notified before.

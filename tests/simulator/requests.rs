@@ -88,7 +88,7 @@ impl World {
     pub fn speak(&mut self, peer: usize) {
         let Setup { rhythms, skews, .. } = self.setup;
         let replica = Replica { rhythm: rhythms[peer], skew: skews[peer], blind: self.blind[peer] };
-        if let Some(body) = upstream::api_v2(&self.truth, self.now, replica) {
+        if let Some(body) = upstream::api_v2(&mut self.views[peer], &self.truth, self.now, replica) {
             self.post(None, peer, body, Vec::new());
         }
     }

@@ -231,8 +231,14 @@ pub struct Replica {
     pub blind: Option<Millis>,
 }
 
-/// The body that it posts at `now`. `None` if there is none.
-pub fn api_v2(truth: &[Truth; ALERTS], now: Millis, replica: Replica) -> Option<Vec<u8>> {
+/// The body that it posts at `now`. `None` if there is none. `view` is what it knew of the alerts before:
+/// an end that Prometheus has stated once stays.
+pub fn api_v2(
+    view: &mut [Truth; ALERTS],
+    truth: &[Truth; ALERTS],
+    now: Millis,
+    replica: Replica,
+) -> Option<Vec<u8>> {
     let time = |at: Millis| {
         Timestamp::from_millis(EPOCH + i64::try_from(at).unwrap_or(0) + replica.skew).to_string()
     };
@@ -242,8 +248,12 @@ pub fn api_v2(truth: &[Truth; ALERTS], now: Millis, replica: Replica) -> Option<
         (Some(since), Some(_)) => Truth { ends: Some(t.ends.unwrap_or(since).min(since)), ..*t },
         _ => *t,
     };
-    let truth: Vec<Truth> = truth.iter().map(seen).collect();
-    let said = truth
+    for (mine, seen) in view.iter_mut().zip(truth.iter().map(seen)) {
+        if mine.starts != seen.starts || mine.ends.is_none() || seen.ends.is_none() {
+            *mine = seen;
+        }
+    }
+    let said = view
         .iter()
         .enumerate()
         .filter(|(_, t)| t.starts.is_some() && t.ends.is_none_or(|ends| now < ends + RESOLVED_FOR));

@@ -127,6 +127,8 @@ pub struct World {
     pub cut: [Option<bool>; PEERS],
     /// Of each replica of Prometheus: since when it sees no target.
     pub blind: [Option<Millis>; PEERS],
+    /// What each replica of Prometheus knows of the alerts.
+    pub views: [[Truth; ALERTS]; PEERS],
     pub requests: Requests,
     pub pagers: Pagers,
     pub persons: Persons,
@@ -176,6 +178,7 @@ impl World {
             refused: false,
             cut: [None; PEERS],
             blind: [None; PEERS],
+            views: Default::default(),
             requests: Requests::default(),
             pagers: Pagers::new(),
             persons: Persons::default(),

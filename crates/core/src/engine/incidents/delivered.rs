@@ -3,7 +3,7 @@
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::incident::IncidentId;
 use crate::engine::world::World;
-use crate::model::{NotificationId, Outcome, Report};
+use crate::model::{Kind, NotificationId, Outcome, Report};
 
 /// The number of refused notifications that can be asked for again with the state of that time.
 const REFUSED_REMEMBERED: usize = 10_000;
@@ -38,6 +38,9 @@ impl Incidents {
                     stays
                 });
                 self.tell_anew(world, place, report.id);
+                if kind == Kind::Page {
+                    self.page_accepted(id);
+                }
             }
             Outcome::Recalled { .. } => {}
         }

@@ -297,7 +297,11 @@ impl Incidents {
                 let silent = closed
                     && incident.internal.is_none()
                     && !self.says_anything(world, id, incident, channel);
-                Wanted { silent, ..wanted }
+                // The page that is to say so may be recalled, and then this incident says its end.
+                match silent && self.waits_for_page(world, id, incident, channel) {
+                    true => Wanted { closed: false, waits: true, ..wanted },
+                    false => Wanted { silent, ..wanted },
+                }
             }
             KnownBy::Group if !over => {
                 // An incident that is about to end gets its notification when it has ended, or when it
@@ -335,6 +339,16 @@ impl Incidents {
             && incident
                 .tells_of(Some(channel))
                 .any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
+    }
+
+    /// Whether an alert of an incident fires in another one, whose page the spot of a channel has not accepted.
+    fn waits_for_page(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+        let at = spot_of(world, incident, channel);
+        incident.tells_of(Some(channel)).any(|alert| {
+            let Elsewhere::Notified(other) = self.elsewhere(world, alert, id, at) else { return false };
+            let there = self.all.get(&other).and_then(|other| channel_at(world, other, at));
+            there.is_some_and(|there| !there.was_opened())
+        })
     }
 
     /// Whether a message lists any alert.
@@ -467,6 +481,14 @@ impl Incidents {
         if stale && let Some(channel) = self.all.get_mut(&id).and_then(|i| i.channels.get_mut(index)) {
             channel.owe();
         }
+    }
+
+    /// An integration accepted a page. Incidents that waited to learn whether it says that their alerts fire
+    /// look anew.
+    pub(crate) fn page_accepted(&mut self, id: IncidentId) {
+        let Some(incident) = self.all.get(&id).filter(|_| !self.unsaid.is_empty()) else { return };
+        let waiting = incident.members.keys().filter_map(|alert| self.unsaid.get(alert)).flatten();
+        self.touched.extend(waiting.filter(|other| **other != id));
     }
 
     /// Whether the incident that took the place of `incident` is open where `at` leads, or over.

@@ -120,6 +120,52 @@ fn a_page_names_the_alerts_that_fire_when_it_leaves() {
     assert_replays(&world);
 }
 
+/// The chat has shown the first incident, and accepts neither its end nor the next page.
+fn chat_without_an_end() -> World {
+    let mut world = World::new(pager_and_chat());
+    fire(&mut world, "A");
+    world.answer(true);
+    world.answers = Answers::Hang;
+    end(&mut world, "A", START);
+    world.advance(Duration::from_mins(60));
+    fire(&mut world, "A");
+    world.give_back(false);
+    world
+}
+
+fn at_chat(world: &World) -> Vec<Kind> {
+    world.in_flight.iter().filter(|n| n.integration == "slack[0]").map(|n| n.kind).collect()
+}
+
+#[test]
+fn a_chat_learns_of_the_end_although_the_page_in_between_was_recalled() {
+    let mut world = chat_without_an_end();
+    assert_eq!(at_chat(&world), [Kind::Page], "the end would be the wrong last message");
+    let start = world.now;
+    world.advance(Duration::from_mins(1));
+    end(&mut world, "A", start);
+    world.advance(Duration::from_mins(60));
+    world.give_back(false);
+    assert_eq!(at_chat(&world), [Kind::Resolve]);
+    assert_replays(&world);
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_hours(1));
+    assert!(world.engine.pages.incidents.all.is_empty(), "nothing is left");
+}
+
+#[test]
+fn a_chat_that_accepts_the_next_page_needs_no_end_of_the_one_before() {
+    let mut world = chat_without_an_end();
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_mins(1));
+    assert_eq!(world.engine.pages.incidents.all.len(), 1, "the first incident is over");
+    let chat = world.sent.iter().filter(|n| n.integration == "slack[0]");
+    assert_eq!(chat.filter(|n| n.kind == Kind::Page).count(), 2);
+    assert_replays(&world);
+}
+
 #[test]
 fn an_attempt_that_succeeds_after_all_counts_as_ever() {
     let mut world = down(policy(&["g"], Noise::default()));
