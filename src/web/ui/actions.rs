@@ -191,7 +191,7 @@ async fn indexed(app: &App, wanted: WhichIncident, before: &PastIncidentDetail) 
     let events = |detail: &PastIncidentDetail| detail.events.len() as u64 + detail.left_out;
     for _ in 0..LOOKS {
         tokio::time::sleep(LOOK).await;
-        match history::incident(app, wanted.clone()).await {
+        match history::recorded(app, wanted.clone()).await {
             Ok(now) if events(&now) == events(before) => {}
             _ => return,
         }

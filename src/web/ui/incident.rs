@@ -22,7 +22,7 @@ use crate::ingest::events::pagerduty::ChangeEvent;
 use crate::model::{Cause, MatchOp, Matcher, Timestamp};
 use crate::web::app::App;
 use crate::web::problem::Problem;
-use crate::web::v1::history::{incident, reviewed};
+use crate::web::v1::history::{recorded, reviewed};
 use squelch_core::policy::Level;
 
 /// So many similar incidents of the past are listed.
@@ -82,7 +82,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
 }
 
 async fn seen(app: &App, asked: &IncidentPageParams) -> Result<Seen, Problem> {
-    let past = incident(app, asked.which()).await;
+    let past = recorded(app, asked.which()).await;
     let key = past.as_ref().map_or_else(|_| asked.key.clone(), |past| past.incident.dedup_key.clone());
     let (number, observed, from) = (asked.number, asked.observed, offset(asked.page));
     let (open, rules, levels) = look(app, move |engine| {

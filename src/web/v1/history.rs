@@ -1,6 +1,8 @@
 //! The history of incidents, and people's remarks about them: `GET /api/v1/incidents/history`, `GET
 //! /api/v1/incidents/{key}` and the requests below it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -17,18 +19,22 @@ use crate::decision_log::{
     NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery, Review,
     SHORTEST_KEY, WhichIncident,
 };
-use crate::engine::{Acknowledge, Engine, IncidentRemark};
+use crate::engine::{Acknowledge, Engine, IncidentQuery, IncidentRemark};
 use crate::model::{Remark, RemarkContent};
 use crate::web::access::Caller;
 use crate::web::acknowledged::person;
 use crate::web::app::{App, Named, Peer, Posted};
-use crate::web::gate::Acknowledgement;
+use crate::web::gate::{Acknowledgement, Searched};
 use crate::web::look::look;
 use crate::web::problem::{Details, Problem};
 use crate::web::receive::not_json;
 
 /// The beginning of the author of an action without a name. The address follows.
 const NAMELESS: &str = "somebody at ";
+/// So often the history is read for an incident that has just opened.
+const READS: u32 = 20;
+/// The time between two of these reads.
+const READ_AGAIN: Duration = Duration::from_millis(100);
 /// The longest note, in bytes.
 const NOTE_BYTES: usize = 10_000;
 
@@ -138,13 +144,54 @@ pub(super) async fn one(State(app): State<App>, Named(key): Named, uri: Uri) -> 
     reply(found.await)
 }
 
-/// The incident that `wanted` names, or why there is none.
+/// The incident that `wanted` names, or why there is none. It waits for one that has just opened.
 pub(in crate::web) async fn incident(
+    app: &App,
+    wanted: WhichIncident,
+) -> Result<Box<PastIncidentDetail>, Problem> {
+    awaited(app, wanted, |wanted| app.gate.incident(wanted)).await
+}
+
+/// The incident that `wanted` names as the history has it now, or why it has none.
+pub(in crate::web) async fn recorded(
     app: &App,
     wanted: WhichIncident,
 ) -> Result<Box<PastIncidentDetail>, Problem> {
     is_key(&wanted.key)?;
     only(app.gate.incident(wanted).await.map_err(unsearched)?)
+}
+
+/// Reads an incident from the history. The engine knows an incident a moment before the history does, so
+/// this waits up to 2 s for an incident that is open.
+async fn awaited<'a, T>(
+    app: &App,
+    wanted: WhichIncident,
+    read: impl Fn(WhichIncident) -> Searched<'a, NamedIncident<T>>,
+) -> Result<Box<T>, Problem> {
+    is_key(&wanted.key)?;
+    for _ in 0..READS {
+        let named = read(wanted.clone()).await.map_err(unsearched)?;
+        if !matches!(named, NamedIncident::None) || !is_open(app, &wanted).await? {
+            return only(named);
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+    }
+    Err(Problem::unavailable("the incident is open, and the history does not have it yet: try again"))
+}
+
+/// Whether the engine has an incident that `wanted` names.
+async fn is_open(app: &App, wanted: &WhichIncident) -> Result<bool, Problem> {
+    let query =
+        IncidentQuery { key: Some(wanted.key.as_str().into()), limit: 100, ..IncidentQuery::default() };
+    let (number, observed) = (wanted.number, wanted.observed);
+    look(app, move |engine| {
+        let mut open = engine.query().open_incidents(&query).found.into_iter();
+        open.any(|open| {
+            number.is_none_or(|number| number == open.number)
+                && observed.is_none_or(|observed| observed == open.row.standing.would.is_some())
+        })
+    })
+    .await
 }
 
 /// The review of one incident, to be completed by people. `squelch incident export` writes it as Markdown.
@@ -168,8 +215,7 @@ pub(super) async fn review(State(app): State<App>, Named(key): Named, uri: Uri) 
 
 /// The review of the incident that `wanted` names, or why there is none.
 pub(in crate::web) async fn reviewed(app: &App, wanted: WhichIncident) -> Result<Box<Review>, Problem> {
-    is_key(&wanted.key)?;
-    only(app.gate.review(wanted).await.map_err(unsearched)?)
+    awaited(app, wanted, |wanted| app.gate.review(wanted)).await
 }
 
 /// The one that a key names, or why there is none.

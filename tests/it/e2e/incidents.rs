@@ -95,6 +95,34 @@ async fn the_worst_incident_stands_first_and_a_list_says_what_it_leaves_out() {
     assert!(output.status.code() == Some(1) && why.contains(&expected), "{why}");
 }
 
+/// The engine lists an incident up to 250 ms before the history has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_that_is_listed_can_be_shown_and_acknowledged_at_once() {
+    let pager = pager().await;
+    let home = Home::new(&config(&pager.url("/webhook/x")));
+    let squelch = home.serve().await;
+    for name in ["CheckoutDown", "DiskFills", "DatabaseDown", "CacheDown"] {
+        hook(&squelch, alert(name, "critical", true)).await;
+        let listed = async || {
+            let listed = squelch.get("/api/v1/incidents").await.json();
+            let mut listed = listed["incidents"].as_array()?.clone().into_iter();
+            let one = listed.find(|one| one["title"].as_str().unwrap().contains(name))?;
+            Some(one["dedupKey"].as_str()?.to_owned())
+        };
+        let key = until("the incident is listed", listed).await;
+        let path = format!("/api/v1/incidents/{}", &key[..12]);
+        let shown = squelch.get(&path).await;
+        assert_eq!(
+            (shown.status, &shown.json()["incident"]["dedupKey"]),
+            (200, &json!(key)),
+            "{}",
+            shown.body
+        );
+        says(&squelch, &["incident", "acknowledge", &key[..12]]).await;
+    }
+    assert_eq!(squelch.stop().await.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_acknowledges_and_notes_an_incident_and_sees_all_of_it() {
     let pager = pager().await;
