@@ -127,7 +127,7 @@ pub struct World {
     pub cut: [Option<bool>; PEERS],
     /// Of each replica of Prometheus: since when it sees no target.
     pub blind: [Option<Millis>; PEERS],
-    /// What each replica of Prometheus knows of the alerts.
+    /// The alerts as each replica of Prometheus knows them.
     pub views: [[Truth; ALERTS]; PEERS],
     pub requests: Requests,
     pub pagers: Pagers,

@@ -341,7 +341,8 @@ impl Incidents {
                 .any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
     }
 
-    /// Whether an alert of an incident fires in another one, whose page the spot of a channel has not accepted.
+    /// Whether an alert of an incident fires in another one, whose page the integration of a channel has not
+    /// accepted.
     fn waits_for_page(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
         let at = spot_of(world, incident, channel);
         incident.tells_of(Some(channel)).any(|alert| {
