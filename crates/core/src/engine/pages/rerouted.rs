@@ -56,7 +56,8 @@ impl Pages {
     }
 
     /// Whether an alert goes on at an earlier destination. An alert that its open incident would take back
-    /// goes on there if no destination of today has it at the same receiver.
+    /// goes on there if no destination of today has it at the same receiver. After a switch from observe
+    /// mode, Squelch decides about an alert as soon as it fires anew.
     fn stays(
         &self,
         world: &World,
@@ -69,7 +70,7 @@ impl Pages {
             return true;
         }
         if world.destinations.get(destination).observes() {
-            return self.incidents.is_notified(state);
+            return self.incidents.is_notified(state) && !was_switched(world, destination, today);
         }
         let rejoins = || matches!(self.place_of(world, alert, destination), Some(GroupPlace::Rejoin(_)));
         self.incidents.is_notified(state)
@@ -133,4 +134,11 @@ impl Pages {
         self.suppress(world, alert, destination, count, Cause::Rerouted);
         world.remember(alert, destination);
     }
+}
+
+/// Whether the receiver of a destination in observe mode has one in enforce mode now.
+fn was_switched(world: &World, observing: DestinationId, today: &[DestinationId]) -> bool {
+    let receiver = &world.destinations.get(observing).receiver;
+    let mut here = today.iter().map(|destination| world.destinations.get(*destination));
+    here.any(|settings| settings.receiver == *receiver && !settings.observes())
 }

@@ -174,6 +174,32 @@ fn what_observe_opened_is_closed_after_the_switch() {
 }
 
 #[test]
+fn an_alert_that_flaps_over_the_switch_is_dampened() {
+    let mut world = world(Mode::Observe);
+    let mut start = world.now;
+    notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    world.handle(mode(Mode::Enforce));
+    let before = world.sent.len();
+    for _ in 0..20 {
+        world.advance(Duration::from_secs(20));
+        let end = world.now;
+        notify(&mut world, "a", vec![resolved(&down("1"), start, end)]);
+        world.advance(Duration::from_secs(20));
+        start = world.now;
+        notify(&mut world, "a", vec![firing(&down("1"), start)]);
+    }
+    let after = &world.sent[before..];
+    assert_eq!((after[0].kind, &*after[0].group_key), (Kind::Resolve, KEY), "the sender's incident ends");
+    let pages: Vec<_> = after.iter().filter(|n| n.kind == Kind::Page).collect();
+    assert!(pages.len() == 1 && pages[0].group_key == r#"{}:{instance="1"}"#, "{pages:?}");
+    world.advance(Duration::from_secs(20));
+    let end = world.now;
+    notify(&mut world, "a", vec![resolved(&down("1"), start, end)]);
+    world.advance(Duration::from_hours(4));
+    assert_eq!(open_keys(&world), Vec::<String>::new());
+}
+
+#[test]
 fn what_enforce_opened_is_closed_after_the_switch() {
     let mut world = world(Mode::Enforce);
     let start = world.now;
