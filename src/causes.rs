@@ -89,6 +89,9 @@ pub fn text(cause: &Cause) -> String {
         }
 
         Cause::SeverityHold => "the severity of the alert holds the first page".into(),
+        Cause::InhibitionEnded => {
+            "the inhibition of the alert ended, so its page waits for one group_interval".into()
+        }
         Cause::GroupWait { others } => {
             format!("the alert waits for the rest of its group, {}", with(*others))
         }

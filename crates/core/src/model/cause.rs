@@ -173,6 +173,8 @@ pub enum Cause {
     // Why an alert waits.
     /// The severity of the alert holds its first page.
     SeverityHold,
+    /// The inhibition of the alert ended, so its first page waits for one `group_interval`.
+    InhibitionEnded,
     /// The alert waits for the rest of its group.
     GroupWait {
         /// How many other alerts wait with it.
@@ -432,6 +434,7 @@ impl Cause {
             | Cause::Rerouted
             | Cause::Quarantined
             | Cause::SeverityHold
+            | Cause::InhibitionEnded
             | Cause::GroupWait { .. }
             | Cause::ProfileWait { .. }
             | Cause::MergeWait { .. }

@@ -1,6 +1,7 @@
 //! The next page of a group: how long its alerts wait, which of them open no page, and which alerts it
 //! lists.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::destinations::{Destination, DestinationId};
@@ -250,7 +251,9 @@ impl Pages {
         }
         if *key == world.merged_key(key.0) {
             self.flow(world, key.0).merged_at = Some(world.now);
-            let cause = Cause::MergedPage { alerts: all.len() };
+            // An alert that came and went meanwhile is in the list once for each time.
+            let alerts: BTreeSet<AlertId> = all.iter().map(|(alert, ..)| *alert).collect();
+            let cause = Cause::MergedPage { alerts: alerts.len() };
             return self.open_with(world, key, all, cause);
         }
         if self.merge(world, key, &all) {

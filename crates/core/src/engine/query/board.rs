@@ -492,7 +492,9 @@ impl Query<'_> {
 
     fn waiting_for_a_page(&self, alert: AlertId, state: &AlertState) -> Waiting {
         if let Some(at) = state.held_until() {
-            return (Some(Cause::SeverityHold), Some((at, NextStep::Pages)));
+            let by_level = self.world.held_by_level(alert).is_some_and(|until| at <= until);
+            let cause = if by_level { Cause::SeverityHold } else { Cause::InhibitionEnded };
+            return (Some(cause), Some((at, NextStep::Pages)));
         }
         let Some(key) = state.waits_in() else { return Default::default() };
         let Some(group) = self.pages.groups.get(key) else { return Default::default() };
@@ -502,7 +504,8 @@ impl Query<'_> {
         let Some(pending) = group.pending.iter().find(|p| p.alert == alert && !p.recovered) else {
             return Default::default();
         };
-        let others = group.pending.len() - 1;
+        // An alert that came and went meanwhile is in the list once for each time.
+        let others = group.pending.iter().filter(|p| !p.recovered).count() - 1;
         let cause = match pending.wait {
             Wait::Group => Cause::GroupWait { others },
             Wait::Gather | Wait::Again => {

@@ -2,7 +2,7 @@
 
 use super::muted::silence;
 use crate::engine::testing::*;
-use crate::engine::{Event, Release};
+use crate::engine::{BoardQuery, Event, Release, RowState};
 use crate::model::{Cause, Disposition, Duration, Kind, LabelSet, Reason, Source, Status};
 use crate::policy::{Alone, Hold, IntegrationRef, KnownBy, Limit, Noise, Policy, Receiver, Storm};
 
@@ -270,6 +270,33 @@ fn a_page_that_a_limit_merges_names_the_merge_and_counts_each_observation_once()
     let stats = &world.engine.query().stats().receivers["pd"];
     assert_eq!((stats.routed, stats.pending), (5, 0));
     assert_eq!(stats.disposed[&Disposition::Page], 2);
+}
+
+/// The alert came and went three times before the page left.
+#[test]
+fn a_merged_page_and_the_waits_for_it_count_each_alert_once() {
+    let limit = Limit { pages: 0, per: minutes(10) };
+    let storm = Storm { start: 1, end: Some(1), window: minutes(10) };
+    let mut world = World::new(policy(&["instance"], Noise { limit, storm, ..Noise::default() }));
+    let critical = |name: &str| labels(&[("alertname", name), ("instance", name), ("severity", "critical")]);
+    for name in ["First", "Second"] {
+        fires(&mut world, &[&critical(name)]);
+    }
+    let flappy = critical("Flappy");
+    for _ in 0..3 {
+        fires(&mut world, &[&flappy]);
+        world.advance(Duration::from_secs(1));
+        resolves(&mut world, &[&flappy]);
+        world.advance(Duration::from_secs(1));
+    }
+    fires(&mut world, &[&flappy]);
+    fires(&mut world, &[&critical("Last")]);
+    let board = world.engine.query().board(&BoardQuery { limit: 100, ..BoardQuery::default() });
+    let waits: Vec<_> = board.rows.iter().filter(|r| r.standing.state == RowState::RateLimited).collect();
+    let causes: Vec<_> = waits.iter().map(|row| row.standing.cause.clone()).collect();
+    assert_eq!(causes, vec![Some(Cause::MergeWait { others: 1 }); 2]);
+    world.advance(minutes(2));
+    assert_eq!(world.sent.last().unwrap().cause, Cause::MergedPage { alerts: 2 });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Alerts that are muted: the setting that decides, over a restart too, and the silences that metrics count.
 
 use crate::engine::testing::*;
-use crate::engine::{Engine, Event};
+use crate::engine::{AlertQuery, Engine, Event};
 use crate::model::{
     Cause, Duration, Kind, Notification, Reason, Silence, SilenceRequest, SilenceState, Source, Timestamp,
     parse_matchers,
@@ -122,7 +122,12 @@ fn an_incident_is_not_repeated_while_a_silence_covers_it() {
 
 #[test]
 fn the_page_of_a_target_waits_for_one_group_interval_after_its_inhibition() {
-    for (interval, held, waits) in [(15, 0, 15), (0, 0, 0), (15, 600, 590)] {
+    let cases = [
+        (15, 0, 15, Cause::InhibitionEnded),
+        (0, 0, 0, Cause::FirstPage),
+        (15, 600, 590, Cause::SeverityHold),
+    ];
+    for (interval, held, waits, why) in cases {
         let mut policy = with(&[], &[]);
         policy.routes[0].group_interval = Duration::from_secs(interval);
         policy.severities.levels[1].hold = Duration::from_secs(held);
@@ -134,6 +139,10 @@ fn the_page_of_a_target_waits_for_one_group_interval_after_its_inhibition() {
         world.advance(Duration::from_secs(10));
         let end = world.now;
         world.say(Source::Alertmanager, "am", vec![resolved(&source, START, end)]);
+        let shown = world.engine.query().alerts(&AlertQuery { limit: 9, ..AlertQuery::default() }).found;
+        let of_target = shown.iter().filter(|a| a.alert.labels.value("alertname") == "Target");
+        let causes: Vec<_> = of_target.flat_map(|a| &a.receivers).filter_map(|r| r.cause.clone()).collect();
+        assert_eq!(causes, [why], "{interval} {held}");
         world.advance(Duration::from_mins(20));
         let of_target = |n: &&crate::model::Notification| n.alerts[0].labels.value("alertname") == "Target";
         let page = world.sent.iter().find(of_target).unwrap();
