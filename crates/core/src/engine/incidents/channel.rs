@@ -223,13 +223,15 @@ impl Channel {
         self.gone
     }
 
-    /// Whether the integration left the configuration and must still get a resolve.
+    /// Whether the integration left the configuration and must still get a resolve. Where people read each
+    /// message by itself, as on the console, nothing is open that they could close.
     pub(crate) fn is_orphan(&self) -> bool {
         let open = self.notified == Notified::Open || self.ambiguous || self.in_flight.is_some();
         self.gone
             && self.closes_at.is_none()
             && self.send_resolved
             && self.notified != Notified::Closed
+            && self.known_by != KnownBy::Nothing
             && open
     }
 

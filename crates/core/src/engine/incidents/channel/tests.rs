@@ -139,6 +139,8 @@ fn an_integration_that_is_gone_is_told_of_the_end_and_of_nothing_else() {
     paged.ended(NOW, &report(1, Outcome::Accepted));
     paged.adopt(None);
     assert!(paged.is_orphan());
+    let console = Channel { known_by: KnownBy::Nothing, ..paged.clone() };
+    assert!(!console.is_orphan(), "nothing is open there");
     assert_eq!(paged.next(NOW, Wanted { version: 9, repeat: 9, ..OPEN }), None);
     let over = CLOSED;
     let mut now = NOW;
