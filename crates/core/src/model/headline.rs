@@ -88,7 +88,11 @@ pub fn merged_headline(
     counts: &[(&str, usize)],
 ) -> Headline {
     let said: Vec<String> = counts.iter().map(|(level, alerts)| format!("{alerts} {level}")).collect();
-    Headline { counts: said.join(", "), ..headline(group, alerts, severity, true, 0) }
+    // The counts have the severity. Without them it stands in brackets, as in other titles: behind "and 6
+    // more", a bare "critical" would read as a part of the number.
+    let group = group.filter(|name| name != severity);
+    let named = u64::from(!counts.is_empty());
+    Headline { counts: said.join(", "), ..headline(&group, alerts, severity, true, named) }
 }
 
 /// The names of alerts that do not share one: up to three, and how many more.

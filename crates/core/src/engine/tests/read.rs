@@ -162,7 +162,7 @@ fn a_merged_incident_has_the_title_that_the_pager_shows() {
     let shown = page.headline();
     let detail = world.engine.query().incident(&page.dedup_key, false, 0, 10).unwrap();
     assert_eq!(detail.row.headline, Some(shown.clone()));
-    assert_eq!((&shown.counts[..], &shown.names[..]), ("4 warning", "B, C, D and 1 more"));
+    assert_eq!(shown.to_string(), "4 warning: B, C, D and 1 more core", "the counts have the severity");
     let board = world.engine.query().board(&all());
     assert!(board.rows.iter().any(|row| row.headline.as_ref() == Some(&shown)), "{board:?}");
 }
