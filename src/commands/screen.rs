@@ -26,10 +26,13 @@ const KEY_DIGITS: usize = 12;
 const FREE: [&str; 6] = ["Labels", "Why", "Title", "Matchers", "Comment", "URL"];
 /// No column is cut to fewer characters.
 const NARROWEST: usize = 12;
-/// Columns of a list of incidents that a narrow terminal leaves out, the first of them first, until the title
-/// has `TITLE` characters.
-const LEFT_OUT: [&str; 6] = ["Next", "Receiver", "Firing", "Acknowledge", "Notify", "Opened At"];
-const TITLE: usize = 24;
+/// For each list: the column that tells its entries apart, and the room that this and other free text get.
+/// A narrow terminal leaves out the other columns for it, the first of them first.
+const MAIN: [(&str, usize, &[&str]); 3] = [
+    ("Title", 24, &["Next", "Receiver", "Firing", "Acknowledge", "Notify", "Opened At"]),
+    ("Labels", 40, &["Starts At", "Receiver", "Why"]),
+    ("Matchers", 24, &["Starts At", "Created By", "Comment", "State"]),
+];
 /// A line with fewer columns is narrow.
 const ROOMY: usize = 120;
 
@@ -248,18 +251,18 @@ fn clock(at: Timestamp) -> String {
     seconds.get(11..).unwrap_or(&seconds).to_owned()
 }
 
-/// Chooses the columns of a list of incidents that stay, so that its titles can be read.
+/// Chooses the columns that stay, so that a reader can tell the entries of a list apart.
 fn leave_out(head: &[&str], widths: &[usize], kept: &mut [bool], line: usize) {
-    let Some(title) = head.iter().position(|name| *name == "Title") else { return };
-    for name in LEFT_OUT {
+    let Some((_, room, columns)) = MAIN.iter().find(|(main, ..)| head.contains(main)) else { return };
+    for name in *columns {
         let stay = kept.iter().enumerate().filter(|(_, kept)| **kept);
         let (count, sum) = stay.fold((0, 0), |(count, sum), (n, _)| {
-            (count + 1, sum + if n == title { widths[n].min(TITLE) } else { widths[n] })
+            (count + 1, sum + if FREE.contains(&head[n]) { widths[n].min(*room) } else { widths[n] })
         });
         if sum + 2 * (count - 1) <= line {
             return;
         }
-        if let Some(n) = head.iter().position(|head| *head == name) {
+        if let Some(n) = head.iter().position(|head| head == name) {
             kept[n] = false;
         }
     }
@@ -372,6 +375,30 @@ mod tests {
         );
         assert_eq!(first(200), "State Title Severity Receiver Opened At Firing Next Key");
         assert_eq!(screen(None, false, false).list("incident", &head, &[]), "No incident matches.\n");
+    }
+
+    #[test]
+    fn a_narrow_list_of_alerts_or_silences_tells_its_entries_apart() {
+        let columns = |text: &str| {
+            text.lines().next().unwrap().split("  ").filter(|s| !s.is_empty()).collect::<Vec<_>>().join("|")
+        };
+        let labels = r#"{cluster="eu-1", instance="node-033:9100", job="node", service="checkout"}"#;
+        let head = ["Alertname", "Starts At", "State", "Receiver", "Labels", "Why"];
+        let why = "one page has 15 alerts, because more pages were due than a limit or a storm allows";
+        let alerts =
+            [row(&["InstanceDown", "17:41:51Z (3m 46s ago)", "rate_limited", "oncall", labels, why])];
+        let drawn = |width| screen(Some(width), false, false).list("alert", &head, &alerts);
+        assert_eq!(columns(&drawn(80)).replace(' ', ""), "Alertname|State|Labels");
+        assert!(drawn(80).contains(r#"instance="node-033:9100""#), "{}", drawn(80));
+        assert_eq!(columns(&drawn(240)).replace(' ', ""), "Alertname|StartsAt|State|Receiver|Labels|Why");
+        let head = ["ID", "Matchers", "Starts At", "Ends At", "State", "Created By", "Comment"];
+        let matchers = r#"alertname="InstanceDown" instance="node-033:9100""#;
+        let (id, starts, ends) = ("1".repeat(36), "17:56:46Z (12m 9s ago)", "19:56:46Z (in 1h 59m)");
+        let silences =
+            [row(&[&id, matchers, starts, ends, "active", "ada", "a disk swap in the second rack"])];
+        let drawn = screen(Some(80), false, false).list("silence", &head, &silences);
+        assert_eq!(columns(&drawn).replace(' ', ""), "ID|Matchers|EndsAt", "{drawn}");
+        assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
     }
 
     #[test]
