@@ -244,7 +244,9 @@ async fn change(
 fn simple(found: &Found, screen: &Screen) -> String {
     let (detail, open) = (&found.detail, found.open.as_ref());
     let incident = &detail.incident;
-    let mut text = format!("{}\n\n", plain(&incident.title));
+    // The history has the title of the first page. Of an open incident, receivers show the title of today.
+    let title = open.map(|open| open.title.as_str()).filter(|title| !title.is_empty());
+    let mut text = format!("{}\n\n", plain(title.unwrap_or(&incident.title)));
     // Writing to a string cannot fail.
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<14}{}", plain(&value));

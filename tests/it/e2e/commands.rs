@@ -34,6 +34,7 @@ async fn alerts_and_incidents_are_listed() {
     let home = Home::new(CONFIG);
     let squelch = home.serve().await;
     let down = [Told::fires("Down", "host", "a"), Told::fires("Down", "host", "b\u{1b}[31m\nx")];
+    squelch.hook(&body("http://am-0", &down[..1])).await;
     squelch.hook(&body("http://am-0", &down)).await;
     squelch.hook(&body("http://am-0", &[Told::fires("Slow", "host", "a")])).await;
     let paged = async || {
@@ -67,6 +68,8 @@ async fn alerts_and_incidents_are_listed() {
         said.contains("Notified").then_some(said)
     };
     let shown = until("the history has it", shown).await;
+    let title = squelch::decision_log::plain(down["title"].as_str().unwrap());
+    assert!(shown.starts_with(&format!("{title}\n")), "the title of today is {title}: {shown}");
     for part in ["Down (", "State         open", "Receiver      console", "Timeline", " ago)", key] {
         assert!(shown.contains(part) && !shown.contains('\u{1b}'), "{part}: {shown}");
     }
