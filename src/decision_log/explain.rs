@@ -176,7 +176,7 @@ pub fn timeline(entries: &[DecisionEntry], moment: impl Fn(Timestamp) -> String)
         text.push_str(&plain(&format!("{labels} ({fingerprint}) at {receiver}")));
         text.push('\n');
         let (mut started, mut ended) = (None, false);
-        for entry in story {
+        for entry in &folded(story) {
             if let Some(at) = entry.starts_at.filter(|at| started != Some(*at)) {
                 let again = if started.is_some() && !ended { " again, after it resolved" } else { "" };
                 text.push_str(&format!("  {}  fired{again}\n", moment(at)));
@@ -190,6 +190,25 @@ pub fn timeline(entries: &[DecisionEntry], moment: impl Fn(Timestamp) -> String)
     text
 }
 
+/// Decisions of one moment that say the same become one. An alert that comes and goes while its page waits
+/// has one for each time.
+fn folded(story: Vec<&DecisionEntry>) -> Vec<DecisionEntry> {
+    let said = |entry: &DecisionEntry| sentence(&DecisionEntry { count: 1, ..entry.clone() });
+    let mut lines: Vec<DecisionEntry> = Vec::new();
+    for entry in story {
+        let same = |line: &&mut DecisionEntry| {
+            (line.at, line.starts_at, line.repeats_since) == (entry.at, entry.starts_at, None)
+                && entry.repeats_since.is_none()
+                && said(line) == said(entry)
+        };
+        match lines.last_mut().filter(same) {
+            Some(line) => line.count += entry.count,
+            None => lines.push(entry.clone()),
+        }
+    }
+    lines
+}
+
 /// `text` without characters that a terminal would act on, or that would begin a line.
 pub fn plain(text: &str) -> String {
     let bad = |c: char| {
@@ -197,4 +216,29 @@ pub fn plain(text: &str) -> String {
             || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn decisions_of_one_moment_that_say_the_same_are_one_line() {
+        let entry = |at: &str, count: u64| -> DecisionEntry {
+            serde_json::from_value(json!({
+                "id": 1, "at": at, "alert": "a", "fingerprint": "f", "labels": {"alertname": "Flappy"},
+                "disposition": "suppressed", "reason": "grouped", "count": count, "receiver": "pd",
+                "route": "{}", "rule": "a notification of its incident lists it", "setting": "route {}",
+                "startsAt": "2026-11-29T17:42:15Z",
+            }))
+            .unwrap()
+        };
+        let newest_first = [("17:43:00", 1), ("17:42:51", 2), ("17:42:51", 1)]
+            .map(|(at, n)| entry(&format!("2026-11-29T{at}Z"), n));
+        let told = timeline(&newest_first, |at| at.to_string());
+        assert_eq!(told.matches("lists it").count(), 2, "{told}");
+        assert!(told.contains("suppressed ×3 (grouped): "), "{told}");
+    }
 }
