@@ -207,13 +207,18 @@ fn past(
     })))
 }
 
-/// Whether a file can be written. The report of a former run stays until there is a new one.
+/// Whether a file can be written. The report of a former run stays until there is a new one. If there is
+/// none, a run that fails leaves no empty file.
 fn writable(file: &Path) -> Result<(), String> {
     if file == Path::new("-") {
         return Ok(());
     }
-    let opened = File::options().append(true).create(true).open(file);
-    opened.map(drop).map_err(|e| format!("{}: {e}", file.display()))
+    let new = !file.exists();
+    let tried = || {
+        File::options().append(true).create(true).open(file)?;
+        if new { std::fs::remove_file(file) } else { Ok(()) }
+    };
+    tried().map_err(|e| format!("{}: {e}", file.display()))
 }
 
 fn create(file: &Path) -> Result<Box<dyn Write + Send>, String> {

@@ -68,6 +68,8 @@ fn a_run_that_fails_keeps_the_page_of_the_run_before() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("cannot reach http://127.0.0.1:1/api") && !said.contains("secret"), "{said}");
     assert_eq!(std::fs::read_to_string(place.path("page.html")).unwrap(), "the former page");
+    place.backtest(&["--prometheus=http://127.0.0.1:1", "--html=new.html"]);
+    assert!(!place.path("new.html").exists(), "no empty page");
     place.write("h.jsonl", history().as_bytes());
     assert!(page(&place, &[]).starts_with("<!DOCTYPE html>"));
 }
