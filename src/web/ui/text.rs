@@ -98,11 +98,12 @@ fn next_time(text: &str, from: usize) -> Option<(usize, usize, Timestamp)> {
     })
 }
 
-/// Labels of an alert in a list: its name first and alone.
+/// Labels of an alert in a list: its name first and alone. The severity stands beside the list, so it is
+/// here only if the alert has no other label.
 pub(super) fn title(labels: &LabelSet) -> Markup {
     let name = labels.value("alertname");
-    let others: Vec<_> =
-        labels.iter().filter(|(label, _)| !matches!(*label, "alertname" | "severity")).collect();
+    let telling = |label: &str| labels.len() == 1 || !matches!(label, "alertname" | "severity");
+    let others: Vec<_> = labels.iter().filter(|(label, _)| telling(label) && *label != "alertname").collect();
     let (few, more) = (others.iter().take(MOST_LABELS), others.len().saturating_sub(MOST_LABELS));
     html! {
         @if !name.is_empty() { (alert_name(name)) " " }
@@ -311,6 +312,18 @@ mod tests {
         assert!(!shown.contains("<script") && !shown.contains("<img"), "{shown}");
         assert!(link("javascript:alert(1)", "rule").into_string().is_empty());
         assert!(link("https://a/\"onclick=x", "rule").into_string().contains("&quot;onclick"));
+    }
+
+    #[test]
+    fn an_alert_that_has_a_severity_alone_is_shown_by_it() {
+        let shown =
+            |pairs: &[(&str, &str)]| title(&LabelSet::from_pairs(pairs.iter().copied())).into_string();
+        assert!(shown(&[("severity", "critical")]).contains("severity="));
+        assert!(!shown(&[("severity", "critical"), ("host", "a")]).contains("severity="));
+        assert_eq!(
+            shown(&[("alertname", "Down"), ("severity", "critical")]),
+            shown(&[("alertname", "Down")])
+        );
     }
 
     #[test]
