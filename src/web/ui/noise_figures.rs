@@ -54,8 +54,8 @@ pub(super) fn by_cause(tally: &Tally, before: Option<&Tally>) -> Markup {
     html! {
         figure.plot.causes {
             figcaption { (said) @if let Some(before) = before {
-                ". The period before, which is as long, had " (thousands(totals(before).iter().sum())) " and "
-                (plot::pages_text(before.pages)) } "." }
+                ". In the period before, which is as long, it was " (thousands(totals(before).iter().sum()))
+                " and " (plot::pages_text(before.pages)) } "." }
             (plot::over_time(tally.from, tally.to, most, &html! {
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {
                     @for (place, path) in bars(tally, &causes, most) {
@@ -170,7 +170,8 @@ pub(super) fn budget(receiver: &str, limit: &Limit, tally: &Tally, before: Optio
     pages.extend(of(tally));
     let counts = rolling(&pages, per, tally.from, tally.to);
     let peak = counts.iter().copied().max().unwrap_or(0);
-    let most = peak.max(budget).max(1);
+    // Even, so that the scale has its middle.
+    let most = peak.max(budget).max(1).next_multiple_of(2);
     let y = |count: u64| 100 - count * 100 / most;
     let points =
         counts.iter().enumerate().map(|(n, count)| format!("{},{}", n as u64 * WIDTH / POINTS, y(*count)));
@@ -294,6 +295,9 @@ mod tests {
         let limit = Limit { pages: 1, per: Duration::from_mins(12) };
         let shown = budget("pager", &limit, &tally(), None).into_string();
         assert!(shown.contains("over budget"), "{shown}");
+        let odd =
+            budget("pager", &Limit { pages: 3, per: Duration::from_mins(12) }, &tally(), None).into_string();
+        assert!(odd.contains("<span>4</span><span>2</span><span>0</span>"), "{odd}");
         let values: Vec<&str> = shown.split("</td>").filter_map(|cell| cell.get(cell.len() - 1..)).collect();
         assert_eq!(values[..4], ["0", "2", "1", "0"], "a row for each change");
     }
