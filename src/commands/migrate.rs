@@ -143,11 +143,15 @@ fn differences(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     let all = policy.routes.iter();
     let longest = all.clone().map(|route| route.group_wait).max().unwrap_or_default();
     let interval = all.map(|route| route.group_interval).max().unwrap_or_default();
+    let wait = match longest.is_zero() {
+        true => "at once".to_owned(),
+        false => format!("after group_wait, which is {longest} or less here"),
+    };
+    writeln!(out, "  - A new problem pages {wait}. A critical one waits only in a storm.")?;
     writeln!(
         out,
-        "  - A new problem pages after group_wait, at most {longest} here. A critical one waits only in a storm."
+        "  - Updates of an incident are at least one group_interval apart. The longest here is {interval}."
     )?;
-    writeln!(out, "  - Updates of an incident come at least group_interval apart, at most {interval} here.")?;
     of_integrations(config, out)?;
     let Some(noise) = policy.routes.first().and_then(|root| policy.noise.get(&root.noise)) else {
         return writeln!(out);
@@ -398,6 +402,7 @@ mod tests {
         );
         for part in [
             "group_by: []\n    Alertmanager up to 0.25 takes this empty list as group_by: [alertname, team]",
+            "A new problem pages at once. A critical one",
             "A receiver gets at most 6 pages in 10m.",
             "a critical page may wait up to 60s",
             "--web.listen-address=:9096 \\\n         --web.external-url=http://squelch:9096\n",
