@@ -396,6 +396,19 @@ fn rules() -> Vec<Rule> {
     file.groups.into_iter().flat_map(|group| group.rules).collect()
 }
 
+/// A person who is paged about Squelch itself finds the next step. A quarantined alert keeps its own name.
+#[test]
+fn every_internal_incident_is_in_the_table_of_failure_modes() {
+    let source = read("crates/core/src/model/problem.rs");
+    let named = source.split("=> \"Squelch").skip(1).filter_map(|rest| rest.split('"').next());
+    let names: Vec<String> = named.map(|name| format!("`Squelch{name}`")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let page = read("docs/failure-modes.md");
+    let table = page.split("## Internal incidents").nth(1).unwrap();
+    let missing: Vec<_> = names.iter().filter(|name| !table.contains(*name)).collect();
+    assert_eq!(missing, ["`SquelchQuarantined`"]);
+}
+
 #[test]
 fn every_alerting_rule_has_a_runbook() {
     let book = read(RUNBOOKS);
