@@ -42,7 +42,6 @@ pub struct Job {
     attempts: u32,
     /// How many answers did not decide.
     undecided: u32,
-    ambiguous: bool,
     /// The number of its last attempt. 0 = it was never tried.
     turn: u64,
     delayed_to: Option<Instant>,
@@ -157,7 +156,6 @@ impl Schedule {
             // An earlier process may have got such answers. One more attempt is enough, or a process that is
             // started again and again posts without end.
             undecided: if possible_repeat { UNDECIDED - 1 } else { 0 },
-            ambiguous: false,
             turn: 0,
             delayed_to: None,
             turn_came: None,
@@ -329,13 +327,14 @@ impl Schedule {
 
     fn failed(&mut self, id: NotificationId, error: AttemptError, now: Instant) -> Option<Outcome> {
         let job = self.jobs.get_mut(&id)?;
-        job.ambiguous |= error.ambiguous;
+        // A process before this one may have made attempts too.
+        let ambiguous = job.possible_repeat || error.ambiguous;
         let asked = match error.retry {
             Retry::Never => {
                 if error.side == Side::Theirs {
                     self.circuit.answered();
                 }
-                return Some(rejected(error, job.ambiguous));
+                return Some(rejected(error, ambiguous));
             }
             Retry::Undecided(verdict) => {
                 // A receiver that answers is up.
@@ -344,7 +343,7 @@ impl Schedule {
                 if job.undecided >= UNDECIDED {
                     return Some(match verdict {
                         Verdict::Accepted => Outcome::Accepted,
-                        Verdict::Refused => rejected(error, job.ambiguous),
+                        Verdict::Refused => rejected(error, ambiguous),
                     });
                 }
                 None
@@ -355,7 +354,7 @@ impl Schedule {
                 Some(wait.max(self.limits.backoff.initial).min(self.limits.retry_after_max))
             }
         };
-        job.possible_repeat |= error.ambiguous;
+        job.possible_repeat = ambiguous;
         let backoff = self.limits.backoff;
         let at = now + asked.unwrap_or_else(|| backoff.wait(id, job.attempts));
         job.delayed_to = Some(at);

@@ -54,8 +54,8 @@ pub struct State {
     dead: BTreeSet<NotificationId>,
     /// Dead letters that were sent again.
     resent: BTreeSet<NotificationId>,
-    /// Whether a torn write is there is found out at the next start.
-    maybe: Option<Owned>,
+    /// Torn writes. A start finds out whether they are there. A later one may complete an earlier one.
+    maybe: Vec<Owned>,
     unsynced: Option<Owned>,
     stale: Option<Vec<u8>>,
     batches: VecDeque<Batch>,
@@ -139,7 +139,7 @@ impl Disk {
             outbox: BTreeSet::new(),
             dead: BTreeSet::new(),
             resent: BTreeSet::new(),
-            maybe: None,
+            maybe: Vec::new(),
             unsynced: None,
             stale: None,
             batches: VecDeque::new(),
@@ -233,10 +233,8 @@ impl Handle {
         state.excuses += 1;
         self.poisoned = true;
         let torn = fate == Write::Torn && single && matches!(state.store, Store::Files(_));
-        let mut there = matches!(fate, Write::FailsLate | Write::DiesAfter);
-        if fate == Write::Torn && !torn {
-            there = state.rng.once_in(2);
-        }
+        let late = matches!(fate, Write::FailsLate | Write::DiesAfter);
+        let there = late || fate == Write::Torn && !torn && state.rng.once_in(2);
         if torn {
             let State { store: Store::Files(files), rng, .. } = &mut *state else {
                 return failed("no files");
@@ -244,7 +242,7 @@ impl Handle {
             files.before();
             work(&mut *self.inner)?;
             files.tear(rng);
-            state.maybe = commit.map(Owned::of);
+            state.maybe.extend(commit.map(Owned::of));
         } else if there {
             if state.bug == Some(Bug::TwoTransactions)
                 && let Some(commit) = commit
@@ -512,9 +510,10 @@ impl State {
     fn recovered(&mut self, r: &Recovered) {
         let base = r.snapshot.as_ref().map_or(0, |(seq, _)| *seq);
         let last = r.records.last().map_or(base, |record| record.seq);
-        if let Some(maybe) = self.maybe.take()
-            && maybe.records.last().is_some_and(|record| record.seq == last)
-        {
+        let newest = |records: &[Record]| records.last().map(|record| (record.seq, record.now));
+        let there = |maybe: &Owned| last > self.seq && newest(&maybe.records) == newest(&r.records);
+        if let Some(at) = self.maybe.iter().position(there) {
+            let maybe = self.maybe.swap_remove(at);
             self.durable(&maybe);
         }
         if last != self.seq {

@@ -71,8 +71,7 @@ impl Workers {
 
     pub fn push(&mut self, notification: Notification, possible_repeat: bool) {
         let possible_repeat = possible_repeat && self.bug != Some(Bug::RepeatUnmarked);
-        let name = (notification.receiver.as_str(), notification.integration.as_str());
-        if let Some(lane) = NAMES.iter().position(|known| *known == name) {
+        if let Some(lane) = lane_of(&notification) {
             let id = notification.id;
             if self.schedules[lane].push(notification, possible_repeat, None) {
                 let push = self.pushes.entry(id).or_default();
@@ -161,6 +160,11 @@ impl Workers {
 }
 
 /// The URL and the body of the first request, which is the only one of these receivers.
+/// The lane of a notification.
+pub fn lane_of(n: &Notification) -> Option<usize> {
+    NAMES.iter().position(|known| *known == (n.receiver.as_str(), n.integration.as_str()))
+}
+
 fn request(lane: usize, n: &Notification, flagged: bool, secret: &str) -> (String, Vec<u8>) {
     match transports()[lane].request(n, flagged, &[secret.into()]) {
         Ok(Request::Http(request)) => (request.url, request.body),

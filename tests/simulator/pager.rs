@@ -8,7 +8,7 @@ use squelch::commands::fake_pager::{self, State};
 use squelch::deliver::Answer;
 use squelch::model::{AlertId, Cause, Kind, Notification, NotificationId, Status, Timestamp};
 
-use crate::outbox::Attempt;
+use crate::outbox::{Attempt, lane_of};
 use crate::plan::{LANES, Mode};
 
 /// PagerDuty's own limit for one key, in a minute.
@@ -43,6 +43,10 @@ pub struct Pagers {
     pub modes: [Mode; LANES],
     state: State,
     shown: BTreeMap<(usize, String), Shown>,
+    /// Where Squelch decided a page.
+    pages: BTreeSet<(usize, String)>,
+    /// By group: the newest message to people that its problem goes on, and is worse.
+    went_on: BTreeMap<String, NotificationId>,
     taken: BTreeSet<(usize, NotificationId)>,
     /// How often this process got a 2xx for a notification, by the time it was handed over.
     confirmed: BTreeMap<(usize, NotificationId, u64), u32>,
@@ -55,23 +59,41 @@ impl Pagers {
             modes: [Mode::Well; LANES],
             state: State::default(),
             shown: BTreeMap::new(),
+            pages: BTreeSet::new(),
+            went_on: BTreeMap::new(),
             taken: BTreeSet::new(),
             confirmed: BTreeMap::new(),
             findings: Vec::new(),
         }
     }
 
-    /// A new process knows of no answer that an earlier one got.
+    /// A new process knows of no answer that an earlier one got, and of no attempt that it made.
     pub fn started_anew(&mut self) {
         self.confirmed.clear();
+        for place in &self.pages {
+            let shown = self.shown.entry(place.clone()).or_default();
+            shown.doubtful |= shown.pages == 0;
+        }
+    }
+
+    /// Squelch decided a notification, or a start read it. It may take the place of a page that was taken
+    /// before its recall. A page that was taken before the start may be refused now.
+    pub fn issued(&mut self, n: &Notification, read: bool) {
+        let recalled = n.replaces.is_some_and(|recalled| recalled.kind == Kind::Page && recalled.ambiguous);
+        let doubtful = recalled || read && n.kind == Kind::Page;
+        let Some(lane) = lane_of(n) else { return };
+        let place = (lane, n.dedup_key.to_string());
+        if doubtful {
+            self.shown.entry(place.clone()).or_default().doubtful = true;
+        }
+        if n.kind == Kind::Page {
+            self.pages.insert(place);
+        }
     }
 
     /// A request arrives at the receiver of its lane.
     pub fn arrives(&mut self, attempt: &Attempt, now: Timestamp) -> Reply {
         let (lane, n) = (attempt.lane, &*attempt.notification);
-        if replaces_doubtful_page(n) {
-            self.shown.entry((lane, n.dedup_key.to_string())).or_default().doubtful = true;
-        }
         let status = |status, retry_after| Reply::Answer(answer(status, retry_after, Vec::new()));
         match self.modes[lane] {
             Mode::Fails => status(500, None),
@@ -157,6 +179,7 @@ impl Pagers {
             for (_, shown) in self.shown.iter_mut().filter(same) {
                 (shown.open, shown.unsure) = (false, true);
             }
+            self.went_on.insert(n.group_key.to_string(), n.id);
         }
         // People go by the newest message about an alert, whichever incident it is of.
         if lane == 1 {
@@ -189,7 +212,10 @@ impl Pagers {
             return;
         }
         shown.unsure |= !heard;
-        shown.open = n.kind != Kind::Resolve;
+        // The message about the worse problem may have overtaken this one.
+        let overtaken = lane == 1 && self.went_on.get(&*n.group_key).is_some_and(|went_on| n.id < *went_on);
+        shown.unsure |= overtaken;
+        shown.open = n.kind != Kind::Resolve && !overtaken;
         shown.pages += u32::from(n.kind == Kind::Page);
         if n.kind == Kind::Resolve {
             shown.closed_by = shown.closed_by.max(Some(n.id));
@@ -227,6 +253,15 @@ impl Pagers {
         self.shown.iter().filter(says).map(|((_, key), _)| key)
     }
 
+    /// Whether Slack shows `alert` in an incident that is open at PagerDuty for the sake of others.
+    pub fn lists_another(&self, alert: AlertId) -> bool {
+        let others = |key: &String| {
+            let there = self.shown.get(&(0, key.clone())).filter(|shown| shown.open);
+            there.is_some_and(|shown| shown.firing.iter().any(|other| *other != alert))
+        };
+        self.keys(1, alert).any(others)
+    }
+
     /// How many incidents `lane` was ever shown.
     pub fn at(&self, lane: usize) -> u64 {
         self.shown.keys().filter(|(l, _)| *l == lane).count() as u64
@@ -242,11 +277,6 @@ impl Pagers {
     pub fn opened(&self) -> usize {
         self.state.incidents().len()
     }
-}
-
-/// Whether a notification takes the place of a page that may have arrived before it was recalled.
-fn replaces_doubtful_page(n: &Notification) -> bool {
-    n.replaces.is_some_and(|recalled| recalled.kind == Kind::Page && recalled.ambiguous)
 }
 
 /// Whether a page says that its problem was notified before.

@@ -62,11 +62,14 @@ impl World {
         }
     }
 
-    /// Squelch does not repeat an incident that a person acknowledged. Slack takes no updates, so it learns
-    /// of changes from repeats alone.
+    /// Squelch does not repeat an incident that a person acknowledged, or whose alerts are inhibited. Slack
+    /// takes no updates, so it learns of changes from repeats alone.
     pub fn waits_for_repeat(&self, lane: usize, alert: AlertId) -> bool {
+        let inhibits = self.setup.overlaps && self.truth[0].fires();
         let mut keys = self.pagers.keys(0, alert).chain(self.pagers.keys(1, alert));
-        lane == 1 && keys.any(|key| self.persons.0.contains_key(key))
+        lane == 1
+            && (inhibits && self.pagers.lists_another(alert)
+                || keys.any(|key| self.persons.0.contains_key(key)))
     }
 
     /// The second receiver shows each critical alert whose incident no person touched. PagerDuty shows what a

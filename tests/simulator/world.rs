@@ -479,6 +479,7 @@ impl World {
                 n.integration,
                 squelch::causes::text(&n.cause)
             ));
+            self.pagers.issued(&n, repeat);
             self.workers.push(n, repeat);
         }
         self.lanes_due = self.now;

@@ -387,6 +387,20 @@ fn a_notification_of_an_earlier_process_may_have_been_accepted() {
 }
 
 #[test]
+fn a_refusal_after_a_restart_does_not_say_that_the_page_never_arrived() {
+    for earlier in [false, true] {
+        let mut now = Instant::now();
+        let mut schedule = schedule(8, now);
+        schedule.push(notification(1, Kind::Page, 0), earlier, None);
+        step(&mut schedule, &mut now);
+        let refused = AttemptError { retry: Retry::Never, ..down().unwrap_err() };
+        let report = schedule.settle(NotificationId(1), Err(refused), now).unwrap();
+        let Outcome::Rejected(rejection) = report.outcome else { panic!("{report:?}") };
+        assert_eq!(rejection.ambiguous, earlier);
+    }
+}
+
+#[test]
 fn an_incident_that_never_stops_changing_is_sent_all_the_same() {
     let mut now = Instant::now();
     let (mut schedule, recalls) = recalling(8, now);

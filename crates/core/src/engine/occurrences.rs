@@ -233,9 +233,7 @@ impl Occurrences {
 
     /// When the first of them expires or is believed, if no peer speaks before.
     pub(crate) fn deadline(&self, policy: &Policy) -> Option<Timestamp> {
-        let believed = |o: &Occurrence| {
-            o.peers.values().filter_map(Statement::waits_since).min().map(|at| at + REFIRE_WAIT)
-        };
+        let believed = |o: &Occurrence| o.peers.values().filter_map(Statement::believed_at).min();
         self.0.values().flat_map(|o| [o.expires_at(policy), believed(o)]).flatten().min()
     }
 
@@ -295,7 +293,8 @@ impl Occurrences {
         let expires_at = ends_at.map(|end| at.engine(end));
         let occurrence = self.0.get_mut(key)?;
         if let Some(statement) = occurrence.peers.get_mut(&peer) {
-            statement.last_seen = at.now;
+            let spoke = expires_at.map_or(at.now, |end| at.now.min(end - Duration::from_millis(1)));
+            statement.last_seen = if statement.firing { spoke.max(statement.last_seen) } else { at.now };
             if statement.firing {
                 statement.extend(ends_at, expires_at);
             }
@@ -347,8 +346,7 @@ impl Occurrences {
     pub(crate) fn believe(&mut self, at: Moment) -> bool {
         let mut believed = false;
         for occurrence in self.0.values_mut() {
-            let due =
-                |peer: &&Statement| peer.waits_since().is_some_and(|since| since + REFIRE_WAIT <= at.now);
+            let due = |peer: &&Statement| peer.believed_at().is_some_and(|due| due <= at.now);
             if let Some(starts_at) = occurrence.peers.values().filter(due).map(|peer| peer.starts_at).min() {
                 occurrence.begin(at, starts_at);
                 believed = true;
@@ -488,7 +486,7 @@ impl Occurrences {
         };
         let same = stated.starts_at == said.starts_at;
         let goes_on = match stated.firing {
-            true => stated.was_late(at) && said.ends_at >= stated.ends_at,
+            true => stated.was_late(at) && stated.goes_on_late(at, said),
             false => (never_fired && same || stated.goes_on >= 1) && stated.moves_on(at, said),
         };
         let fires = goes_on || !same && as_late;

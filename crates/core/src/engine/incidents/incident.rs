@@ -11,7 +11,7 @@ use crate::engine::incidents::history::Recorded;
 use crate::engine::incidents::members::Members;
 use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::internal::Internal;
-use crate::model::{AlertId, Cause, Duration, Timestamp, hex, sha256};
+use crate::model::{AlertId, Cause, Duration, Kind, Timestamp, hex, sha256};
 use crate::policy::{GROWTH_FROM, KnownBy, Noise, ROLLS_FOR};
 
 /// The number of an incident. It is unique for the life of the journal.
@@ -57,6 +57,9 @@ pub(crate) struct Incident {
     pub(crate) issued_at: Timestamp,
     /// Why the newest version was issued.
     pub(crate) cause: Box<Cause>,
+    /// Why the first version was issued, if there is a newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_cause: Option<Box<Cause>>,
     /// The incident that took this one's place.
     pub(crate) superseded_by: Option<IncidentId>,
     /// The incident whose place this one took.
@@ -160,6 +163,7 @@ impl Incident {
             repeat: 0,
             issued_at: now,
             cause: Box::new(Cause::FirstPage),
+            first_cause: None,
             superseded_by: None,
             supersedes: None,
             closing: None,
@@ -252,8 +256,17 @@ impl Incident {
         let misses = |c: &Channel| c.known_by == KnownBy::Group && !c.is_gone() && !c.takes_updates();
         self.owes &= !repeat && self.channels.iter().any(misses);
         self.issued_at = now;
-        *self.cause = cause;
+        let former = std::mem::replace(&mut *self.cause, cause);
+        if self.version == 2 {
+            self.first_cause = Some(Box::new(former));
+        }
         self.members.note();
+    }
+
+    /// Why a notification of this kind leaves. A page that had to wait says why Squelch paged.
+    pub(crate) fn cause_of(&self, kind: Kind) -> Cause {
+        let first = self.first_cause.as_ref().filter(|_| kind == Kind::Page && self.internal.is_none());
+        (**first.unwrap_or(&self.cause)).clone()
     }
 
     /// Fixes the content of the page: its level and the number of its alerts.

@@ -74,7 +74,7 @@ impl Incidents {
             opened_at: incident.paged_at,
             message: channel.message.clone(),
             replaces: None,
-            cause: (*incident.cause).clone(),
+            cause: incident.cause_of(kind),
         }
     }
 

@@ -1,13 +1,18 @@
 //! The latest that one peer stated about one full label set.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCK_SLACK, Moment};
+use super::{CLOCK_SLACK, Moment, REFIRE_WAIT};
 use crate::model::{Duration, Observation, Status, Timestamp, hash64};
 use crate::policy::Policy;
 
 /// How long a sender is believed that an alert fires, if the end that it gives has passed already.
 const LATE_FIRES: Duration = Duration::from_mins(5);
+
+/// A copy of a statement arrives within this time. Senders post to several replicas, or on two ways.
+const COPY: Duration = Duration::from_secs(10);
 
 /// How long a doubtful statement holds, once it is believed. It is twice Alertmanager's default of
 /// `group_interval`, after which its peer repeats the statement if the alert still fires there.
@@ -75,13 +80,22 @@ impl Statement {
 
     /// The peer goes on to say that it fires, until `ends_at`. Its word expires at `expires_at`.
     pub(super) fn extend(&mut self, ends_at: Option<Timestamp>, expires_at: Option<Timestamp>) {
-        self.ends_at = self.ends_at.max(ends_at);
-        self.expires_at = self.expires_at.max(expires_at);
+        // The same end, once it has passed, gives no more time.
+        if ends_at != self.ends_at || self.expires_at.is_none() {
+            self.ends_at = self.ends_at.max(ends_at);
+            self.expires_at = self.expires_at.max(expires_at);
+        }
     }
 
     /// Since when its peer states a firing that is not believed yet, and that no other peer resolved since.
     pub(super) fn waits_since(&self) -> Option<Timestamp> {
         self.waits_since.filter(|_| !self.doubted)
+    }
+
+    /// When a firing that waits is believed, unless its word expires before.
+    pub(super) fn believed_at(&self) -> Option<Timestamp> {
+        let due = self.waits_since().map(|since| since + REFIRE_WAIT);
+        due.filter(|due| self.expires_at.is_none_or(|expires_at| expires_at > *due))
     }
 
     /// From `now` on the statement counts only for a while, unless its peer repeats it.
@@ -113,6 +127,18 @@ impl Statement {
     /// Whether the end that the peer stated had passed when it did.
     pub(super) fn was_late(&self, at: Moment) -> bool {
         self.ends_at.is_some_and(|end| at.engine(end) <= self.last_seen)
+    }
+
+    /// Whether `said` continues a firing whose end had passed before. Its end moves on with each statement.
+    /// The same end counts only as a copy of the statement that gave it, since the end of a resolved alert
+    /// stays.
+    pub(super) fn goes_on_late(&self, at: Moment, said: &Observation) -> bool {
+        let copies_until = self.expires_at.map(|at| at - LATE_FIRES + COPY);
+        match said.ends_at.cmp(&self.ends_at) {
+            Ordering::Greater => true,
+            Ordering::Equal => copies_until.is_none_or(|until| at.now <= until),
+            Ordering::Less => false,
+        }
     }
 
     /// Whether `said`, whose end has passed, states a later end than the peer's previous statement, whose

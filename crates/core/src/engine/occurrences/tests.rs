@@ -1,5 +1,6 @@
 //! Scripts of the statements that the peers of one alert make.
 
+mod clocks;
 mod doubt;
 
 use super::*;

@@ -3,7 +3,9 @@
 use crate::engine::incidents::incident::Side;
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event};
-use crate::model::{Duration, IncidentChange, Kind, LabelSet, Notification, Source, Status, Timestamp};
+use crate::model::{
+    Cause, Duration, IncidentChange, Kind, LabelSet, Notification, Source, Status, Timestamp,
+};
 use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver};
 
 fn set(name: &str) -> LabelSet {
@@ -110,6 +112,7 @@ fn a_page_names_the_alerts_that_fire_when_it_leaves() {
         assert_eq!(n.kind, Kind::Page);
         assert_eq!(listed(n), [("B", Status::Firing), ("A", Status::Resolved)], "{}", n.integration);
         assert_eq!(n.replaces.unwrap().at, START, "it has waited since then");
+        assert_eq!(n.cause, Cause::FirstPage, "it says why Squelch paged, and not that alerts changed");
     }
     assert_eq!(counted(&world, Kind::Page), 2, "one at each integration, and none is counted twice");
     assert!(world.recalls.is_empty(), "the present state is not asked back");
