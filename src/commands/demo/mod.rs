@@ -180,9 +180,9 @@ async fn blow(
             _ = progress.tick() => show_progress(node, pager, begin.elapsed())?,
         }
     }
-    show_progress(node, pager, begin.elapsed())?;
     let mut out = io::stdout();
     if out.is_terminal() {
+        show_progress(node, pager, begin.elapsed())?;
         writeln!(out)?;
     }
     writeln!(out)
