@@ -1,6 +1,7 @@
 //! `squelch alerts`: the alerts that a server remembers, with their states, or a history of them.
 
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,8 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// How many are listed at most.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value = "1000", value_name = "N")]
+    pub limit: NonZeroUsize,
     /// Write a history that `backtest --history` reads, in place of a list. For a server it has the last
     /// occurrence of each remembered alert. With --storage.path it has all statements that are still there.
     #[arg(long, conflicts_with_all = ["status", "receiver", "state", "limit", "output", "watch"])]
@@ -85,7 +86,7 @@ pub async fn run(args: Args) -> ExitCode {
     if args.export {
         return wrote(export(&args, wanted).await);
     }
-    let ask = async |count| ask(&args, args.status, (args.limit, count)).await;
+    let ask = async |count| ask(&args, args.status, (args.limit.get(), count)).await;
     args.view.list("alert", ask, simple).await
 }
 

@@ -1,5 +1,6 @@
 //! `squelch incidents`: the open incidents, their receivers, their causes, and the next step.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use smol_str::SmolStr;
@@ -36,8 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "7d", requires = "closed")]
     pub since: Duration,
     /// How many are listed at most: internal incidents, and the newest of the others.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub limit: usize,
+    #[arg(long, default_value = "1000", value_name = "N")]
+    pub limit: NonZeroUsize,
     /// The server.
     #[command(flatten)]
     pub server: server::Args,
@@ -71,7 +72,8 @@ pub async fn run(args: Args) -> ExitCode {
     let ask = async |count| {
         let page = |page: IncidentPage| (page.incidents, page.next);
         let server = ServerClient::new(&args.server)?;
-        let mut listed = server.list("/api/v1/incidents", &parameters, (args.limit, count), page).await?;
+        let mut listed =
+            server.list("/api/v1/incidents", &parameters, (args.limit.get(), count), page).await?;
         listed.entries.sort_by_cached_key(importance);
         Ok(listed)
     };
@@ -84,7 +86,7 @@ async fn closed(args: &Args, mut parameters: Vec<(&'static str, String)>) -> Exi
     let ask = async |count| {
         let page = |page: PastIncidentPage| (page.incidents, page.next);
         let server = ServerClient::new(&args.server)?;
-        server.list("/api/v1/incidents/history", &parameters, (args.limit, count), page).await
+        server.list("/api/v1/incidents/history", &parameters, (args.limit.get(), count), page).await
     };
     args.view.list("incident", ask, past).await
 }

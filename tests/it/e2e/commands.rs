@@ -119,6 +119,8 @@ async fn alerts_and_incidents_are_listed() {
     assert!(said.contains("\u{1b}[31mpaged\u{1b}[0m") && said.contains(" ago)"), "{said}");
     for (args, code, says) in [
         (vec!["alerts", "a", "b"], 2, "b"),
+        (vec!["alerts", "--limit=0"], 2, "zero"),
+        (vec!["incidents", "--limit=0"], 2, "zero"),
         (vec!["alerts", "--state=open"], 1, "passing, paged"),
         (vec!["incidents", "--state=open"], 1, "superseded"),
         (vec!["report", "--since=0s"], 2, "such as 7d"),
