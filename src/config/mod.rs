@@ -25,6 +25,7 @@ use smol_str::SmolStr;
 use crate::model::Duration;
 use crate::outside;
 use crate::receivers::console::ConsoleConfig;
+use crate::settings::with_variables;
 use crate::templates::Library;
 
 pub(crate) use read::read_node;
@@ -94,7 +95,8 @@ pub fn read_bounded(from: impl Read) -> Result<String, String> {
 /// # Errors
 /// Everything that is wrong with it, not only the first.
 pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
-    read::read(text, base_dir).map_err(|problems| ConfigErrors::new(file_name, problems))
+    let wrong = |problems| ConfigErrors::new(file_name, with_variables(problems, text));
+    read::read(text, base_dir).map_err(wrong)
 }
 
 /// The keys of each section that stands in `text`, given or not, by the name that errors use for the

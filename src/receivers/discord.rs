@@ -11,7 +11,7 @@ use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
 use super::report::{FENCE, fenced};
-use super::text::{Style, clean_line, clean_text, cut, escape_markdown, is_report, marked, story, subject};
+use super::text::{Style, clean_text, cut, escape_markdown, is_report, marked, one_line, story, subject};
 use super::{
     Attempt, AttemptError, HttpRequest, Notifier, Pace, Reader, ReceiverType, Renderer, Request, Templated,
     View, webhook_url,
@@ -151,7 +151,7 @@ fn message(view: &View<'_>, texts: &Renderer<'_>) -> Vec<u8> {
     let message = Message {
         content: cut(content, CONTENT_CHARS),
         embeds: [embed],
-        username: cut(clean_line(texts.text("username", String::new).trim()), NAME_CHARS),
+        username: cut(one_line(&texts.text("username", String::new)), NAME_CHARS),
         avatar_url: texts.link("avatar_url", String::new).unwrap_or_default(),
         allowed_mentions: AllowedMentions { parse: [] },
     };

@@ -12,7 +12,7 @@ use lettre::message::Mailbox;
 use lettre::message::header::HeaderName;
 use squelch_core::policy::KnownBy;
 
-use super::text::{Style, clean_line, clean_text, escape_html, is_report, marked, story, subject};
+use super::text::{Style, clean_line, clean_text, escape_html, is_report, marked, one_line, story, subject};
 use super::{
     Attempt, AttemptError, FailureReason, Mail, MailAuth, MailServer, Notifier, Reader, ReceiverType,
     Request, Templated,
@@ -191,29 +191,29 @@ fn read(keys: &mut Section<'_>, global: &Global, base: &Path) -> EmailConfig {
     }
 }
 
-/// `host:port`
+/// `host:port`. Alertmanager takes any port that is not empty. When it sends, it notices one that does not
+/// exist.
 fn smarthost(keys: &mut Section<'_>, key: &'static str) -> Option<(String, u16)> {
     let text = given(keys, key)?;
-    let split = text.rsplit_once(':').map(|(host, port)| {
-        let service = || SERVICES.iter().find(|(name, _)| *name == port).map(|(_, port)| *port);
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        (host, port.parse().ok().or_else(service))
-    });
-    match split {
-        Some((host, Some(port))) if !host.contains(':') || text.starts_with('[') => {
-            if host.is_empty() {
-                let message = format!("{key} names no host. Nothing can be sent with it as it stands");
-                keys.problems.doubt(keys.line_of(key), message);
-            }
-            Some((host.to_owned(), port))
-        }
-        _ => {
-            let message = format!("{key} is {}. Write host:port such as mail.example.org:587", shown(text));
-            keys.problems.add(keys.line_of(key), message);
-            // The key is there, and one problem about it is enough.
-            Some((String::new(), 0))
-        }
+    let line = keys.line_of(key);
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    if port.is_empty() || (host.contains(':') && !text.starts_with('[')) {
+        let message = format!("{key} is {}. Write host:port such as mail.example.org:587", shown(text));
+        keys.problems.add(line, message);
+        // The key is there, and one problem about it is enough.
+        return Some((String::new(), 0));
     }
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let service = || SERVICES.iter().find(|(name, _)| *name == port).map(|(_, port)| *port);
+    let number = port.trim().parse().ok().or_else(service);
+    if host.is_empty() {
+        let message = format!("{key} names no host. Nothing can be sent with it as it stands");
+        keys.problems.doubt(line, message);
+    } else if number.is_none() {
+        let message = format!("{key} is {}, whose port is none. Nothing can be sent with it", shown(text));
+        keys.problems.doubt(line, message);
+    }
+    Some((host.to_owned(), number.unwrap_or(0)))
 }
 
 fn headers(keys: &mut Section<'_>) -> Vec<(String, String)> {
@@ -336,7 +336,7 @@ impl Notifier for EmailConfig {
 
     fn request(&self, attempt: &Attempt<'_>) -> Result<Request, AttemptError> {
         let refused = |detail: String| AttemptError::refused(FailureReason::ClientError, detail);
-        let text = |key: &str, source: &str| clean_line(attempt.texts.text(key, || source.to_owned()).trim());
+        let text = |key: &str, source: &str| one_line(&attempt.texts.text(key, || source.to_owned()));
         let (from, to) = (text("from", &self.from), text("to", &self.to));
         let sender = match &addresses(&from)[..] {
             [Ok(sender)] => sender.clone(),
@@ -379,10 +379,16 @@ impl EmailConfig {
 
     /// The configured headers, and those of Alertmanager that are not configured.
     fn all_headers(&self, attempt: &Attempt<'_>, from: &str, to: &str) -> Vec<(String, String)> {
-        let text = |name: &str| clean_line(attempt.texts.text(name, String::new).trim());
+        let view = &attempt.view;
+        let stand_in = |name: &str| match name {
+            "Subject" => subject(view),
+            "To" => to.to_owned(),
+            "From" => from.to_owned(),
+            _ => String::new(),
+        };
+        let text = |name: &str| one_line(&attempt.texts.text(name, || stand_in(name)));
         let mut all: Vec<(String, String)> =
             self.headers.iter().map(|(name, _)| (name.clone(), text(name))).collect();
-        let view = &attempt.view;
         let own = || match is_report(view.notification) {
             true => subject(view),
             false => attempt.texts.required("Subject", || subject(view)),

@@ -16,7 +16,7 @@ use squelch_core::policy::KnownBy;
 
 use super::field::{self, Field};
 use super::form::{below, encoded};
-use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
+use super::text::{PLAIN, clean_line, clean_text, cut, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
@@ -422,7 +422,7 @@ impl JiraConfig {
     }
 
     fn line(&self, attempt: &Attempt<'_>, key: &str) -> String {
-        cut(clean_line(attempt.texts.text(key, String::new).trim()), SUMMARY_CHARS)
+        cut(one_line(&attempt.texts.text(key, String::new)), SUMMARY_CHARS)
     }
 
     /// The fields of the issue.
@@ -448,7 +448,7 @@ impl JiraConfig {
         }
         if !update || self.updates_summary {
             let summary = texts.required("summary", || subject(view));
-            fields.insert("summary".into(), json!(cut(clean_line(summary.trim()), SUMMARY_CHARS)));
+            fields.insert("summary".into(), json!(cut(one_line(&summary), SUMMARY_CHARS)));
         }
         if !update || self.updates_description {
             let text = attempt.text(&self.texts, "description", || story(view, &PLAIN));

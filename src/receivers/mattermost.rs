@@ -10,7 +10,7 @@ use serde::Serialize;
 use squelch_core::policy::KnownBy;
 
 use super::report::{FENCE, fenced};
-use super::text::{Style, calls_nobody, clean_line, cut, marked, repeated, story, subject};
+use super::text::{Style, calls_nobody, cut, marked, one_line, repeated, story, subject};
 use super::texts::Texts;
 use super::{
     Attempt, AttemptError, Escape, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request, Templated,
@@ -194,7 +194,7 @@ impl MattermostConfig {
     fn message(&self, attempt: &Attempt<'_>) -> Message {
         let (view, texts) = (&attempt.view, &attempt.texts);
         let said = |key: &str| texts.text(key, String::new);
-        let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
+        let line = |key: &str| cut(one_line(&said(key)), SHORT_CHARS);
         let own = |key: &str| match key {
             "title" | "fallback" => calls_nobody(&subject(view)),
             "title_link" => view.incident_url(),
@@ -220,7 +220,7 @@ impl MattermostConfig {
         };
         Message {
             text,
-            channel: clean_line(said("channel").trim()),
+            channel: one_line(&said("channel")),
             username: line("username"),
             icon_url: texts.link("icon_url", String::new).unwrap_or_default(),
             icon_emoji: line("icon_emoji"),
@@ -241,7 +241,7 @@ impl MattermostConfig {
     ) -> Attachment {
         let said = |key: &str| attempt.texts.text(&format!("{place}{key}"), || own(key));
         let link = |key: &str| attempt.texts.link(&format!("{place}{key}"), || own(key)).unwrap_or_default();
-        let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
+        let line = |key: &str| cut(one_line(&said(key)), SHORT_CHARS);
         let field = |(i, short): (usize, &Option<bool>)| Field {
             title: said(&format!("fields[{i}].title")),
             value: said(&format!("fields[{i}].value")),
@@ -255,7 +255,7 @@ impl MattermostConfig {
             author_name: line("author_name"),
             author_link: link("author_link"),
             author_icon: link("author_icon"),
-            title: cut(clean_line(said("title").trim()), TITLE_CHARS),
+            title: cut(one_line(&said("title")), TITLE_CHARS),
             title_link: link("title_link"),
             fields: fields.iter().enumerate().map(field).collect(),
             thumb_url: link("thumb_url"),

@@ -17,7 +17,7 @@ use super::keyed::{Vendor, known_as, read_key, secret_template};
 use super::passed::{
     ACTIONS as ACTIONS_OF_EVENT, DESCRIPTION, NOTE, PRIORITY, Passed, SUMMARY, TAGS as TAGS_OF_EVENT,
 };
-use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
+use super::text::{PLAIN, clean_line, clean_text, cut, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpMethod, HttpRequest, Notifier, Pace, Reader,
@@ -308,7 +308,7 @@ impl OpsgenieConfig {
     fn message(&self, attempt: &Attempt<'_>) -> String {
         let text = self.passed(attempt, "message");
         let text = text.unwrap_or_else(|| attempt.texts.required("message", || subject(&attempt.view)));
-        cut(clean_line(text.trim()), MESSAGE_CHARS)
+        cut(one_line(&text), MESSAGE_CHARS)
     }
 
     fn description(&self, attempt: &Attempt<'_>) -> String {
@@ -323,7 +323,7 @@ impl OpsgenieConfig {
     }
 
     fn line(&self, attempt: &Attempt<'_>, key: &str, most: usize) -> String {
-        cut(clean_line(self.text(attempt, key).trim()), most)
+        cut(one_line(&self.text(attempt, key)), most)
     }
 
     fn text(&self, attempt: &Attempt<'_>, key: &str) -> String {
@@ -383,7 +383,7 @@ impl OpsgenieConfig {
         for i in 0..self.responders {
             let text = |key: &str| {
                 let text = attempt.texts.text(&format!("responders[{i}].{key}"), String::new);
-                clean_line(text.trim())
+                one_line(&text)
             };
             let one = Responder {
                 id: text("id"),

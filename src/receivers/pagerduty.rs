@@ -21,7 +21,7 @@ use squelch_core::policy::KnownBy;
 use super::field::{self, Field};
 use super::keyed::{known_as, read_key, secret_template};
 use super::passed::Passed;
-use super::text::{alert_list, clean_line, clean_text, cut, http_url, subject};
+use super::text::{alert_list, clean_text, cut, http_url, one_line, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
@@ -484,12 +484,12 @@ fn payload(view: &View<'_>, texts: &Renderer<'_>, custom_details: BTreeMap<Strin
 }
 
 fn summary(view: &View<'_>, texts: &Renderer<'_>) -> String {
-    let text = cut(clean_line(texts.required("description", || subject(view)).trim()), SUMMARY_CHARS);
+    let text = cut(one_line(&texts.required("description", || subject(view))), SUMMARY_CHARS);
     if text.is_empty() { cut(subject(view), SUMMARY_CHARS) } else { text }
 }
 
 fn line(text: String, chars: usize) -> String {
-    cut(clean_line(text.trim()), chars)
+    cut(one_line(&text), chars)
 }
 
 /// The word of Alertmanager for each level. A service with dynamic urgency calls no person for a lower

@@ -13,7 +13,7 @@ use squelch_core::policy::KnownBy;
 
 use super::form::form;
 use super::keyed::{known_as, read_key, secret_template};
-use super::text::{PLAIN, clean_line, clean_text, cut, escape_html, marked, story, subject};
+use super::text::{PLAIN, clean_text, cut, escape_html, marked, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request,
@@ -189,7 +189,7 @@ impl PushoverConfig {
     fn pairs(&self, attempt: &Attempt<'_>) -> Vec<(&'static str, String)> {
         let (view, texts) = (&attempt.view, &attempt.texts);
         let digest = view.notification.kind == Kind::Digest;
-        let line = |key: &str| cut(clean_line(texts.text(key, String::new).trim()), SHORT_CHARS);
+        let line = |key: &str| cut(one_line(&texts.text(key, String::new)), SHORT_CHARS);
         let own = || match self.html {
             true => escape_html(&story(view, &PLAIN)),
             false => story(view, &PLAIN),

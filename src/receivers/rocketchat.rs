@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use squelch_core::policy::KnownBy;
 
 use super::report::{FENCE, fenced};
-use super::text::{Style, calls_nobody, clean_line, cut, marked, story, subject};
+use super::text::{Style, calls_nobody, cut, marked, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, Escape, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType,
@@ -214,7 +214,7 @@ impl RocketchatConfig {
         let digest = view.notification.kind == Kind::Digest;
         let said = |key: &str| texts.text(key, String::new);
         let link = |key: &str| texts.link(key, String::new).unwrap_or_default();
-        let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
+        let line = |key: &str| cut(one_line(&said(key)), SHORT_CHARS);
         let title = if digest {
             calls_nobody(&subject(view))
         } else {
@@ -245,12 +245,12 @@ impl RocketchatConfig {
             text: cut(text, TEXT_CHARS),
             image_url: link("image_url"),
             thumb_url: link("thumb_url"),
-            color: cut(clean_line(texts.text("color", color).trim()), SHORT_CHARS),
+            color: cut(one_line(&texts.text("color", color)), SHORT_CHARS),
             fields: self.fields.iter().enumerate().map(field).collect(),
             actions: (0..self.actions).map(action).collect(),
         };
         Message {
-            channel: clean_line(said("channel").trim()),
+            channel: one_line(&said("channel")),
             emoji: line("emoji"),
             avatar: link("icon_url"),
             attachments: [attachment],

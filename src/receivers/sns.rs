@@ -17,7 +17,7 @@ use squelch_core::policy::KnownBy;
 
 use super::form::form;
 use super::keyed::known_as;
-use super::text::{PLAIN, clean_line, clean_text, cut, cut_bytes, http_url, marked, story, subject};
+use super::text::{PLAIN, clean_text, cut, cut_bytes, http_url, marked, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request,
@@ -500,13 +500,13 @@ impl SnsConfig {
             }
             pairs.push(pair(name, &place));
         }
-        if !clean_line(title.trim()).is_empty() {
+        if !one_line(&title).is_empty() {
             pairs.push(pair("Subject", &marked(&title, view, SUBJECT_CHARS)));
         }
         pairs.push(pair("Message", &text));
         for (i, (name, value)) in attributes.iter().enumerate() {
             let place = format!("MessageAttributes.entry.{}", i + 1);
-            pairs.push((format!("{place}.Name"), clean_line(name.trim())));
+            pairs.push((format!("{place}.Name"), one_line(name)));
             pairs.push((format!("{place}.Value.DataType"), "String".into()));
             pairs.push((format!("{place}.Value.StringValue"), clean_text(value)));
         }

@@ -132,6 +132,7 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
         let message = "telegram_configs has no token. Write bot_token_file (or bot_token) here, or telegram_bot_token_file in global";
         keys.problems.add(keys.line, message);
     }
+    let before = keys.problems.count();
     let chat = match keys.text("chat_id_file") {
         Some(_) => secret(keys, ("chat_id", "chat_id_file"), SecretForm::Header, base).map(Chat::File),
         None => {
@@ -139,7 +140,7 @@ fn read(keys: &mut Section<'_>, api_url: &Url, bot_token: Option<&Secret>, base:
             id.filter(|id| *id != 0).map(Chat::Id)
         }
     };
-    if chat.is_none() {
+    if chat.is_none() && keys.problems.count() == before {
         let message = format!("telegram_configs has no chat. Write chat_id (or chat_id_file): {NUMBER}");
         keys.problems.add(keys.line, message);
     }

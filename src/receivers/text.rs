@@ -190,9 +190,16 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
 /// The mark at the end of the title of a message that may be a repeat, where the receiver folds no repeats.
 pub const REPEAT: &str = " (possible repeat)";
 
+/// The text of a template in a place of one line. Templates often begin or end with a line break, also where
+/// another one calls them. So a line break with the blanks around it is one blank.
+pub fn one_line(text: &str) -> String {
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    clean_line(&lines.collect::<Vec<_>>().join(" "))
+}
+
 /// A title of at most `most` characters. It is cut before the mark of a possible repeat.
 pub fn marked(title: &str, view: &View<'_>, most: usize) -> String {
-    let title = clean_line(title.trim());
+    let title = one_line(title);
     match view.possible_repeat {
         false => cut(title, most),
         true => format!("{}{REPEAT}", cut(title, most - REPEAT.len())),
@@ -275,6 +282,12 @@ mod tests {
     fn cutting_counts_characters() {
         assert_eq!(cut("ééé".into(), 3), "ééé");
         assert_eq!(cut("éééé".into(), 3), "éé…");
+    }
+
+    #[test]
+    fn a_place_of_one_line_has_a_blank_for_each_line_break() {
+        assert_eq!(one_line("\n  CRITICAL: \r\n\t[FIRING:1]  Disk\n\n"), "CRITICAL: [FIRING:1]  Disk");
+        assert_eq!(one_line("a\u{202e}b"), "a\\u202eb");
     }
 
     #[test]

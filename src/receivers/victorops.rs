@@ -13,7 +13,7 @@ use squelch_core::policy::KnownBy;
 
 use super::form::encoded;
 use super::keyed::{Vendor, known_as, plain_key};
-use super::text::{PLAIN, clean_line, clean_text, cut, story, subject};
+use super::text::{PLAIN, clean_text, cut, one_line, story, subject};
 use super::texts::Texts;
 use super::{
     Answer, Attempt, AttemptError, FailureReason, HttpRequest, Notifier, Pace, Reader, ReceiverType, Request,
@@ -161,7 +161,7 @@ impl VictoropsConfig {
     fn message(&self, attempt: &Attempt<'_>) -> BTreeMap<String, String> {
         let (view, texts) = (&attempt.view, &attempt.texts);
         let digest = view.notification.kind == Kind::Digest;
-        let line = |text: String| cut(clean_line(text.trim()), SHORT_CHARS);
+        let line = |text: String| cut(one_line(&text), SHORT_CHARS);
         let title = || subject(view);
         let own = || story(view, &PLAIN);
         let (title, state) = match digest {

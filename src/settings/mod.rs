@@ -20,6 +20,7 @@ pub use client::{
     Grant, HttpAuth, HttpConfig, JwtAlgorithm, JwtBearer, OAuth2, Pem, PemSource, ProxyConfig, ProxySource,
     SecretUrl, TlsConfig,
 };
+pub(crate) use problem::with_variables;
 pub use problem::{ConfigErrors, Problem};
 pub use secret::{Secret, SecretError, SecretFile, SecretForm};
 pub use signing::{SigningKeys, SigningSecretError};

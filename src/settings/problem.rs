@@ -46,6 +46,30 @@ impl ConfigErrors {
     }
 }
 
+/// Says of each problem whose line holds a variable such as `${NAME}` that Squelch does not replace it. Many
+/// files are templates of `envsubst`.
+pub(crate) fn with_variables(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
+    for Problem { line, message } in &mut problems {
+        let index = (*line as usize).checked_sub(1);
+        let found = index.and_then(|index| text.lines().nth(index)).and_then(variable);
+        if let Some(name) = found {
+            message.push_str(&format!(
+                ". Squelch replaces no variables, as Alertmanager does not. Write the value of {name}, such as with \
+                 envsubst"
+            ));
+        }
+    }
+    problems
+}
+
+/// The first variable in a line, such as `${NAME}`.
+fn variable(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("${")?;
+    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let ends = rest[name.len()..].starts_with(['}', ':', '-']);
+    (ends && !name.is_empty()).then(|| format!("${{{name}}}"))
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, Problem { line, message }) in self.problems.iter().take(SHOWN).enumerate() {
@@ -63,3 +87,17 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_the_variable_of_its_line_that_nothing_replaces() {
+        let text = "a: 1\nurl: '${SLACK_URL:-x}'\nb: '{{ ${ }}'\n";
+        let problems = (0..=4).map(|line| Problem::new(line, "wrong")).collect();
+        let said: Vec<String> = with_variables(problems, text).into_iter().map(|p| p.message).collect();
+        assert!(said[2].ends_with("Write the value of ${SLACK_URL}, such as with envsubst"), "{}", said[2]);
+        assert_eq!([&said[0], &said[1], &said[3], &said[4]], ["wrong"; 4]);
+    }
+}

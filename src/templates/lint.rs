@@ -9,7 +9,7 @@ use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode};
 
 use super::names;
 use super::place::{Places, WrongTemplate};
-use super::{functions, nearest};
+use super::{functions, nearest, old};
 
 /// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -143,14 +143,14 @@ impl Walk<'_> {
         if functions::names().any(|known| known == name) {
             return;
         }
-        let hint = match super::old::go_form(name) {
-            Some(form) => format!("Templates are Go templates: write {form}"),
-            None => match nearest(name, functions::names()) {
-                Some(near) => format!("Did you mean {near}?"),
-                None => {
-                    format!("Write a field, such as .CommonLabels.{name}, or one of Alertmanager's functions")
-                }
-            },
+        let hint = if let Some(form) = old::go_form(name) {
+            format!("Templates are Go templates: write {form}")
+        } else if let Some(form) = old::foreign_form(name) {
+            format!("Alertmanager has no such function. Write {form}")
+        } else if let Some(near) = nearest(name, functions::names()) {
+            format!("Did you mean {near}?")
+        } else {
+            format!("Write a field, such as .CommonLabels.{name}, or one of Alertmanager's functions")
         };
         self.wrong(at.pos().offset, format!("there is no function {name:?}. {hint}"));
     }

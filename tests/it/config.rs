@@ -470,13 +470,11 @@ fn a_template_that_cannot_work_is_told_and_a_place_that_cannot_is_refused() {
         config::warnings(&config).into_iter().map(|w| w.message).collect::<Vec<_>>()
     };
     for (keys, says) in [
-        (
-            "channel: '#x-{{ .CommonLables.team }}'",
-            "channel: line 1, column 7: the notification has no .CommonLables. Did",
-        ),
+        ("channel: '#x-{{ .CommonLables.team }}'", "column 7: the notification has no .CommonLables. Did"),
         ("title: '{{ template \"slack.default.titel\" . }}'", "Did you mean \"slack.default.title\"?"),
         ("text: '{{ if .Status }}x'", "text: line 1, column 1: if has no end"),
         ("text: '{{ toUper .Status }}'", "Did you mean toUpper?"),
+        ("text: '{{ .Status | default \"x\" }}'", "has no such function. Write {{ or .CommonLabels"),
         ("text: '{{ team }}'", "Write a field, such as .CommonLabels.team"),
         (
             "text: '{{ range .Alerts }}{{ .Lables.x }}{{ end }}'",

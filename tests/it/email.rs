@@ -290,6 +290,19 @@ async fn a_subject_of_the_users_templates_replaces_the_default_one() {
     assert_eq!(mail.server.mails()[0].header("Subject"), "[OPS] firing HighLatency");
 }
 
+/// Each line break of a template is a blank in a header. A header that fails has the text of the default one.
+#[tokio::test]
+async fn a_header_is_one_line_and_one_that_fails_has_the_default_text() {
+    let mail = Mail::start(Manner::default()).await;
+    let keys = "to: ops@example.org\nrequire_tls: false\nheaders: {to: '{{ .Nothing }}', subject: \"OPS: \\n  \
+                {{ .GroupLabels.alertname }}\\n\"}";
+    let received = sent(&mail, keys, page(1)).await;
+    assert_eq!(received.header("Subject"), "OPS: HighLatency");
+    assert_eq!(received.header("To"), "ops@example.org");
+    let keys = "to: ops@example.org\nrequire_tls: false\nheaders: {subject: '{{ .Nothing.at.all }}'}";
+    assert!(sent(&mail, keys, page(2)).await.header("Subject").starts_with("[FIRING:"));
+}
+
 /// A label must not end its header, add another, or end the mail.
 #[tokio::test]
 async fn a_label_changes_nothing_but_its_own_text() {
@@ -391,6 +404,23 @@ fn keys_of_global_are_lent_and_wrong_ones_are_named() {
     ] {
         assert!(wrong.contains(says), "{says} not in\n{wrong}");
     }
+}
+
+/// Alertmanager takes any port, and many files hold a placeholder.
+#[test]
+fn a_port_with_a_blank_is_read_and_one_that_does_not_exist_is_told() {
+    let smarthost = |written: &str| {
+        let keys = format!("to: a@example.org, from: b@example.org, smarthost: '{written}'");
+        let text = format!("route: {{receiver: r}}\nreceivers: [{{name: r, email_configs: [{{{keys}}}]}}]\n");
+        let config = config::parse(&text, "squelch.yml", Path::new("/etc")).unwrap();
+        let any: &dyn std::any::Any = &*config.receivers["r"][0].notifier;
+        let email: &squelch::receivers::email::EmailConfig = any.downcast_ref().unwrap();
+        let told = config::warnings(&config);
+        (email.smarthost.clone(), told.iter().any(|one| one.message.contains("whose port is none")))
+    };
+    assert_eq!(smarthost("localhost: 25"), (("localhost".into(), 25), false));
+    assert_eq!(smarthost("${HOST}:${PORT}"), (("${HOST}".into(), 0), true));
+    assert_eq!(smarthost("mail:99999"), (("mail".into(), 0), true));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::passed::{self, Passed};
-use super::super::text::{clean_line, cut, http_url};
+use super::super::text::{cut, http_url, one_line};
 use super::{Event, Image, LINKS, Link, PagerdutyConfig, SEVERITIES, SHORT_CHARS, SUMMARY_CHARS, line};
 
 /// Puts the sender's own texts in the place of the default ones. Configured texts stay.
@@ -46,7 +46,7 @@ pub(super) fn pass(
     }
     let Some(payload) = &mut event.payload else { return };
     if config.description.is_none() {
-        payload.summary = cut(clean_line(event_of.annotation(passed::SUMMARY).trim()), SUMMARY_CHARS);
+        payload.summary = cut(one_line(event_of.annotation(passed::SUMMARY)), SUMMARY_CHARS);
     }
     if config.severity.is_none()
         && let Some(word) = SEVERITIES.into_iter().find(|word| *word == event_of.label("severity"))

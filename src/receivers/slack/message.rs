@@ -6,7 +6,7 @@ use super::SlackConfig;
 use crate::causes;
 use crate::model::{Cause, Kind};
 use crate::receivers::report::{FENCE, fenced};
-use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, story, subject};
+use crate::receivers::text::{REPEAT, Style, clean_line, cut, escape_as, one_line, story, subject};
 use crate::receivers::{Attempt, View};
 
 const TITLE_CHARS: usize = 1024;
@@ -132,9 +132,9 @@ struct Confirm {
 pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> Vec<u8> {
     let (view, texts) = (&attempt.view, &attempt.texts);
     let said = |key: &str| texts.text(key, String::new);
-    let line = |key: &str| cut(clean_line(said(key).trim()), SHORT_CHARS);
+    let line = |key: &str| cut(one_line(&said(key)), SHORT_CHARS);
     let link = |key: &str| texts.link(key, String::new).unwrap_or_default();
-    let channel = clean_line(texts.required("channel", String::new).trim());
+    let channel = one_line(&texts.required("channel", String::new));
     let field = |(i, short): (usize, &bool)| Field {
         title: said(&format!("fields[{i}].title")),
         value: cut_escaped(said(&format!("fields[{i}].value")), TEXT_CHARS),
@@ -173,7 +173,7 @@ pub(super) fn write(config: &SlackConfig, attempt: &Attempt<'_>, to: To<'_>) -> 
         _ => texts.beside(&shown, "text", own),
     };
     let attachment = Attachment {
-        title: marked(clean_line(title.trim()), view),
+        title: marked(one_line(&title), view),
         title_link: texts.link("title_link", || view.incident_url()).unwrap_or_default(),
         pretext: cut_escaped(pretext, TEXT_CHARS),
         text: cut_escaped(text, TEXT_CHARS),
@@ -258,7 +258,7 @@ fn color(attempt: &Attempt<'_>) -> String {
         return "#439FE0".to_owned();
     }
     let own = || if view.is_firing() { "danger" } else { "good" }.to_owned();
-    cut(clean_line(attempt.texts.text("color", own).trim()), SHORT_CHARS)
+    cut(one_line(&attempt.texts.text("color", own)), SHORT_CHARS)
 }
 
 /// A title of at most [`TITLE_CHARS`] characters. Slack has no key to fold repeats by, so a message that

@@ -115,5 +115,9 @@ fn what_alertmanager_refuses_is_refused() {
     ] {
         let said = refused(&format!("telegram_configs: [{{{keys}}}]"));
         assert!(said.contains(says), "{keys}: {said}");
+        assert!(
+            !said.contains("chat_id is") || !said.contains("no chat"),
+            "one problem is told twice: {said}"
+        );
     }
 }
