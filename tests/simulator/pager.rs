@@ -43,8 +43,8 @@ pub struct Pagers {
     pub modes: [Mode; LANES],
     state: State,
     shown: BTreeMap<(usize, String), Shown>,
-    /// Where Squelch decided a page.
-    pages: BTreeSet<(usize, String)>,
+    /// Where each notification goes.
+    places: BTreeMap<NotificationId, (usize, String)>,
     /// By group: the newest message to people that its problem goes on, and is worse.
     went_on: BTreeMap<String, NotificationId>,
     taken: BTreeSet<(usize, NotificationId)>,
@@ -59,7 +59,7 @@ impl Pagers {
             modes: [Mode::Well; LANES],
             state: State::default(),
             shown: BTreeMap::new(),
-            pages: BTreeSet::new(),
+            places: BTreeMap::new(),
             went_on: BTreeMap::new(),
             taken: BTreeSet::new(),
             confirmed: BTreeMap::new(),
@@ -70,9 +70,9 @@ impl Pagers {
     /// A new process knows of no answer that an earlier one got, and of no attempt that it made.
     pub fn started_anew(&mut self) {
         self.confirmed.clear();
-        for place in &self.pages {
+        for place in self.places.values() {
             let shown = self.shown.entry(place.clone()).or_default();
-            shown.doubtful |= shown.pages == 0;
+            shown.doubtful |= shown.pages == 0 || !shown.open;
         }
     }
 
@@ -86,8 +86,13 @@ impl Pagers {
         if doubtful {
             self.shown.entry(place.clone()).or_default().doubtful = true;
         }
-        if n.kind == Kind::Page {
-            self.pages.insert(place);
+        self.places.insert(n.id, place);
+    }
+
+    /// A notification came back, and an attempt at it may have been taken.
+    pub fn recalled(&mut self, id: NotificationId) {
+        if let Some(place) = self.places.get(&id) {
+            self.shown.entry(place.clone()).or_default().doubtful = true;
         }
     }
 
@@ -202,7 +207,9 @@ impl Pagers {
                 found("is silent: its key is open")
             }
             Kind::Update if shown.pages == 0 => found("comes before its page"),
-            Kind::Update if !shown.open && !again && !shown.unsure => found("reopens what was closed"),
+            Kind::Update if !shown.open && !again && !shown.unsure && !shown.doubtful => {
+                found("reopens what was closed");
+            }
             Kind::Resolve if shown.unsure || shown.doubtful => {}
             Kind::Resolve if shown.pages == 0 => found("overtakes its page"),
             Kind::Resolve if !shown.open && !again => found("closes what is closed"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use squelch::model::{Duration, Notification, NotificationId, Timestamp};
+use squelch::model::{Duration, Notification, NotificationId, Outcome, Timestamp};
 use squelch::node::clock::Reading;
 use squelch::node::metrics::NodeMeter;
 use squelch::node::{Command, Core, EngineClock, Flow, Outbox, Parts, Published, Queue, QueueBounds};
@@ -490,6 +490,9 @@ impl World {
         self.lanes_due = wake.unwrap_or(Millis::MAX);
         for report in recalled {
             self.note(format_args!("recalled {}", report.id.0));
+            if report.outcome == (Outcome::Recalled { ambiguous: true }) {
+                self.pagers.recalled(report.id);
+            }
             let Some(process) = &self.process else { break };
             let _ = process.queue.push(Command::Delivered(report));
             self.poke();

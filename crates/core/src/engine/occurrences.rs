@@ -451,8 +451,9 @@ impl Occurrences {
             return OccurrenceChange::None;
         }
         // An end that is known takes back no more than the word of the peer that states it. So does an end
-        // before the start that another peer states.
-        let known = ends_at <= occurrence.ended_at;
+        // before the start that another peer states. A former end ahead of the clock is from before the
+        // clock was set back, so it is no measure.
+        let known = ends_at <= occurrence.ended_at && occurrence.ended_at <= at.wall;
         let ended_on = occurrence.ended_on;
         let supports = |peer: &Statement| {
             let later = peer.believed_start(at).is_some_and(|start| start > ends_at);

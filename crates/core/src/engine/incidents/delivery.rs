@@ -3,7 +3,7 @@
 use crate::engine::accounting::PendingDecision;
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::incident::{Incident, IncidentId, Side};
-use crate::engine::incidents::truth::spot_of;
+use crate::engine::incidents::truth::{channel_at_mut, spot_of};
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -77,10 +77,25 @@ impl Incidents {
             }
         }
         let left_open = channels.iter().any(Channel::stays_open);
+        if let Some(old) = supersedes {
+            self.owe_ends(world, old, (&incident, &channels));
+        }
         self.settled.push(Settled { id, group: incident.group, side: incident.side, left_open });
         self.watch_orphan(world, id);
         if let Some(old) = supersedes {
             self.pump(world, old);
+        }
+    }
+
+    /// An incident is over, and some integrations never accepted its page. Where the readers know a group,
+    /// they learn from the incident that it took over which alerts resolved.
+    fn owe_ends(&mut self, world: &World, old: IncidentId, (last, channels): (&Incident, &[Channel])) {
+        let Some(old) = self.all.get_mut(&old) else { return };
+        let groups = channels.iter().filter(|channel| channel.known_by == KnownBy::Group);
+        for unopened in groups.filter(|channel| channel.opened_at().is_none()) {
+            if let Some(channel) = channel_at_mut(world, old, spot_of(world, last, unopened)) {
+                channel.owe();
+            }
         }
     }
 

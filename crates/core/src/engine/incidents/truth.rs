@@ -469,12 +469,8 @@ impl Incidents {
                 .any(|alert| world.alerts.turned_since(*alert, accepted) && !world.really_fires(*alert));
         for other in owing {
             let at = Spot { receiver: &receiver, integration: &integration };
-            let place = self.all.get(&other).and_then(|i| {
-                let channel = channel_at(world, i, at)?;
-                i.channels.iter().position(|c| std::ptr::eq(c, channel))
-            });
-            let channel = place.and_then(|place| self.all.get_mut(&other)?.channels.get_mut(place));
-            if let Some(channel) = channel {
+            let incident = self.all.get_mut(&other);
+            if let Some(channel) = incident.and_then(|incident| channel_at_mut(world, incident, at)) {
                 channel.owe();
                 self.touched.insert(other);
             }
@@ -548,4 +544,15 @@ fn channel_at<'a>(world: &World, incident: &'a Incident, at: Spot<'_>) -> Option
     let home = &world.destinations.get(incident.group.0).receiver;
     let leads = |c: &&Channel| c.integration == *at.integration && c.receiver(home) == at.receiver;
     incident.channels.iter().filter(|c| !c.is_gone() || c.was_opened()).find(leads)
+}
+
+/// The same channel, to be changed.
+pub(crate) fn channel_at_mut<'a>(
+    world: &World,
+    incident: &'a mut Incident,
+    at: Spot<'_>,
+) -> Option<&'a mut Channel> {
+    let there = channel_at(world, incident, at)?;
+    let place = incident.channels.iter().position(|channel| std::ptr::eq(channel, there))?;
+    incident.channels.get_mut(place)
 }

@@ -36,3 +36,17 @@ fn a_disputed_firing_is_not_believed_after_its_end() {
         assert_eq!(pair.firing_at(161), fires, "the end is {end}");
     }
 }
+
+/// Squelch's own clock is set back by half an hour. The end counts as the time of receipt, which is then
+/// before the former end.
+#[test]
+fn a_resolve_ends_the_occurrence_after_the_clock_was_set_back() {
+    let mut pair = Script::new(Source::Alertmanager);
+    over(&mut pair);
+    assert_eq!(pair.fires(110, "a", 105), Fired);
+    pair.fires(111, "b", 105);
+    let back = Moment::new(at(200), 1_800_000);
+    let resolve = said(Resolved, 105, Some(105));
+    let ended = pair.occurrences.resolve(back, pair.key, PeerId::of("a"), &resolve);
+    assert_eq!(ended, OccurrenceChange::Resolved);
+}
