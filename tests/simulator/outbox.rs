@@ -159,12 +159,12 @@ impl Workers {
     }
 }
 
-/// The URL and the body of the first request, which is the only one of these receivers.
 /// The lane of a notification.
 pub fn lane_of(n: &Notification) -> Option<usize> {
     NAMES.iter().position(|known| *known == (n.receiver.as_str(), n.integration.as_str()))
 }
 
+/// The URL and the body of the first request, which is the only one of these receivers.
 fn request(lane: usize, n: &Notification, flagged: bool, secret: &str) -> (String, Vec<u8>) {
     match transports()[lane].request(n, flagged, &[secret.into()]) {
         Ok(Request::Http(request)) => (request.url, request.body),
