@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, Problem, Reason, Status, Timestamp};
+use super::{Duration, NameCount, Problem, Reason, Status, Timestamp};
 
 /// Why an observation was suppressed, why an alert waits, or why a notification leaves, with its numbers.
 ///
@@ -391,16 +391,6 @@ pub struct Counted {
     /// How many other names there are.
     #[serde(default)]
     pub other_names: usize,
-}
-
-/// How often one `alertname` was counted.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct NameCount {
-    /// The name, at most 60 characters.
-    #[schema(value_type = String)]
-    pub name: SmolStr,
-    /// How often.
-    pub count: u64,
 }
 
 impl Cause {

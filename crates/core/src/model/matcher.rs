@@ -8,23 +8,10 @@ use smol_str::SmolStr;
 
 use super::expression::Expression;
 use super::labels::Quoted;
-use super::{LabelSet, go_regex, matcher_syntax};
+use super::{LabelSet, MatchOp, go_regex, matcher_syntax};
 
 /// The bytes that the compiled expressions of one text may take, unless the caller sets a lower bound.
 const MOST_COMPILED: usize = 16 << 20;
-
-/// How a matcher compares.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum MatchOp {
-    /// `=`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `=~`, anchored at both ends.
-    Regex,
-    /// `!~`, anchored at both ends.
-    NotRegex,
-}
 
 /// One comparison of one label. A missing label counts as the empty string.
 #[derive(Clone)]

@@ -1,6 +1,17 @@
 //! The two grammars in which Alertmanager writes matchers: classic, and that for UTF-8 names.
 
-use super::MatchOp;
+/// How a matcher compares.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`, anchored at both ends.
+    Regex,
+    /// `!~`, anchored at both ends.
+    NotRegex,
+}
 
 /// Name, operator and value, not yet compiled.
 pub(super) type Raw = (String, MatchOp, String);

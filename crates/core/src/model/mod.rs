@@ -3,6 +3,7 @@
 mod alert;
 mod cause;
 mod decision;
+mod disposition;
 mod duration;
 mod expression;
 mod fingerprint;
@@ -21,8 +22,9 @@ mod time;
 use smol_str::{SmolStr, format_smolstr};
 
 pub use alert::{Batch, EVENT_KEY, INTEGRATION, Observation, Source, Status, Upstream};
-pub use cause::{Cause, Counted, HeldBack, NameCount};
-pub use decision::{Basis, Decision, Disposition, Otherwise, Reason};
+pub use cause::{Cause, Counted, HeldBack};
+pub use decision::{Basis, Decision, Otherwise};
+pub use disposition::{Disposition, Reason};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::{AlertId, Fingerprint, hash64, hex, sha256};
 pub use go_regex::go_pattern;
@@ -31,14 +33,14 @@ pub use history::{
     IncidentChange, IncidentDelivery, IncidentIssued, IncidentOpened, IncidentRecord, IncidentRule, Remark,
     RemarkContent,
 };
-pub use labels::LabelSet;
-pub use labels::Quoted;
+pub use labels::{LabelSet, Quoted};
 pub(crate) use labels::{pop_length, push_length};
-pub use matcher::{MatchOp, Matcher, MatcherError, parse_matchers, parse_matchers_within};
+pub use matcher::{Matcher, MatcherError, parse_matchers, parse_matchers_within};
+pub use matcher_syntax::MatchOp;
 pub use notification::{
     AlertView, FailedDelivery, Kind, Notification, NotificationId, Outcome, Recalled, Rejection, Report,
 };
-pub use problem::{ClockError, OrphanedIncident, Problem};
+pub use problem::{ClockError, NameCount, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};
 pub use time::{TimeError, Timestamp};

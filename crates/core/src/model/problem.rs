@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, NameCount};
+use super::Duration;
 
 /// The subject of an internal incident. The same rules as for [`super::Cause`] hold for its fields.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -173,6 +173,16 @@ pub struct ClockError {
     pub by: Duration,
     /// Whether the clock is ahead. It is behind otherwise.
     pub ahead: bool,
+}
+
+/// How often one `alertname` was counted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NameCount {
+    /// The name, at most 60 characters.
+    #[schema(value_type = String)]
+    pub name: SmolStr,
+    /// How often.
+    pub count: u64,
 }
 
 impl Problem {
