@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::engine::alerts::{Alert, Alerts};
-use crate::engine::destinations::{Destination, DestinationId, Destinations};
+use crate::engine::destinations::{Destination, Destinations};
+use crate::engine::ids::DestinationId;
 use crate::engine::renames::rename_key;
 use crate::engine::repeats::cause_of_repeats;
 use crate::engine::stats::{Bound, PAGE_DELAY_BUCKETS, ReceiverStats, Stats};

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
 use crate::engine::few::Few;
 use crate::engine::forms::{Forms, Wording};
+use crate::engine::ids::DestinationId;
 use crate::engine::occurrences::{Moment, OccurrenceChange, OccurrenceKey, Occurrences, PeerId};
 use crate::engine::state::AlertState;
 use crate::engine::timers::{AlertDeadline, Timers};

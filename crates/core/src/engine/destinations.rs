@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::pages::internal::ROUTE;
+use crate::engine::ids::DestinationId;
 use crate::model::{Duration, LabelSet};
 use crate::policy::{GroupBy, IntegrationRef, Mode, Noise, Policy, Windows};
 
-/// The number of a destination. It is stable for the life of the journal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct DestinationId(pub(crate) u32);
+/// The route key of the destinations of internal incidents. Route keys of the configuration begin with a
+/// brace.
+const INTERNAL_ROUTE: &str = "squelch";
 
 /// One route and its receiver. A destination whose route left the configuration keeps its settings, except
 /// for its receiver's integrations. Its open incidents go on to their end.
@@ -159,7 +158,9 @@ impl Destinations {
     pub(crate) fn first_of_receiver(&self, id: DestinationId) -> DestinationId {
         let destination = self.get(id);
         let same = |l: &Destination| {
-            l.receiver == destination.receiver && l.observes() == destination.observes() && l.route != ROUTE
+            l.receiver == destination.receiver
+                && l.observes() == destination.observes()
+                && l.route != INTERNAL_ROUTE
         };
         let first = self.destinations.iter().position(same);
         first.map_or(id, |index| DestinationId(index as u32))
@@ -170,13 +171,13 @@ impl Destinations {
     pub(crate) fn own(&mut self, receiver: &SmolStr, policy: &Policy) -> Option<DestinationId> {
         let settings = policy.receivers.get(receiver).filter(|r| !r.integrations.is_empty())?;
         if let Some(index) =
-            self.destinations.iter().position(|l| l.route == ROUTE && l.receiver == *receiver)
+            self.destinations.iter().position(|l| l.route == INTERNAL_ROUTE && l.receiver == *receiver)
         {
             return Some(DestinationId(index as u32));
         }
         let usual = crate::policy::Route::root(receiver.clone(), 0);
         self.destinations.push(Destination {
-            route: ROUTE.into(),
+            route: INTERNAL_ROUTE.into(),
             sibling: 0,
             receiver: receiver.clone(),
             group_by: usual.group_by,

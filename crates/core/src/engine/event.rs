@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::pages::report::PeriodReport;
 use crate::engine::repeats::Repeats;
 use crate::model::{
     AlertId, Batch, Decision, Duration, FailedDelivery, IncidentRecord, Notification, NotificationId,
-    Problem, Remark, Report, SilenceChange,
+    Problem, Remark, Report, SilenceChange, Timestamp,
 };
 use crate::policy::Policy;
 
@@ -85,6 +84,19 @@ pub struct IncidentRemark {
     pub key: SmolStr,
     /// The person and the remark.
     pub remark: Remark,
+}
+
+/// A report of a period, for one receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeriodReport {
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// When the period begins.
+    pub since: Timestamp,
+    /// When it ends: the report is due then. There is one report at most for each due time.
+    pub due: Timestamp,
+    /// The report as text of several lines.
+    pub text: SmolStr,
 }
 
 /// A problem, for the receiver of `self_check`.

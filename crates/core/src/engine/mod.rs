@@ -18,6 +18,7 @@ mod destinations;
 mod event;
 mod few;
 mod forms;
+mod ids;
 mod incidents;
 mod keyed;
 mod mutes;
@@ -40,9 +41,8 @@ mod world;
 
 use serde::{Deserialize, Serialize};
 
-pub use event::{Acknowledge, Alarm, Effects, Event, IncidentRemark, Release, Why};
+pub use event::{Acknowledge, Alarm, Effects, Event, IncidentRemark, PeriodReport, Release, Why};
 pub use occurrences::PeerId;
-pub use pages::report::PeriodReport;
 pub use query::alerts::{AlertDetail, AlertQuery, AlertStandings, KnownAlert};
 pub use query::board::{Board, BoardOrder, BoardPart, BoardQuery, Row, Standing};
 pub use query::dry::{DryOutcome, DryRoute, DryRun, DryStep};
@@ -61,11 +61,10 @@ pub use world::MERGED;
 
 use crate::model::Timestamp;
 use crate::policy::Policy;
+use ids::{GroupKey, IncidentId};
 use incidents::Incidents;
-use incidents::incident::IncidentId;
 use mutes::Mutes;
 use pages::Pages;
-use pages::groups::GroupKey;
 use self_check::SelfCheck;
 use state::AlertState;
 use timers::Timer;
@@ -103,7 +102,7 @@ impl Engine {
         self.world.now = before.max(now);
         self.world.accounting.watch(effects.repeats.is_some());
         if before == Timestamp::ZERO {
-            self.checks.heartbeats_begin(&mut self.world);
+            self.checks.heartbeats.begin(&mut self.world);
         }
         let mut was_set = false;
         match event {
@@ -121,7 +120,7 @@ impl Engine {
         self.fire_timers();
         match event {
             Event::Observe(batch) => self.observe(batch),
-            Event::Quarantine(batch) => self.checks.quarantine(&mut self.world, &mut self.pages, batch),
+            Event::Quarantine(batch) => self.checks.quarantine.take(&mut self.world, &mut self.pages, batch),
             Event::Delivered(report) => self.delivered(report),
             Event::Failed(failed) => self.pages.incidents.record_failure(&self.world, failed),
             Event::Replay(id) => {
@@ -134,8 +133,10 @@ impl Engine {
             Event::Remark(remark) => self.pages.incidents.remark(&self.world, remark),
             Event::Silence(change) => self.mutes.silence(&mut self.world, change),
             Event::Policy(policy) => self.adopt((**policy).clone()),
-            Event::Report(report) => self.pages.report(&mut self.world, report),
-            Event::Alarm(alarm) => self.checks.alarm(&mut self.world, &mut self.pages, alarm),
+            Event::Report(report) => {
+                self.pages.reports.send(&mut self.world, &mut self.pages.incidents, report);
+            }
+            Event::Alarm(alarm) => self.checks.watch.alarm(&mut self.world, &mut self.pages, alarm),
             Event::Repeats(_) | Event::Clocks(_) | Event::Started | Event::Tick => {}
         }
         self.fire_timers();
@@ -165,7 +166,7 @@ impl Engine {
     fn started(&mut self, before: Timestamp) {
         self.world.alerts.restarted(self.world.now, &self.world.policy, &mut self.world.timers);
         if before > Timestamp::ZERO {
-            self.checks.heartbeats_started(&mut self.world, before);
+            self.checks.heartbeats.started(&mut self.world, before);
         }
         self.pages.retry_all(&mut self.world);
         self.pages.incidents.recall_anew(&self.world);
@@ -217,15 +218,18 @@ impl Engine {
                 Timer::Repeat(id) => self.pages.repeat(&mut self.world, id),
                 Timer::Retry(id) => self.pages.incidents.pump(&mut self.world, id),
                 Timer::Mute => self.mute_clock(false),
-                Timer::Digest(receiver) => self.pages.digest(&mut self.world, &receiver),
+                Timer::Digest(receiver) => {
+                    let Pages { digests, incidents, groups, .. } = &mut self.pages;
+                    digests.due(&mut self.world, (incidents, groups), &receiver);
+                }
                 Timer::Unheard(alert) => {
                     self.world.alerts.watched(alert);
-                    self.checks.unheard(&self.mutes, &mut self.world, &self.pages, alert);
+                    self.checks.watch.unheard(&self.mutes, &mut self.world, &self.pages, alert);
                 }
-                Timer::Undelivered(id) => self.checks.undelivered(&mut self.world, &mut self.pages, id),
+                Timer::Undelivered(id) => self.checks.watch.undelivered(&mut self.world, &mut self.pages, id),
                 Timer::Respond(id) => self.pages.incidents.escalate(&mut self.world, id),
                 Timer::SelfCheck => self.checks.look(&self.mutes, &mut self.world, &mut self.pages),
-                Timer::Heartbeat => self.checks.heartbeat_due(&mut self.world, &mut self.pages),
+                Timer::Heartbeat => self.checks.heartbeats.due(&mut self.world, &mut self.pages),
                 Timer::ForgetState(destination, alert) => {
                     self.pages.incidents.forget_state(&mut self.world, destination, alert)
                 }

@@ -24,41 +24,8 @@ use crate::engine::few::Few;
 use crate::model::{AlertId, Duration, Observation, Source, Status, Timestamp, hash64};
 use crate::policy::Policy;
 
-pub(crate) use statement::lateness;
+pub(crate) use statement::{CLOCK_SLACK, Moment, REFIRE_WAIT, lateness};
 use statement::{Statement, content};
-
-/// One instant in engine time and in wall time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// Engine time.
-    pub(crate) now: Timestamp,
-    /// Wall time, which a sender's times are compared with.
-    pub(crate) wall: Timestamp,
-}
-
-impl Moment {
-    /// The instant at which engine time is `now`, and `ahead` milliseconds ahead of wall time.
-    pub(crate) fn new(now: Timestamp, ahead: i64) -> Self {
-        Moment { now, wall: Timestamp::from_millis(now.as_millis().saturating_sub(ahead)) }
-    }
-
-    fn ahead(self) -> i64 {
-        self.now.as_millis() - self.wall.as_millis()
-    }
-
-    /// The engine time at the wall time `wall`.
-    pub(crate) fn engine(self, wall: Timestamp) -> Timestamp {
-        Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
-    }
-
-    /// The wall time at the engine time `engine`.
-    fn wall_at(self, engine: Timestamp) -> Timestamp {
-        Timestamp::from_millis(engine.as_millis().saturating_sub(self.ahead()))
-    }
-}
-
-/// A sender whose clock is wrong by no more counts as right.
-pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(30);
 
 /// A sender that speaks for alerts: a hash of its name.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,9 +41,6 @@ impl PeerId {
 
 /// One full label set from one source.
 pub(crate) type OccurrenceKey = (Source, AlertId);
-
-/// How long a peer that states an old firing must go on before it is believed.
-pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
 /// A sender whose start moves with each statement states the same occurrence, if each start is at most this
 /// long after the statement before. A later start stands for a resolve that the sender did not send:
@@ -293,12 +257,14 @@ impl Occurrences {
         let expires_at = ends_at.map(|end| at.engine(end));
         let occurrence = self.0.get_mut(key)?;
         if let Some(statement) = occurrence.peers.get_mut(&peer) {
-            let spoke = expires_at.map_or(at.now, |end| at.now.min(end - Duration::from_millis(1)));
-            statement.last_seen = if statement.firing { spoke.max(statement.last_seen) } else { at.now };
-            if statement.firing {
-                statement.extend(ends_at, expires_at);
+            if !statement.firing {
+                statement.last_seen = at.now;
+                return Some(Status::Resolved);
             }
-            return Some(if statement.firing { Status::Firing } else { Status::Resolved });
+            let spoke = expires_at.map_or(at.now, |end| at.now.min(end - Duration::from_millis(1)));
+            statement.last_seen = spoke.max(statement.last_seen);
+            statement.extend(ends_at, expires_at);
+            return Some(Status::Firing);
         }
         // Its repeats were gathered meanwhile: an occurrence that is over is not stated anew by them.
         let content = occurrence.content().filter(|_| occurrence.firing && occurrence.peers.len() < PEERS);

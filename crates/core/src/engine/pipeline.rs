@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::keyed::Keyed;
 use crate::engine::occurrences::{PeerId, REFIRE_WAIT};
 use crate::engine::state::{AlertState, State};
@@ -19,7 +19,7 @@ impl Engine {
         let mut heard: Vec<(AlertId, Change, &Observation, Ordering)> =
             Vec::with_capacity(batch.observations.len());
         let peer = PeerId::of(&batch.peer);
-        let batch = self.checks.by_clock(&mut self.world, batch, peer);
+        let batch = self.checks.clocks.by_clock(&mut self.world, batch, peer);
         let Keyed { batch, ended } = self.world.alerts.keyed(batch, &self.world.policy);
         let batch = &*batch;
         // The order in a request means nothing. Firings go first, so that an alert of which one full label
@@ -36,16 +36,22 @@ impl Engine {
             if given.is_none() {
                 self.world.accounting.received(batch.source, observation.status, 1);
             }
-            if self.checks.is_quarantined(alert) {
-                self.checks.pass_by(&mut self.world, &mut self.pages, alert, observation);
+            if self.checks.quarantine.holds(alert) {
+                self.checks.quarantine.pass_by(&mut self.world, &mut self.pages, alert, observation);
                 continue;
             }
             if observation.status == Status::Firing {
-                self.checks.beat(&mut self.world, &mut self.pages, batch.source, alert, &observation.labels);
+                self.checks.heartbeats.beat(
+                    &mut self.world,
+                    &mut self.pages,
+                    batch.source,
+                    alert,
+                    &observation.labels,
+                );
             }
             let unknown = self.world.alerts.alert(alert).is_none();
             if unknown && !self.world.has_room(heard.iter().map(|(alert, ..)| *alert)) {
-                self.checks.overflow(&mut self.world, observation, alert);
+                self.checks.bounds.overflow(&mut self.world, observation, alert);
                 continue;
             }
             let (before, fired) =
@@ -70,7 +76,7 @@ impl Engine {
             let turn = if goes_on { level.cmp(&before) } else { Ordering::Equal };
             heard.push((alert, change, observation, turn));
         }
-        self.checks.watch_labels(&self.world, &heard);
+        self.checks.churn.watch_labels(&self.world, &heard);
         for (_, _, observation, _) in heard.iter().filter(|(_, change, ..)| *change == Change::Fired) {
             self.checks.severities.fired(&self.world, &observation.labels);
         }

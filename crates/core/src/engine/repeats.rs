@@ -1,20 +1,13 @@
-//! Repeats: observations that change nothing. [`Query::repeats`] recognises them, [`GatheredRepeats`] gathers
-//! them, and one [`Event::Repeats`](crate::engine::Event::Repeats) counts many, without a decision for each.
+//! Repeats: observations that change nothing. [`Query::repeats`](crate::engine::Query::repeats) recognises
+//! them, [`GatheredRepeats`] gathers them, and one [`Event::Repeats`](crate::engine::Event::Repeats) counts
+//! many, without a decision for each.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
-use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
 use crate::engine::occurrences::PeerId;
-use crate::engine::pages::Pages;
-use crate::engine::pages::forwards::passed_on;
-use crate::engine::query::Query;
-use crate::engine::world::World;
-use crate::model::{
-    AlertId, Batch, Cause, Disposition, Duration, LabelSet, Reason, Source, Status, Timestamp,
-};
+use crate::model::{AlertId, Cause, Duration, Reason, Source, Timestamp};
 
 /// Repeats of one peer since the last such event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -121,71 +114,6 @@ impl GatheredRepeats {
 /// The cause for which unchanged repeats are suppressed: [`Reason::Muted`] where no receiver is notified.
 pub(crate) fn cause_of_repeats(reason: Reason) -> Cause {
     if reason == Reason::Muted { Cause::NoIntegration } else { Cause::UnchangedRepeats }
-}
-
-impl Query<'_> {
-    /// The repeats in `batch`, if every observation of it is only a repeat at every destination that it
-    /// takes. The caller gathers them for [`crate::engine::Event::Repeats`]. `None` if the batch must be
-    /// observed.
-    pub fn repeats(&self, batch: &Batch) -> Option<Repeats> {
-        // The alert of an event under a key is known only when the event is observed.
-        if batch.source.is_keyed() || self.is_to_forward(batch) {
-            return None;
-        }
-        let (source, peer) = (batch.source, PeerId::of(&batch.peer));
-        let mut statements = Vec::with_capacity(batch.observations.len());
-        for observation in &batch.observations {
-            let instance = AlertId::of(&observation.labels, |_| false);
-            let alert = self.world.alerts.owner(instance, &observation.labels, &self.world.policy);
-            let key = (source, instance);
-            let known =
-                self.world.alerts.alert(alert).is_some_and(|known| {
-                    known.occurrences.is_repeat(&key, peer, observation, batch.unanswered)
-                });
-            if !known || !self.is_taken(alert, &observation.labels, observation.status) {
-                return None;
-            }
-            let ends_at = observation.ends_at.filter(|_| observation.status == Status::Firing);
-            statements.push(Repeat { alert, instance, count: 1, ends_at });
-        }
-        Some(Repeats { source, peer, statements })
-    }
-
-    /// Whether an alert that still has this status is news at none of the destinations that it takes. A
-    /// heartbeat that fires is always news.
-    fn is_taken(&self, alert: AlertId, labels: &LabelSet, status: Status) -> bool {
-        let taken = |destination: &DestinationId| {
-            self.world.destinations.get(*destination).integrations.is_empty()
-                || self.world.is_live(alert, *destination)
-        };
-        let everywhere = || self.world.destinations.matching(&self.world.policy, labels).iter().all(taken);
-        let beats = || self.world.policy.heartbeat_of(labels).is_some();
-        !self.checks.is_quarantined(alert) && (status == Status::Resolved || !beats() && everywhere())
-    }
-}
-
-impl Pages {
-    /// Takes repeats in: they are signs of life, and they are accounted for.
-    pub(crate) fn repeated(&self, world: &mut World, repeats: &Repeats) {
-        for one in &repeats.statements {
-            let key = (repeats.source, one.instance);
-            let status = world.alerts.repeated(world.now, one.alert, key, repeats.peer, one.ends_at);
-            let Some(status) = status else { continue };
-            world.accounting.received(repeats.source, status, one.count);
-            let Some(known) = world.alerts.alert(one.alert) else { continue };
-            for destination in world.destinations.matching(&world.policy, &known.labels) {
-                world.routed(destination, one.count);
-                let mute = world.destinations.get(destination).integrations.is_empty();
-                let reason = if mute { Reason::Muted } else { Reason::Duplicate };
-                let incident = self.incidents.incident_key(world, one.alert, destination);
-                let of = (one.alert, destination);
-                let World { destinations, accounting, alerts, now, .. } = world;
-                accounting.dispose_repeats(*now, one.count, of, (reason, incident), (alerts, destinations));
-                let disposition = Disposition::Suppressed(reason);
-                passed_on(world, of, one.count, disposition, cause_of_repeats(reason), SmolStr::default());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

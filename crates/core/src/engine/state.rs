@@ -17,9 +17,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::damping::Damping;
-use crate::engine::incidents::incident::IncidentId;
-use crate::engine::pages::alone::PagedAlone;
-use crate::engine::pages::groups::GroupKey;
+use crate::engine::ids::{GroupKey, IncidentId};
 use crate::model::{Cause, Reason, Timestamp};
 
 /// Where an alert stands at one destination.
@@ -44,6 +42,16 @@ pub(crate) enum State {
         /// Why updates about the alert are muted, if they are.
         muted: Option<Reason>,
     },
+}
+
+/// The pages that an alert opened alone at a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PagedAlone {
+    /// In thousandths, as they were at `at`.
+    pub(crate) pages: u64,
+    pub(crate) at: Timestamp,
+    /// The last of them.
+    pub(crate) incident: IncidentId,
 }
 
 /// All that one destination knows of one alert.
@@ -233,7 +241,7 @@ impl AlertState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::destinations::DestinationId;
+    use crate::engine::ids::DestinationId;
     use crate::model::LabelSet;
 
     fn group() -> GroupKey {

@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::Why;
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::IncidentId;
-use crate::engine::pages::groups::GroupKey;
-use crate::model::{AlertId, Timestamp};
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
+use crate::model::{AlertId, Duration, Timestamp};
 
 /// A timer. It is set at most once. Setting it again moves it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -83,6 +81,9 @@ impl Timer {
         }
     }
 }
+
+/// How often the self-check looks again at the problems that it watches.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// Deadlines that stand in an alert, where there may be a million: of these only the order is kept here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,8 @@ use smol_str::SmolStr;
 
 use crate::engine::Engine;
 use crate::engine::alerts::Change;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
+use crate::engine::pages::Pages;
 use crate::engine::renames::renamed;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -138,10 +139,10 @@ impl Engine {
         for (alert, destination) in muted.collect::<Vec<_>>() {
             self.reroute(alert, destination);
         }
-        self.pages.digests_adopt(&mut self.world);
+        self.pages.digests.adopt(&mut self.world, &self.pages.groups);
         self.pages.reports.refused.adopt(&self.world.policy, |_| true);
         self.pages.retry_all(&mut self.world);
-        self.checks.heartbeats_adopt(&mut self.world, &mut self.pages);
+        self.checks.heartbeats.adopt(&mut self.world, &mut self.pages);
         self.pages.incidents.level_all(&self.world);
         self.pages.incidents.respond_anew(&mut self.world, &escalating);
         self.readmit();
@@ -157,13 +158,14 @@ impl Engine {
     /// A notification reached its end.
     pub(crate) fn delivered(&mut self, report: &Report) {
         let Some(place) = self.pages.incidents.in_flight.remove(&report.id) else {
-            self.pages.digest_ended(&mut self.world, report.id, &report.outcome);
-            self.pages.report_ended(report.id, &report.outcome);
-            return self.checks.say_refused(&mut self.world, &mut self.pages);
+            let Pages { digests, reports, incidents, groups, .. } = &mut self.pages;
+            digests.ended(&mut self.world, (incidents, groups), report.id, &report.outcome);
+            reports.ended(incidents, report.id, &report.outcome);
+            return self.checks.watch.say_refused(&mut self.world, &mut self.pages);
         };
         if self.pages.incidents.delivered(&mut self.world, place, report) {
-            self.checks.say_refused(&mut self.world, &mut self.pages);
-            self.checks.say_orphans(&mut self.world, &mut self.pages);
+            self.checks.watch.say_refused(&mut self.world, &mut self.pages);
+            self.checks.watch.say_orphans(&mut self.world, &mut self.pages);
         }
     }
 

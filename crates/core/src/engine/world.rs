@@ -7,10 +7,10 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::accounting::Accounting;
 use crate::engine::alerts::{Alert, Alerts};
-use crate::engine::destinations::{DestinationId, Destinations};
+use crate::engine::destinations::Destinations;
+use crate::engine::ids::{DestinationId, GroupKey};
 use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::members::{Level, UNKNOWN};
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::state::AlertState;
 use crate::engine::stats::Bound;
 use crate::engine::timers::{Timer, Timers};

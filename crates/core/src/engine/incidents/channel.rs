@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::incidents::second::Second;
-use crate::model::{AlertId, Duration, Kind, NotificationId, Outcome, Recalled, Report, Timestamp};
+use crate::model::{AlertId, Cause, Duration, Kind, NotificationId, Outcome, Recalled, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
 /// The incident's side of the matter.
@@ -137,6 +136,39 @@ const RETRY_LONGEST: Duration = Duration::from_hours(1);
 /// How long the resolve is tried at an integration that left the configuration and refused it. A person who
 /// learns of it puts the integration back within a day.
 const GONE: Duration = Duration::from_hours(24);
+
+/// A receiver that is notified of an incident that is not its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    pub(crate) receiver: SmolStr,
+    /// Since when it is notified.
+    pub(crate) since: Timestamp,
+    pub(crate) why: WhySecond,
+    /// The key of the incident there, if its own key was taken.
+    #[serde(default)]
+    pub(crate) key: Option<SmolStr>,
+}
+
+/// Why a second receiver is notified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WhySecond {
+    /// Another receiver was not reached.
+    Fallback,
+    /// No person acknowledged the incident in this time.
+    Escalation { within: Duration },
+}
+
+impl Second {
+    /// Why a notification that leaves for `cause` goes to this receiver. `first` is the incident's own.
+    pub(crate) fn cause(&self, first: SmolStr, cause: Cause) -> Cause {
+        let cause = Box::new(cause);
+        match self.why {
+            WhySecond::Fallback => Cause::Fallback { receiver: first, cause },
+            WhySecond::Escalation { within } => Cause::Escalated { receiver: first, within, cause },
+        }
+    }
+}
 
 impl Channel {
     pub(crate) fn new(integration: &IntegrationRef) -> Self {

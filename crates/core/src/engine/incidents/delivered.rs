@@ -1,7 +1,7 @@
 //! The end of a notification, and a person who asks again for one that was refused.
 
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
-use crate::engine::incidents::incident::IncidentId;
 use crate::engine::world::World;
 use crate::model::{Kind, NotificationId, Outcome, Report};
 

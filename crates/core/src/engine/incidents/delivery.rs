@@ -1,8 +1,9 @@
 //! Brings each channel of an incident to the truth: the notifications that it still lacks.
 
 use crate::engine::accounting::PendingDecision;
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::truth::{channel_at_mut, spot_of};
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::timers::Timer;

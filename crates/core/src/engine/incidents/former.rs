@@ -1,8 +1,7 @@
 //! Destinations that today's routes do not give an alert any more.
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, IncidentId};
 use crate::engine::incidents::Incidents;
-use crate::engine::incidents::incident::IncidentId;
 use crate::engine::world::World;
 use crate::model::AlertId;
 

@@ -1,15 +1,11 @@
 //! The history of incidents: the journal's records of each, so that a person can read it after the engine
 //! has forgotten the incident.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
-
 use crate::engine::event::IncidentRemark;
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::incidents::render::headline_of;
 use crate::engine::world::World;
 use crate::model::{
@@ -26,17 +22,6 @@ const ANNOTATION: usize = 4_096;
 
 /// The history keeps so many bytes of one error.
 const ERROR: usize = 1_024;
-
-/// How much of an incident the history has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Recorded {
-    /// The newest version that is recorded. 0 = none.
-    version: u64,
-    /// The end is recorded.
-    over: bool,
-    /// The names of the rules that are recorded.
-    rules: BTreeSet<SmolStr>,
-}
 
 impl Incident {
     /// A record of this incident.

@@ -5,19 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::history::Recorded;
 use crate::engine::incidents::members::Members;
-use crate::engine::pages::groups::GroupKey;
-use crate::engine::pages::internal::Internal;
-use crate::model::{AlertId, Cause, Duration, Kind, Timestamp, hex, sha256};
+use crate::model::{
+    AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp, hex, sha256,
+};
 use crate::policy::{GROWTH_FROM, KnownBy, Noise, ROLLS_FOR};
-
-/// The number of an incident. It is unique for the life of the journal.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct IncidentId(pub(crate) u64);
 
 /// An incident at one receiver, from its page to the last word about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +118,53 @@ pub(crate) enum Phase {
     Resolving,
     /// It is over. Only its resolve remains to be sent.
     Closed,
+}
+
+/// The one alert of an internal incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Internal {
+    /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
+    pub(crate) labels: LabelSet,
+    pub(crate) problem: Box<Problem>,
+    pub(crate) starts_at: Timestamp,
+    /// The receivers that its pages named.
+    #[serde(default)]
+    pub(crate) named: BTreeSet<SmolStr>,
+}
+
+impl Internal {
+    /// Whether the alert has these labels.
+    pub(crate) fn shows(&self, labels: &LabelSet) -> bool {
+        self.labels == *labels
+    }
+
+    /// The alert, as a notification of `kind` shows it.
+    pub(crate) fn view(&self, kind: Kind, now: Timestamp) -> AlertView {
+        let labels = self.labels.clone();
+        let over = kind == Kind::Resolve;
+        AlertView {
+            id: AlertId::of(&labels, |_| false),
+            status: if over { Status::Resolved } else { Status::Firing },
+            labels,
+            annotations: LabelSet::default(),
+            starts_at: self.starts_at,
+            ends_at: over.then_some(now),
+            generator_url: SmolStr::default(),
+            problem: Some(self.problem.clone()),
+            flaps: None,
+        }
+    }
+}
+
+/// How much of an incident the history has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    /// The newest version that is recorded. 0 = none.
+    pub(crate) version: u64,
+    /// The end is recorded.
+    pub(crate) over: bool,
+    /// The names of the rules that are recorded.
+    pub(crate) rules: BTreeSet<SmolStr>,
 }
 
 /// `sha256_hex(group key)` for generation 0, as Alertmanager computes it, so that Squelch closes an

@@ -1,9 +1,9 @@
 //! Alerts that come into an incident, change in it, and leave it.
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, IncidentId};
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{IncidentId, Phase};
+use crate::engine::incidents::incident::Phase;
 use crate::engine::incidents::members::Member;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;

@@ -18,11 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
 use crate::engine::event::Acknowledge;
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::pages::groups::GroupKey;
+use crate::engine::incidents::incident::{Incident, Phase, Side};
 use crate::engine::state::AlertState;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;

@@ -4,39 +4,13 @@
 //! still goes there. After a restart these settings are gone, and Squelch names the incidents that a person
 //! must close by hand.
 
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::pages::Pages;
-use crate::engine::self_check::SelfCheck;
-use crate::engine::timers::Timer;
+use crate::engine::incidents::incident::{Incident, Side};
+use crate::engine::timers::{LOOK_EVERY, Timer};
 use crate::engine::world::World;
-use crate::model::{Duration, OrphanedIncident, Problem};
-
-/// How soon an end must have been taken by an integration that is gone.
-const PATIENCE: Duration = Duration::from_mins(5);
-/// A summary names so many of them.
-const NAMED: usize = 5;
-
-impl SelfCheck {
-    /// Raises an alarm about the incidents whose resolve cannot reach their integration.
-    pub(crate) fn say_orphans(&mut self, world: &mut World, pages: &mut Pages) {
-        let late = |incident: &Incident| {
-            incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= world.now
-        };
-        let incidents = pages.incidents.orphans.iter().filter_map(|id| pages.incidents.all.get(id));
-        let left: Vec<OrphanedIncident> = incidents
-            .flat_map(|incident| {
-                let late = late(incident);
-                orphans_of(world, incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
-            })
-            .collect();
-        let found = !left.is_empty();
-        let others = left.len().saturating_sub(NAMED);
-        let orphans = left.into_iter().take(NAMED).collect();
-        self.put(world, pages, Problem::IncidentsOrphaned { orphans, others }, found);
-    }
-}
+use crate::model::OrphanedIncident;
 
 impl Incidents {
     /// The change may make an incident an orphan, or end that.
@@ -50,7 +24,7 @@ impl Incidents {
             return;
         }
         self.orphans.insert(id);
-        world.timers.set_if_unset(Timer::SelfCheck, world.now + crate::engine::self_check::watch::EVERY);
+        world.timers.set_if_unset(Timer::SelfCheck, world.now + LOOK_EVERY);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 
 use crate::engine::alerts::Alert;
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId};
+use crate::engine::incidents::incident::Incident;
 use crate::engine::incidents::members::Member;
 use crate::engine::world::World;
 use crate::model::{

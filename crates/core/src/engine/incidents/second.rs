@@ -12,48 +12,15 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
-use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side, dedup_key};
+use crate::engine::incidents::channel::{Channel, Second, WhySecond};
+use crate::engine::incidents::incident::{Incident, Side, dedup_key};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
-use crate::model::{Cause, Duration, IncidentChange, LabelSet, Timestamp};
-
-/// A receiver that is notified of an incident that is not its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Second {
-    pub(crate) receiver: SmolStr,
-    /// Since when it is notified.
-    pub(crate) since: Timestamp,
-    why: WhySecond,
-    /// The key of the incident there, if its own key was taken.
-    #[serde(default)]
-    key: Option<SmolStr>,
-}
-
-/// Why a second receiver is notified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WhySecond {
-    /// Another receiver was not reached.
-    Fallback,
-    /// No person acknowledged the incident in this time.
-    Escalation { within: Duration },
-}
-
-impl Second {
-    /// Why a notification that leaves for `cause` goes to this receiver. `first` is the incident's own.
-    pub(crate) fn cause(&self, first: SmolStr, cause: Cause) -> Cause {
-        let cause = Box::new(cause);
-        match self.why {
-            WhySecond::Fallback => Cause::Fallback { receiver: first, cause },
-            WhySecond::Escalation { within } => Cause::Escalated { receiver: first, within, cause },
-        }
-    }
-}
+use crate::model::{Duration, IncidentChange, LabelSet, Timestamp};
 
 /// An escalation that is due.
 struct Escalation {

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::{Channel, Wanted};
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
+use crate::engine::incidents::incident::{Incident, Phase, Side};
 use crate::engine::incidents::members::Member;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;

@@ -16,7 +16,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::Stats;
 use crate::engine::alerts::Alerts;
-use crate::engine::destinations::{Destination, DestinationId};
+use crate::engine::destinations::Destination;
+use crate::engine::ids::DestinationId;
 use crate::engine::mutes::inhibition::Inhibition;
 use crate::engine::mutes::intervals::Intervals;
 use crate::engine::mutes::silences::Silences;

@@ -4,9 +4,44 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCK_SLACK, Moment, REFIRE_WAIT};
 use crate::model::{Duration, Observation, Status, Timestamp, hash64};
 use crate::policy::Policy;
+
+/// One instant in engine time and in wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Engine time.
+    pub(crate) now: Timestamp,
+    /// Wall time, which a sender's times are compared with.
+    pub(crate) wall: Timestamp,
+}
+
+impl Moment {
+    /// The instant at which engine time is `now`, and `ahead` milliseconds ahead of wall time.
+    pub(crate) fn new(now: Timestamp, ahead: i64) -> Self {
+        Moment { now, wall: Timestamp::from_millis(now.as_millis().saturating_sub(ahead)) }
+    }
+
+    fn ahead(self) -> i64 {
+        self.now.as_millis() - self.wall.as_millis()
+    }
+
+    /// The engine time at the wall time `wall`.
+    pub(crate) fn engine(self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_millis(wall.as_millis().saturating_add(self.ahead()))
+    }
+
+    /// The wall time at the engine time `engine`.
+    pub(super) fn wall_at(self, engine: Timestamp) -> Timestamp {
+        Timestamp::from_millis(engine.as_millis().saturating_sub(self.ahead()))
+    }
+}
+
+/// A sender whose clock is wrong by no more counts as right.
+pub(crate) const CLOCK_SLACK: Duration = Duration::from_secs(30);
+
+/// How long a peer that states an old firing must go on before it is believed.
+pub(crate) const REFIRE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a sender is believed that an alert fires, if the end that it gives has passed already.
 const LATE_FIRES: Duration = Duration::from_mins(5);

@@ -1,6 +1,6 @@
 //! An alert that passed its mutes: its hold, its place in a group or an incident, and its end.
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::incidents::members::{Level, UNKNOWN};
 use crate::engine::mutes::Muting;
 use crate::engine::pages::groups::GroupPlace;

@@ -3,14 +3,13 @@
 //! RFC 2439 counted in pages: each page that had one alert counts 1 for that alert, and half of it after
 //! [`ALONE_HALF_LIFE`]. The rule looks at nothing else that the alert did before.
 
-use serde::{Deserialize, Serialize};
-
 use crate::engine::damping::{decayed, time_to_reach};
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::{Incident, IncidentId};
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
+use crate::engine::incidents::incident::Incident;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::{Group, GroupKey};
+use crate::engine::pages::groups::Group;
 use crate::engine::pages::merge::is_merged;
+use crate::engine::state::PagedAlone;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause, Timestamp};
@@ -18,16 +17,6 @@ use crate::policy::{ALONE_CONFIRM, ALONE_HALF_LIFE, ALONE_NEAR, ALONE_QUIET};
 
 /// The count of one page, in thousandths.
 const PAGE: u64 = 1_000;
-
-/// The pages that an alert opened alone at a destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PagedAlone {
-    /// In thousandths, as they were at `at`.
-    pages: u64,
-    at: Timestamp,
-    /// The last of them.
-    incident: IncidentId,
-}
 
 impl PagedAlone {
     fn pages(&self, now: Timestamp) -> u64 {

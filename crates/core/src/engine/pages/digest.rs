@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey};
+use crate::engine::incidents::Incidents;
 use crate::engine::incidents::incident::dedup_key;
-use crate::engine::pages::Pages;
+use crate::engine::pages::groups::Group;
 use crate::engine::pages::refusing::Refusing;
 use crate::engine::renames::rename_key;
 use crate::engine::timers::Timer;
@@ -32,6 +33,8 @@ const NAMED: usize = 3;
 const NAME_CHARS: usize = 60;
 /// A period whose digest no integration accepted is reported again after this long at most.
 const AGAIN: Duration = Duration::from_hours(1);
+
+type Groups = BTreeMap<GroupKey, Group>;
 
 /// The alerts held back at each receiver, and the digests that are on their way.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +126,7 @@ impl Period {
             *self.beyond.entry(reason).or_default() += count;
             return;
         }
-        let new = || Held { alertname: cut(alertname), counts: BTreeMap::new() };
+        let new = || Held { alertname: shortened(alertname, NAME_CHARS), counts: BTreeMap::new() };
         *self.held.entry(alert).or_insert_with(new).counts.entry(reason).or_default() += count;
     }
 
@@ -176,86 +179,92 @@ fn counted(count: u64, names: &BTreeMap<SmolStr, u64>) -> Counted {
     Counted { count, names: named.collect(), other_names: names.len().saturating_sub(NAMED) }
 }
 
-fn cut(name: &str) -> SmolStr {
-    shortened(name, NAME_CHARS)
-}
-
-impl Pages {
+impl Digests {
     /// The period of a receiver is over. Its digest goes to the integrations that want updates, or to all
     /// if none does. Only integrations that can show a digest count. An integration whose last digest is
     /// still on its way is left out. While that holds for all of them, the period goes on.
-    pub(crate) fn digest(&mut self, world: &mut World, receiver: &SmolStr) {
+    pub(crate) fn due(
+        &mut self,
+        world: &mut World,
+        (incidents, groups): (&mut Incidents, &Groups),
+        receiver: &SmolStr,
+    ) {
         let integrations = world.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
         let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
         if takes().next().is_none() {
-            self.digests.periods.remove(receiver);
+            self.periods.remove(receiver);
             return;
         }
         let any = takes().any(|i| i.send_updates);
         let wants = takes().filter(|i| i.send_updates || !any);
-        let free = wants.filter(|i| !self.digests.is_busy(receiver, &i.name)).map(|i| i.name.clone());
+        let free = wants.filter(|i| !self.is_busy(receiver, &i.name)).map(|i| i.name.clone());
         let free: Vec<SmolStr> = free.collect();
         if free.is_empty() {
             return;
         }
-        let Some(period) = self.digests.periods.remove(receiver) else { return };
-        let (destination, withheld) = self.withheld_at(world, receiver);
+        let Some(period) = self.periods.remove(receiver) else { return };
+        let (destination, withheld) = withheld_at(world, groups, receiver);
         if period.held.is_empty() && withheld.is_empty() {
             return;
         }
         let notified = digest_of(world, receiver, &period, &withheld);
-        let first = NotificationId(self.incidents.next_notification);
+        let first = NotificationId(incidents.next_notification);
         for integration in free {
-            let id = NotificationId(self.incidents.next_notification);
-            self.incidents.next_notification += 1;
+            let id = NotificationId(incidents.next_notification);
+            incidents.next_notification += 1;
             world.accounting.notified(receiver, &integration, Kind::Digest);
             let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
-            self.digests.on_way.insert(id, way);
-            self.incidents.outgoing.push(Notification { id, integration, ..notified.clone() });
+            self.on_way.insert(id, way);
+            incidents.outgoing.push(Notification { id, integration, ..notified.clone() });
         }
-        self.digests.unnotified.insert(first, period);
+        self.unnotified.insert(first, period);
         // The next digest lists firing alerts again, for as long as they are withheld.
         if let Some(destination) = destination {
-            self.digests.withheld_alerts(world, destination);
+            self.withhold(world, destination);
         }
     }
 
     /// A digest reached its end. A period that was over meanwhile need not wait longer.
-    pub(crate) fn digest_ended(&mut self, world: &mut World, id: NotificationId, outcome: &Outcome) {
+    pub(crate) fn ended(
+        &mut self,
+        world: &mut World,
+        (incidents, groups): (&mut Incidents, &Groups),
+        id: NotificationId,
+        outcome: &Outcome,
+    ) {
         let accepted = *outcome == Outcome::Accepted;
-        let Some(OnWay { receiver, integration, first }) = self.digests.on_way.remove(&id) else {
+        let Some(OnWay { receiver, integration, first }) = self.on_way.remove(&id) else {
             // A person sent a dead letter again.
             if accepted {
-                self.digests.refused.resent(id);
+                self.refused.resent(id);
             }
             return;
         };
         let place = (receiver.clone(), integration);
-        self.incidents.made_good.extend(self.digests.refused.ended(place, id, accepted));
+        incidents.made_good.extend(self.refused.ended(place, id, accepted));
         if accepted {
-            self.digests.unnotified.remove(&first);
+            self.unnotified.remove(&first);
         } else {
-            let waits = self.digests.on_way.values().any(|way| way.first == first);
-            let unnotified = self.digests.unnotified.get(&first).filter(|_| !waits).cloned();
+            let waits = self.on_way.values().any(|way| way.first == first);
+            let unnotified = self.unnotified.get(&first).filter(|_| !waits).cloned();
             if let Some(period) = unnotified {
-                self.digests.unnotified.remove(&first);
-                self.digests.digest_again(world, &receiver, period);
+                self.unnotified.remove(&first);
+                self.again(world, &receiver, period);
             }
         }
-        if self.digests.periods.get(&receiver).is_some_and(|period| period.due <= world.now) {
-            self.digest(world, &receiver);
+        if self.periods.get(&receiver).is_some_and(|period| period.due <= world.now) {
+            self.due(world, (incidents, groups), &receiver);
         }
     }
 
     /// Adopts a new policy. It drops alerts that no digest may list any more, and adds withheld alerts
     /// where digests are new.
-    pub(crate) fn digests_adopt(&mut self, world: &mut World) {
+    pub(crate) fn adopt(&mut self, world: &mut World, groups: &Groups) {
         let receivers = world.destinations.current().filter(|l| !l.noise.digest.is_zero());
         let receivers: BTreeSet<SmolStr> = receivers.map(|l| l.receiver.clone()).collect();
-        let Pages { digests, .. } = self;
         let World { timers, now, policy, .. } = world;
-        digests.refused.adopt(policy, |receiver| receivers.contains(receiver));
-        digests.periods.retain(|receiver, period| {
+        self.refused.adopt(policy, |receiver| receivers.contains(receiver));
+        self.periods.retain(|receiver, period| {
             let stays = receivers.contains(receiver);
             match stays {
                 // Other integrations may be free than before.
@@ -266,31 +275,12 @@ impl Pages {
             stays
         });
         for receiver in receivers {
-            if let (Some(destination), _) = self.withheld_at(world, &receiver) {
-                self.digests.withheld_alerts(world, destination);
+            if let (Some(destination), _) = withheld_at(world, groups, &receiver) {
+                self.withhold(world, destination);
             }
         }
     }
 
-    /// The alerts that fire and are withheld at a receiver, and the first destination on which one is.
-    fn withheld_at(&self, world: &World, receiver: &SmolStr) -> (Option<DestinationId>, BTreeSet<AlertId>) {
-        let (mut first, mut alerts) = (None, BTreeSet::new());
-        for ((destination, _), group) in &self.groups {
-            let settings = world.destinations.get(*destination);
-            if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
-                continue;
-            }
-            let before = alerts.len();
-            alerts.extend(group.withheld.iter().filter(|q| !q.resolved).map(|q| q.alert));
-            if alerts.len() > before {
-                first = first.or(Some(*destination));
-            }
-        }
-        (first, alerts)
-    }
-}
-
-impl Digests {
     /// Records an alert held back, if a digest will list it.
     pub(crate) fn held_back(
         &mut self,
@@ -313,7 +303,7 @@ impl Digests {
     }
 
     /// Firing alerts are withheld. They are not disposed yet, and the digest still lists them.
-    pub(crate) fn withheld_alerts(&mut self, world: &mut World, destination: DestinationId) {
+    pub(crate) fn withhold(&mut self, world: &mut World, destination: DestinationId) {
         let settings = world.destinations.get(destination);
         if settings.noise.digest.is_zero() || settings.observes() {
             return;
@@ -324,7 +314,7 @@ impl Digests {
     }
 
     /// No integration accepted the digest of a period. The next one reports it too.
-    fn digest_again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
+    fn again(&mut self, world: &mut World, receiver: &SmolStr, earlier: Period) {
         let destinations =
             world.destinations.current().filter(|l| l.receiver == *receiver && !l.noise.digest.is_zero());
         // A receiver that gets no digests any more keeps the dead letter.
@@ -338,7 +328,7 @@ impl Digests {
     }
 
     /// A receiver that refused its last digest gets the next one at once.
-    pub(crate) fn retry_digests(&mut self, world: &mut World) {
+    pub(crate) fn retry(&mut self, world: &mut World) {
         let World { timers, now, .. } = world;
         for (receiver, _) in self.refused.places() {
             if let Some(period) = self.periods.get_mut(receiver) {
@@ -347,6 +337,27 @@ impl Digests {
             }
         }
     }
+}
+
+/// The alerts that fire and are withheld at a receiver, and the first destination on which one is.
+fn withheld_at(
+    world: &World,
+    groups: &Groups,
+    receiver: &SmolStr,
+) -> (Option<DestinationId>, BTreeSet<AlertId>) {
+    let (mut first, mut alerts) = (None, BTreeSet::new());
+    for ((destination, _), group) in groups {
+        let settings = world.destinations.get(*destination);
+        if settings.receiver != *receiver || settings.noise.digest.is_zero() || settings.observes() {
+            continue;
+        }
+        let before = alerts.len();
+        alerts.extend(group.withheld.iter().filter(|q| !q.resolved).map(|q| q.alert));
+        if alerts.len() > before {
+            first = first.or(Some(*destination));
+        }
+    }
+    (first, alerts)
 }
 
 fn as_it_stands(world: &World, id: AlertId, receiver: &SmolStr) -> Option<AlertView> {
@@ -381,7 +392,7 @@ fn digest_of(
     }
     let mut withheld_names: BTreeMap<SmolStr, u64> = BTreeMap::new();
     for alert in withheld.iter().filter_map(|id| world.alerts.alert(*id)) {
-        *withheld_names.entry(cut(alert.labels.value("alertname"))).or_default() += 1;
+        *withheld_names.entry(shortened(alert.labels.value("alertname"), NAME_CHARS)).or_default() += 1;
     }
     let severities = &world.policy.severities;
     let mut alerts: Vec<_> = counts
@@ -508,7 +519,7 @@ mod tests {
         }
         period.hold(AlertId(0), &name, Reason::Storm, 1);
         assert_eq!(period.held.len(), REMEMBERED);
-        let name = cut(&name);
+        let name = shortened(&name, NAME_CHARS);
         assert_eq!(
             period.cause(at(60), &BTreeMap::new()),
             Cause::Digest {

@@ -1,10 +1,8 @@
 //! Alerts enter an incident: those of a page, and those that flap in older incidents of its group.
 
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::IncidentId;
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
 use crate::engine::incidents::members::Member;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::pages::merge::is_merged;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;

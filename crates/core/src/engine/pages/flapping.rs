@@ -1,9 +1,8 @@
 //! Flapping in the pipeline: its begin, the updates to the alert's incident, and its end. The arithmetic is
 //! [`crate::engine::damping`]'s.
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{AlertId, Cause};

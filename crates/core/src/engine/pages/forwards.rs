@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::accounting::PendingDecision;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, IncidentId};
 use crate::engine::incidents::Incidents;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
+use crate::engine::incidents::incident::{Incident, Phase, Side, dedup_key};
 use crate::engine::incidents::members::{Member, Members};
 use crate::engine::renames::rename_part;
 use crate::engine::world::World;

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::engine::destinations::{Destination, DestinationId};
+use crate::engine::destinations::Destination;
+use crate::engine::ids::{DestinationId, GroupKey};
 use crate::engine::mutes::{Mutes, Muting};
 use crate::engine::pages::Pages;
 use crate::engine::pages::enter::broke_out;
-use crate::engine::pages::groups::{Firing, Group, GroupKey, Pending, Wait, WithheldAlert};
+use crate::engine::pages::groups::{Firing, Group, Pending, Wait, WithheldAlert};
 use crate::engine::pages::series::{NEW, Past, series_of};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -112,7 +113,7 @@ impl Pages {
         if let Some(group) = self.groups.get_mut(key) {
             group.withheld.push(alert);
         }
-        self.digests.withheld_alerts(world, key.0);
+        self.digests.withhold(world, key.0);
         self.prune_withheld(world, key);
     }
 

@@ -9,13 +9,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::{Incident, IncidentId};
-use crate::model::{AlertId, Cause, LabelSet, Timestamp};
+use crate::engine::ids::IncidentId;
+use crate::engine::incidents::incident::Incident;
+use crate::model::{AlertId, Cause, Timestamp};
 use crate::policy::{BUSY_PAGES, BUSY_WITHIN, Noise};
-
-/// The alerts that one destination puts together.
-pub(crate) type GroupKey = (DestinationId, LabelSet);
 
 /// The state of a group.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,58 +4,16 @@
 //! alert that it shows name it. Squelch opens it once, updates it, repeats it like any other, and closes
 //! it.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::incidents::incident::Phase;
+use crate::engine::ids::GroupKey;
+use crate::engine::incidents::incident::{Internal, Phase};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::world::World;
-use crate::model::{AlertId, AlertView, Cause, Duration, Kind, LabelSet, Problem, Status, Timestamp};
-
-/// The route key of these destinations. Route keys of the configuration begin with a brace.
-pub(crate) const ROUTE: &str = "squelch";
+use crate::model::{Cause, Duration, LabelSet, Problem};
 
 /// Shortest time between two updates of one such incident.
 const UPDATE_EVERY: Duration = Duration::from_mins(1);
-
-/// The one alert of such an incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Internal {
-    /// The alert's labels: those of the incident, and its severity if Squelch brings the alert up itself.
-    labels: LabelSet,
-    problem: Box<Problem>,
-    starts_at: Timestamp,
-    /// The receivers that its pages named.
-    #[serde(default)]
-    named: BTreeSet<SmolStr>,
-}
-
-impl Internal {
-    /// Whether the alert has these labels.
-    pub(crate) fn shows(&self, labels: &LabelSet) -> bool {
-        self.labels == *labels
-    }
-
-    /// The alert, as a notification of `kind` shows it.
-    pub(crate) fn view(&self, kind: Kind, now: Timestamp) -> AlertView {
-        let labels = self.labels.clone();
-        let over = kind == Kind::Resolve;
-        AlertView {
-            id: AlertId::of(&labels, |_| false),
-            status: if over { Status::Resolved } else { Status::Firing },
-            labels,
-            annotations: LabelSet::default(),
-            starts_at: self.starts_at,
-            ends_at: over.then_some(now),
-            generator_url: SmolStr::default(),
-            problem: Some(self.problem.clone()),
-            flaps: None,
-        }
-    }
-}
 
 impl Pages {
     /// Opens the incident of an internal alert, or updates it if the alert changed. A receiver that it did

@@ -1,9 +1,9 @@
 //! A receiver that has had enough: pages beyond the limit are merged into one, and a storm is one
 //! incident. Levels marked `never_hold` are merged into a page within a minute, never into an update.
 
-use crate::engine::incidents::incident::IncidentId;
+use crate::engine::ids::{GroupKey, IncidentId};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::{Firing, GroupKey, Pending, Wait};
+use crate::engine::pages::groups::{Firing, Pending, Wait};
 use crate::engine::timers::Timer;
 use crate::engine::world::{MERGED, World};
 use crate::model::{AlertId, Cause, Duration, Timestamp};

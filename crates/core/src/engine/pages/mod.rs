@@ -15,6 +15,7 @@ pub(crate) mod merge;
 pub(crate) mod open;
 pub(crate) mod refusing;
 pub(crate) mod release;
+pub(crate) mod repeated;
 pub(crate) mod report;
 pub(crate) mod rerouted;
 pub(crate) mod series;
@@ -25,13 +26,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::{IncidentId, Side};
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
+use crate::engine::incidents::incident::Side;
 use crate::engine::incidents::{Incidents, Settled};
 use crate::engine::pages::digest::Digests;
 use crate::engine::pages::flow::PageFlow;
 use crate::engine::pages::forwards::Forwards;
-use crate::engine::pages::groups::{Group, GroupKey};
+use crate::engine::pages::groups::Group;
 use crate::engine::pages::report::PeriodReports;
 use crate::engine::pages::series::Series;
 use crate::engine::renames::rename_key;
@@ -144,7 +145,7 @@ impl Pages {
                 world.timers.set(Timer::Retry(*id), world.now);
             }
         }
-        self.digests.retry_digests(world);
+        self.digests.retry(world);
     }
 
     /// The groups whose incidents have nothing left to send check whether they are idle.

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
 use crate::engine::incidents::channel::Channel;
 use crate::engine::incidents::delivery::Leader;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side, dedup_key};
-use crate::engine::pages::groups::GroupKey;
+use crate::engine::incidents::incident::{Incident, Phase, Side, dedup_key};
 use crate::engine::pages::{Pages, alone};
 use crate::engine::timers::Timer;
 use crate::engine::world::World;

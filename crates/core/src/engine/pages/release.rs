@@ -1,8 +1,8 @@
 //! A person releases an alert that Squelch holds back.
 
 use crate::engine::event::Release;
+use crate::engine::ids::GroupKey;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::world::World;
 use crate::model::Cause;
 

@@ -4,7 +4,7 @@
 //! today. So does a page that waits at the time of the reload, and it leaves once.
 
 use crate::engine::alerts::Change;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::GroupPlace;
 use crate::engine::state::State;

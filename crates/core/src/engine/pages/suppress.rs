@@ -3,8 +3,8 @@
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::engine::accounting::PendingDecision;
-use crate::engine::destinations::{Destination, DestinationId};
-use crate::engine::incidents::incident::IncidentId;
+use crate::engine::destinations::Destination;
+use crate::engine::ids::{DestinationId, IncidentId};
 use crate::engine::mutes::Muting;
 use crate::engine::pages::Pages;
 use crate::engine::pages::groups::{Group, GroupPlace, place};

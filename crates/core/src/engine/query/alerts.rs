@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
-use crate::engine::destinations::DestinationId;
-use crate::engine::incidents::incident::{Incident, IncidentId};
+use crate::engine::ids::{DestinationId, IncidentId};
+use crate::engine::incidents::incident::Incident;
 use crate::engine::query::board::{Row, Standing, open_state};
 use crate::engine::query::flappers::Flapper;
 use crate::engine::query::row_state::{NextStep, Origin, RowState};

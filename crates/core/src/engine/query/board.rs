@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey, IncidentId};
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Phase, Side};
-use crate::engine::pages::groups::{Firing, GroupKey, Wait};
+use crate::engine::incidents::incident::{Incident, Phase, Side};
+use crate::engine::pages::groups::{Firing, Wait};
 use crate::engine::query::Query;
 use crate::engine::query::row_state::{NextStep, Origin, RowState};
 use crate::engine::query::search::Search;
@@ -194,7 +194,7 @@ impl Query<'_> {
                 .as_ref()
                 .is_none_or(|receiver| self.world.destinations.get(destination).receiver == *receiver)
         };
-        let search = Search::new(self.world, query);
+        let search = Search::new(self.world, &query.matchers, &query.words);
         let mut keys: Vec<Key> = Vec::new();
         let twins = self.twins();
         for (id, incident) in self.pages.incidents.all.iter().filter(|(_, i)| wanted(i.group.0)) {

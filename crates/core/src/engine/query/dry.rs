@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::incidents::Incidents;
 use crate::engine::pages::Pages;
 use crate::engine::pages::series::series_of;

@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Alert;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::pages::groups::Wait;
 use crate::engine::query::Query;
 use crate::engine::query::row_state::RowState;

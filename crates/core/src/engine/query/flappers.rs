@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use smol_str::SmolStr;
 
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::DestinationId;
 use crate::engine::incidents::incident::Phase;
 use crate::engine::query::Query;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};

@@ -6,8 +6,9 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use smol_str::SmolStr;
 
+use crate::engine::ids::IncidentId;
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::query::alerts::KnownAlert;
 use crate::engine::query::board::{Row, incident_state, open_state};
 use crate::engine::query::row_state::RowState;

@@ -8,6 +8,7 @@ pub(crate) mod flappers;
 pub(crate) mod incidents;
 pub(crate) mod listing;
 pub(crate) mod proposal;
+mod repeats;
 pub(crate) mod row_state;
 mod search;
 pub(crate) mod twins;
@@ -269,7 +270,7 @@ impl<'a> Query<'a> {
         stats.heartbeats = self.checks.heartbeats.last();
         stats.sender_clocks =
             self.checks.clocks.wrong(self.world.now).map(|(name, ms)| (name.clone(), ms)).collect();
-        stats.changing_labels = self.checks.changing_labels(self.world);
+        stats.changing_labels = self.checks.churn.changing_labels(self.world);
         stats.unknown_severities = self.checks.severities.found(self.world);
         stats.bounds.insert(Bound::LabelSets, self.world.alerts.label_sets_forgotten());
         for (receiver, count) in self.orphans_by_receiver() {

@@ -3,9 +3,8 @@
 use std::cell::Cell;
 
 use crate::engine::alerts::Alert;
-use crate::engine::query::board::BoardQuery;
 use crate::engine::world::World;
-use crate::model::LabelSet;
+use crate::model::{LabelSet, Matcher};
 
 /// One search reads the summaries of so many alerts. Of further ones it reads the labels alone.
 const SUMMARIES: usize = 20_000;
@@ -13,18 +12,19 @@ const SUMMARIES: usize = 20_000;
 /// One search for rows.
 pub(super) struct Search<'a> {
     world: &'a World,
-    query: &'a BoardQuery,
+    matchers: &'a [Matcher],
+    words: &'a [String],
     summaries: Cell<usize>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(world: &'a World, query: &'a BoardQuery) -> Self {
-        Search { world, query, summaries: Cell::new(SUMMARIES) }
+    pub(super) fn new(world: &'a World, matchers: &'a [Matcher], words: &'a [String]) -> Self {
+        Search { world, matchers, words, summaries: Cell::new(SUMMARIES) }
     }
 
     /// Whether it finds every row.
     pub(super) fn is_empty(&self) -> bool {
-        self.query.matchers.is_empty() && self.query.words.is_empty()
+        self.matchers.is_empty() && self.words.is_empty()
     }
 
     /// Whether it finds an alert at a receiver.
@@ -42,13 +42,12 @@ impl<'a> Search<'a> {
     }
 
     fn matches(&self, labels: &LabelSet, receiver: &str, summary: impl FnOnce() -> Option<String>) -> bool {
-        let BoardQuery { matchers, words, .. } = self.query;
-        if !matchers.iter().all(|m| m.matches(labels)) {
+        if !self.matchers.iter().all(|m| m.matches(labels)) {
             return false;
         }
         let in_labels =
             |word: &&String| has(receiver, word) || labels.iter().any(|(_, value)| has(value, word));
-        let mut others = words.iter().filter(|word| !in_labels(word)).peekable();
+        let mut others = self.words.iter().filter(|word| !in_labels(word)).peekable();
         // Most rows have none of the words, and reading a summary takes longer than reading labels.
         others.peek().is_none() || summary().is_some_and(|summary| others.all(|word| has(&summary, word)))
     }

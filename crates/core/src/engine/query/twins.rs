@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::ids::IncidentId;
+use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::query::Query;
 use crate::engine::query::board::{incident_state, open_state};
 use crate::engine::query::row_state::RowState;

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::engine::destinations::Destination;
-use crate::engine::incidents::incident::{Incident, IncidentId, Side};
+use crate::engine::ids::IncidentId;
+use crate::engine::incidents::incident::{Incident, Side};
 use crate::engine::pages::refusing::ReceiverIntegration;
 use crate::engine::query::Query;
 use crate::engine::query::board::open_state;

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::alerts::Change;
-use crate::engine::self_check::SelfCheck;
 use crate::engine::world::World;
 use crate::model::{AlertId, Duration, LabelSet, Observation, Timestamp};
 
@@ -88,7 +87,7 @@ fn differs<'a>(before: &LabelSet, after: &'a LabelSet, ignored: impl Fn(&str) ->
     found
 }
 
-impl SelfCheck {
+impl Churn {
     /// Watches the alerts that a request ended and started, for a label whose value alone made another
     /// alert of the same rule.
     pub(crate) fn watch_labels(
@@ -117,7 +116,7 @@ impl SelfCheck {
             changed.insert((rest, label, alertname));
         }
         for (rest, label, alertname) in changed {
-            self.churn.changed(world.now, rest, label, alertname);
+            self.changed(world.now, rest, label, alertname);
         }
     }
 
@@ -125,7 +124,7 @@ impl SelfCheck {
     /// `ignore_labels` leaves out make no other alert any more.
     pub(crate) fn changing_labels(&self, world: &World) -> BTreeMap<(SmolStr, SmolStr), u64> {
         let mut found = BTreeMap::new();
-        for (rule, label, times) in self.churn.found(world.now) {
+        for (rule, label, times) in self.found(world.now) {
             if !world.policy.ignore_labels.contains(label) {
                 let most: &mut u64 = found.entry((rule.clone(), label.clone())).or_default();
                 *most = (*most).max(times.into());

@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use crate::engine::occurrences::{CLOCK_SLACK, Moment, PeerId, lateness};
 use crate::engine::pages::Pages;
-use crate::engine::self_check::SelfCheck;
+use crate::engine::self_check::watch::Watch;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
@@ -86,7 +86,7 @@ fn ahead(at: Moment, said: &Observation) -> Option<i64> {
     (latest > at.wall + CLOCK_SLACK).then(|| latest.since(at.wall).as_millis().cast_signed())
 }
 
-impl SelfCheck {
+impl Clocks {
     /// The statements of a request, corrected for the clock of its sender. It names the sender if the clock
     /// is wrong.
     pub(crate) fn by_clock<'a>(
@@ -99,7 +99,7 @@ impl SelfCheck {
         if let Some(by) = batch.observations.iter().filter_map(|said| ahead(at, said)).max() {
             self.wrong_clock(world, &batch.peer, by);
         }
-        let late = self.clocks.late(now, &batch.peer);
+        let late = self.late(now, &batch.peer);
         let mut judged = Cow::Borrowed(batch);
         for (index, said) in batch.observations.iter().enumerate() {
             let lateness = lateness(at, said);
@@ -121,14 +121,14 @@ impl SelfCheck {
     }
 
     fn wrong_clock(&mut self, world: &mut World, sender: &str, by: i64) {
-        self.clocks.note(world.now, sender, by);
+        self.note(world.now, sender, by);
         world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
     /// Tells a person of the clocks that are wrong.
-    pub(crate) fn say_clocks(&mut self, world: &mut World, pages: &mut Pages) {
-        self.clocks.forget(world.now);
-        let wrong: Vec<(&SmolStr, i64)> = self.clocks.wrong(world.now).collect();
+    pub(crate) fn say(&mut self, watch: &mut Watch, world: &mut World, pages: &mut Pages) {
+        self.forget(world.now);
+        let wrong: Vec<(&SmolStr, i64)> = self.wrong(world.now).collect();
         let senders = wrong.iter().take(NAMED).map(|(sender, by)| ClockError {
             sender: (*sender).clone(),
             by: Duration::from_secs(by.unsigned_abs() / 1000),
@@ -136,7 +136,7 @@ impl SelfCheck {
         });
         let (senders, others) = (senders.collect(), wrong.len().saturating_sub(NAMED));
         let found = !wrong.is_empty();
-        self.put(world, pages, Problem::SenderClocksWrong { senders, others }, found);
+        watch.put(world, pages, Problem::SenderClocksWrong { senders, others }, found);
     }
 }
 

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::ids::{DestinationId, GroupKey};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
-use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -92,30 +91,29 @@ impl Heartbeats {
     }
 }
 
-impl SelfCheck {
+impl Heartbeats {
     /// The first event of a new engine, whose policy came at no time.
-    pub(crate) fn heartbeats_begin(&mut self, world: &mut World) {
-        self.heartbeats.by_name.values_mut().for_each(|beats| beats.since = world.now);
-        self.wind_heartbeats(world);
+    pub(crate) fn begin(&mut self, world: &mut World) {
+        self.by_name.values_mut().for_each(|beats| beats.since = world.now);
+        self.wind(world);
     }
 
     /// The program started. It was down since `before` at the earliest.
-    pub(crate) fn heartbeats_started(&mut self, world: &mut World, before: Timestamp) {
+    pub(crate) fn started(&mut self, world: &mut World, before: Timestamp) {
         let down = world.now.since(before);
-        for beats in self.heartbeats.by_name.values_mut() {
+        for beats in self.by_name.values_mut() {
             beats.down = beats.down.or(Some(down));
             beats.senders.values_mut().for_each(|beat| beat.down = beat.down.or(Some(down)));
         }
-        self.wind_heartbeats(world);
+        self.wind(world);
     }
 
     /// Takes a new policy over.
-    pub(crate) fn heartbeats_adopt(&mut self, world: &mut World, pages: &mut Pages) {
+    pub(crate) fn adopt(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, settings) = (world.now, world.policy.heartbeats.clone());
         let gone = |name: &SmolStr| !settings.iter().any(|h| h.name == *name);
-        let names: Vec<SmolStr> = self.heartbeats.by_name.keys().filter(|name| gone(name)).cloned().collect();
-        let removed: Vec<Beats> =
-            names.iter().filter_map(|name| self.heartbeats.by_name.remove(name)).collect();
+        let names: Vec<SmolStr> = self.by_name.keys().filter(|name| gone(name)).cloned().collect();
+        let removed: Vec<Beats> = names.iter().filter_map(|name| self.by_name.remove(name)).collect();
         for beats in removed {
             for key in beats.senders.into_values().filter_map(|b| b.silent).chain(beats.never) {
                 pages.clear(world, &key, Cause::HeartbeatRemoved);
@@ -123,9 +121,9 @@ impl SelfCheck {
         }
         for heartbeat in &settings {
             let new = || Beats { since: now, senders: BTreeMap::new(), never: None, down: None };
-            self.heartbeats.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
+            self.by_name.entry(heartbeat.name.clone()).or_insert_with(new);
         }
-        self.wind_heartbeats(world);
+        self.wind(world);
         release_heartbeats(world, pages);
     }
 
@@ -140,7 +138,7 @@ impl SelfCheck {
     ) {
         let Some(name) = world.policy.heartbeat_of(labels).map(|h| h.name.clone()) else { return };
         let now = world.now;
-        let Some(beats) = self.heartbeats.by_name.get_mut(&name) else { return };
+        let Some(beats) = self.by_name.get_mut(&name) else { return };
         if beats.senders.len() >= SENDERS && !beats.senders.contains_key(&(source, alert)) {
             return world.accounting.bound(Bound::Heartbeats, 1);
         }
@@ -150,36 +148,36 @@ impl SelfCheck {
         for key in beat.silent.take().into_iter().chain(beats.never.take()) {
             pages.clear(world, &key, Cause::HeartbeatHeard);
         }
-        self.wind_heartbeats(world);
+        self.wind(world);
     }
 
-    fn wind_heartbeats(&self, world: &mut World) {
-        match self.heartbeats.next(&world.policy) {
+    fn wind(&self, world: &mut World) {
+        match self.next(&world.policy) {
             Some(at) => world.timers.set(Timer::Heartbeat, at),
             None => world.timers.clear(&Timer::Heartbeat),
         }
     }
 
     /// Some heartbeat may have been silent for long enough.
-    pub(crate) fn heartbeat_due(&mut self, world: &mut World, pages: &mut Pages) {
+    pub(crate) fn due(&mut self, world: &mut World, pages: &mut Pages) {
         for heartbeat in world.policy.heartbeats.clone() {
             self.listen(world, pages, &heartbeat);
         }
-        self.wind_heartbeats(world);
+        self.wind(world);
     }
 
     fn listen(&mut self, world: &mut World, pages: &mut Pages, heartbeat: &Heartbeat) {
         let (now, name) = (world.now, &heartbeat.name);
         let Some(receiver) = heartbeat.receiver.as_ref().or(world.policy.watcher()).cloned() else { return };
-        let Some(beats) = self.heartbeats.by_name.get(name) else { return };
+        let Some(beats) = self.by_name.get(name) else { return };
         let senders: Vec<((Source, AlertId), Beat)> = beats.senders.clone().into_iter().collect();
         if beats.never_by(heartbeat).is_some_and(|due| due <= now) {
             let labels = LabelSet::from_pairs([("alertname", "SquelchHeartbeatSilent"), ("heartbeat", name)]);
             let problem = Problem::HeartbeatNeverHeard { name: name.clone(), after: heartbeat.silent_after };
             let key = pages.raise(world, &receiver, &labels, problem);
-            if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
+            if let Some(beats) = self.by_name.get_mut(name) {
                 // A receiver without integrations is not asked again until something changes.
-                beats.never = key.or(Some((crate::engine::destinations::DestinationId(0), labels)));
+                beats.never = key.or(Some((DestinationId(0), labels)));
             }
         }
         for ((source, alert), beat) in senders {
@@ -195,7 +193,7 @@ impl SelfCheck {
                 if let Some(key) = &beat.silent {
                     pages.clear(world, key, Cause::HeartbeatGone { after: GONE.max(heartbeat.silent_after) });
                 }
-                if let Some(beats) = self.heartbeats.by_name.get_mut(name) {
+                if let Some(beats) = self.by_name.get_mut(name) {
                     beats.senders.remove(&(source, alert));
                     (beats.since, beats.down) = (now, None);
                 }
@@ -206,10 +204,9 @@ impl SelfCheck {
                     after: heartbeat.silent_after,
                     labels: known.to_string().into(),
                 };
-                let key = pages
-                    .raise(world, &receiver, &labels, problem)
-                    .unwrap_or((crate::engine::destinations::DestinationId(0), labels));
-                let beats = self.heartbeats.by_name.get_mut(name);
+                let key =
+                    pages.raise(world, &receiver, &labels, problem).unwrap_or((DestinationId(0), labels));
+                let beats = self.by_name.get_mut(name);
                 if let Some(beat) = beats.and_then(|b| b.senders.get_mut(&(source, alert))) {
                     beat.silent = Some(key);
                 }

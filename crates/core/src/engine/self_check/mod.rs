@@ -11,7 +11,7 @@ pub(crate) mod watch;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::engine::event::Alarm;
+use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
 use crate::engine::self_check::churn::Churn;
 use crate::engine::self_check::clocks::Clocks;
@@ -19,10 +19,9 @@ use crate::engine::self_check::heartbeats::Heartbeats;
 use crate::engine::self_check::overflow::Bounds;
 use crate::engine::self_check::quarantine::Quarantine;
 use crate::engine::self_check::severities::UnknownSeverities;
-use crate::engine::self_check::watch::{EVERY, Watch};
-use crate::engine::timers::Timer;
+use crate::engine::self_check::watch::Watch;
+use crate::engine::timers::{LOOK_EVERY, Timer};
 use crate::engine::world::World;
-use crate::model::{Cause, LabelSet, Problem};
 
 /// Opens and closes internal incidents.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,41 +37,23 @@ pub(crate) struct SelfCheck {
 }
 
 impl SelfCheck {
-    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
-    pub(crate) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
-        let what = problem.alertname();
-        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
-            return self.close_raised(world, pages, what);
-        };
-        let labels = LabelSet::from_pairs([("alertname", what)]);
-        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
-            let before = self.watch.raised.insert(what.into(), key.clone());
-            // Another receiver watches now.
-            if let Some(before) = before.filter(|before| *before != key) {
-                pages.clear(world, &before, Cause::WatcherChanged);
-            }
-            world.timers.set_if_unset(Timer::SelfCheck, world.now + EVERY);
-        }
-    }
-
     /// A receiver has another name.
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         self.bounds.rename_receiver(old, new);
         self.quarantine.rename_receiver(old, new);
     }
 
-    /// Raises an alarm about a problem outside of the engine.
-    pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
-        let what = alarm.problem.alertname();
-        self.put(world, pages, alarm.problem.clone(), true);
-        if self.watch.raised.contains_key(what) {
-            self.watch.lapses.insert(what.into(), world.now + alarm.lasts);
-        }
-    }
-
-    pub(crate) fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
-        if let Some(key) = self.watch.raised.remove(what) {
-            pages.clear(world, &key, Cause::ProblemOver);
+    /// Raises the current problems, and closes those that are over.
+    pub(crate) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
+        self.watch.look(mutes, world, pages);
+        self.clocks.say(&mut self.watch, world, pages);
+        self.bounds.say(world, pages);
+        self.quarantine.end(world, pages);
+        self.watch.lapse(world, pages);
+        let clocks_are_right = self.clocks.wrong(world.now).next().is_none();
+        let idle = self.watch.is_idle() && pages.incidents.orphans.is_empty() && clocks_are_right;
+        if !idle || !self.bounds.is_empty() || !self.quarantine.is_empty() {
+            world.timers.set(Timer::SelfCheck, world.now + LOOK_EVERY);
         }
     }
 }

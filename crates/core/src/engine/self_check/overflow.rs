@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::accounting::PendingDecision;
+use crate::engine::ids::GroupKey;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::renames::rename_key;
-use crate::engine::self_check::SelfCheck;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
 use crate::model::{
@@ -39,9 +38,7 @@ impl Bounds {
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         rename_key(&mut self.overflows, old, new);
     }
-}
 
-impl SelfCheck {
     /// An alert beyond the bound. It is reported with the others, and not remembered.
     pub(crate) fn overflow(&mut self, world: &mut World, observation: &Observation, alert: AlertId) {
         world.accounting.overflow();
@@ -77,7 +74,7 @@ impl SelfCheck {
             if reason == Reason::Storm {
                 let now = world.now;
                 let new = || Overflow { count: 0, last: now, key: None };
-                let overflow = self.bounds.overflows.entry(receiver).or_insert_with(new);
+                let overflow = self.overflows.entry(receiver).or_insert_with(new);
                 overflow.count += 1;
                 overflow.last = now;
                 world.timers.set_if_unset(Timer::SelfCheck, now);
@@ -85,17 +82,17 @@ impl SelfCheck {
         }
     }
 
-    /// Whether an alert came beyond the bound recently.
-    pub(crate) fn overflows(&self) -> bool {
-        !self.bounds.overflows.is_empty()
+    /// Whether no alert came beyond the bound recently.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.overflows.is_empty()
     }
 
     /// Says how much came beyond the bound, and when that is over.
-    pub(crate) fn overflow_over(&mut self, world: &mut World, pages: &mut Pages) {
+    pub(crate) fn say(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, limit) = (world.now, world.policy.limits.alerts);
-        for (receiver, overflow) in self.bounds.overflows.clone() {
+        for (receiver, overflow) in self.overflows.clone() {
             if overflow.last + OVER_AFTER <= now {
-                self.bounds.overflows.remove(&receiver);
+                self.overflows.remove(&receiver);
                 if let Some(key) = overflow.key {
                     pages.clear(world, &key, Cause::BelowAlertLimit { lasted: OVER_AFTER });
                 }
@@ -110,7 +107,7 @@ impl SelfCheck {
             let key = pages.raise(world, &receiver, &labels, problem);
             // A receiver that has no integrations now may have been notified before, and must get the
             // resolve.
-            if let Some(overflow) = self.bounds.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
+            if let Some(overflow) = self.overflows.get_mut(&receiver).filter(|_| key.is_some()) {
                 overflow.key = key;
             }
         }

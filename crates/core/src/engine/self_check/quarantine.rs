@@ -15,11 +15,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::engine::accounting::PendingDecision;
-use crate::engine::destinations::DestinationId;
+use crate::engine::ids::{DestinationId, GroupKey};
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
 use crate::engine::renames::rename_key;
-use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::Bound;
 use crate::engine::timers::Timer;
 use crate::engine::world::World;
@@ -67,29 +65,27 @@ impl Quarantine {
     pub(crate) fn rename_receiver(&mut self, old: &SmolStr, new: &SmolStr) {
         rename_key(&mut self.further, old, new);
     }
-}
 
-impl SelfCheck {
     /// Whether an alert passes the stages by.
-    pub(crate) fn is_quarantined(&self, alert: AlertId) -> bool {
-        self.quarantine.alerts.contains_key(&alert)
+    pub(crate) fn holds(&self, alert: AlertId) -> bool {
+        self.alerts.contains_key(&alert)
     }
 
     /// Quarantines the alerts of `batch`, and opens an incident for those that fire.
-    pub(crate) fn quarantine(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
+    pub(crate) fn take(&mut self, world: &mut World, pages: &mut Pages, batch: &Batch) {
         let batch = &*world.alerts.keyed(Cow::Borrowed(batch), &world.policy).batch;
         for observation in &batch.observations {
             world.accounting.received(batch.source, observation.status, 1);
             let instance = batch.source.instance(&observation.labels);
             let alert = world.alerts.owner_of(batch.source, instance, observation, &world.policy);
             if observation.status == Status::Firing {
-                if !self.is_quarantined(alert) && self.quarantine.alerts.len() >= QUARANTINED {
+                if !self.holds(alert) && self.alerts.len() >= QUARANTINED {
                     world.accounting.bound(Bound::Quarantine, 1);
                     self.pass_together(world, pages, alert, observation);
                     continue;
                 }
                 let quarantined = Quarantined { last_seen: world.now, notified: BTreeSet::new() };
-                self.quarantine.alerts.entry(alert).or_insert(quarantined);
+                self.alerts.entry(alert).or_insert(quarantined);
             }
             self.pass_by(world, pages, alert, observation);
         }
@@ -111,18 +107,14 @@ impl SelfCheck {
                     let disposition = self.tell_quarantined(world, pages, alert, destination, observation);
                     dispose_quarantined(world, alert, destination, disposition);
                 }
-                if let Some(quarantined) = self.quarantine.alerts.get_mut(&alert) {
+                if let Some(quarantined) = self.alerts.get_mut(&alert) {
                     quarantined.last_seen = now;
                 }
                 world.timers.set_if_unset(Timer::SelfCheck, now);
             }
             Status::Resolved => {
-                let notified = self
-                    .quarantine
-                    .alerts
-                    .remove(&alert)
-                    .map(|quarantined| quarantined.notified)
-                    .unwrap_or_default();
+                let notified =
+                    self.alerts.remove(&alert).map(|quarantined| quarantined.notified).unwrap_or_default();
                 let disposition = match notified.is_empty() {
                     true => Disposition::Suppressed(Reason::NeverPaged),
                     false => Disposition::Resolve,
@@ -153,7 +145,7 @@ impl SelfCheck {
         for destination in world.destinations.matching(&world.policy, &observation.labels) {
             let receiver = world.destinations.get(destination).receiver.clone();
             let new = Further { count: 0, last_seen: world.now, notified: None };
-            let further = self.quarantine.further.entry(receiver.clone()).or_insert(new);
+            let further = self.further.entry(receiver.clone()).or_insert(new);
             let first = further.notified.is_none();
             if !heartbeat {
                 (further.count, further.last_seen) = (further.count + 1, world.now);
@@ -200,29 +192,24 @@ impl SelfCheck {
         let key =
             (!heartbeat).then(|| pages.raise_as(world, &receiver, labels, labels.clone(), problem)).flatten();
         let Some(key) = key else { return Disposition::Suppressed(Reason::Muted) };
-        match self
-            .quarantine
-            .alerts
-            .get_mut(&alert)
-            .is_none_or(|quarantined| quarantined.notified.insert(key))
-        {
+        match self.alerts.get_mut(&alert).is_none_or(|quarantined| quarantined.notified.insert(key)) {
             true => Disposition::Page,
             false => Disposition::Suppressed(Reason::Duplicate),
         }
     }
 
     /// Closes the quarantine of alerts that were not stated again for `stale_after`.
-    pub(crate) fn quarantine_over(&mut self, world: &mut World, pages: &mut Pages) {
+    pub(crate) fn end(&mut self, world: &mut World, pages: &mut Pages) {
         let (now, patience) = (world.now, world.policy.stale_after);
         let mut over = BTreeSet::new();
-        self.quarantine.alerts.retain(|_, quarantined| {
+        self.alerts.retain(|_, quarantined| {
             let stays = quarantined.last_seen + patience > now;
             if !stays {
                 over.append(&mut quarantined.notified);
             }
             stays
         });
-        self.quarantine.further.retain(|_, further| {
+        self.further.retain(|_, further| {
             let stays = further.last_seen + patience > now;
             if !stays {
                 over.extend(further.notified.take());
@@ -234,9 +221,9 @@ impl SelfCheck {
         }
     }
 
-    /// Whether any alert is quarantined.
-    pub(crate) fn has_quarantined(&self) -> bool {
-        !self.quarantine.alerts.is_empty() || !self.quarantine.further.is_empty()
+    /// Whether no alert is quarantined.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.further.is_empty()
     }
 }
 

@@ -7,19 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::event::Alarm;
+use crate::engine::ids::{GroupKey, IncidentId};
 use crate::engine::incidents::channel::Channel;
-use crate::engine::incidents::incident::IncidentId;
+use crate::engine::incidents::incident::{Incident, Phase};
+use crate::engine::incidents::orphans::orphans_of;
 use crate::engine::mutes::Mutes;
 use crate::engine::pages::Pages;
-use crate::engine::pages::groups::GroupKey;
-use crate::engine::self_check::SelfCheck;
 use crate::engine::stats::Bound;
-use crate::engine::timers::Timer;
+use crate::engine::timers::{LOOK_EVERY, Timer};
 use crate::engine::world::World;
-use crate::model::{AlertId, Duration, LabelSet, NameCount, Problem, Timestamp};
+use crate::model::{AlertId, Cause, Duration, LabelSet, NameCount, OrphanedIncident, Problem, Timestamp};
 
-/// How often it looks again.
-pub(crate) const EVERY: Duration = Duration::from_mins(1);
+/// How soon an end must have been taken by an integration that is gone.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// A summary names so many orphans.
+const NAMED: usize = 5;
 /// The number of late alerts that are listed one by one.
 const UNHEARD: usize = 10_000;
 
@@ -35,42 +38,74 @@ pub(crate) struct Watch {
     stuck: BTreeSet<IncidentId>,
     /// The raised incidents, by their subject.
     #[serde(with = "crate::engine::pairs")]
-    pub(crate) raised: BTreeMap<SmolStr, GroupKey>,
+    raised: BTreeMap<SmolStr, GroupKey>,
     /// When an outside problem is over, unless it is raised again.
-    pub(crate) lapses: BTreeMap<SmolStr, Timestamp>,
+    lapses: BTreeMap<SmolStr, Timestamp>,
 }
 
-impl SelfCheck {
+impl Watch {
+    /// Raises a problem that was found at the receiver that watches. Closes it if it was not found.
+    pub(crate) fn put(&mut self, world: &mut World, pages: &mut Pages, problem: Problem, found: bool) {
+        let what = problem.alertname();
+        let Some(watcher) = world.policy.watcher().cloned().filter(|_| found) else {
+            return self.close_raised(world, pages, what);
+        };
+        let labels = LabelSet::from_pairs([("alertname", what)]);
+        if let Some(key) = pages.raise(world, &watcher, &labels, problem) {
+            let before = self.raised.insert(what.into(), key.clone());
+            // Another receiver watches now.
+            if let Some(before) = before.filter(|before| *before != key) {
+                pages.clear(world, &before, Cause::WatcherChanged);
+            }
+            world.timers.set_if_unset(Timer::SelfCheck, world.now + LOOK_EVERY);
+        }
+    }
+
+    /// Raises an alarm about a problem outside of the engine.
+    pub(crate) fn alarm(&mut self, world: &mut World, pages: &mut Pages, alarm: &Alarm) {
+        let what = alarm.problem.alertname();
+        self.put(world, pages, alarm.problem.clone(), true);
+        if self.raised.contains_key(what) {
+            self.lapses.insert(what.into(), world.now + alarm.lasts);
+        }
+    }
+
+    fn close_raised(&mut self, world: &mut World, pages: &mut Pages, what: &str) {
+        if let Some(key) = self.raised.remove(what) {
+            pages.clear(world, &key, Cause::ProblemOver);
+        }
+    }
+
     /// The time within which a receiver should have been notified is over.
     pub(crate) fn unheard(&mut self, mutes: &Mutes, world: &mut World, pages: &Pages, alert: AlertId) {
         let Some(within) = pages.incidents.silence_of(world, alert) else {
-            self.watch.unheard.remove(&alert);
-            self.watch.excused.remove(&alert);
+            self.unheard.remove(&alert);
+            self.excused.remove(&alert);
             return;
         };
         let excused = is_excused(mutes, world, pages, alert);
-        if excused || self.watch.excused.remove(&alert) {
+        if excused || self.excused.remove(&alert) {
             // Its mute may end, and then a receiver must be notified of it in time.
             if excused {
-                self.watch.excused.insert(alert);
+                self.excused.insert(alert);
             }
-            self.watch.unheard.remove(&alert);
-            world.alerts.watch(alert, Some(world.now + within.max(EVERY)), &mut world.timers);
+            self.unheard.remove(&alert);
+            world.alerts.watch(alert, Some(world.now + within.max(LOOK_EVERY)), &mut world.timers);
             return;
         }
-        if self.watch.unheard.len() < UNHEARD {
-            self.watch.unheard.insert(alert);
+        if self.unheard.len() < UNHEARD {
+            self.unheard.insert(alert);
         } else {
             world.accounting.bound(Bound::Unheard, 1);
         }
-        world.alerts.watch(alert, Some(world.now + EVERY), &mut world.timers);
+        world.alerts.watch(alert, Some(world.now + LOOK_EVERY), &mut world.timers);
         world.timers.set_if_unset(Timer::SelfCheck, world.now);
     }
 
     /// A receiver may not have accepted a page in time. Then Squelch notifies the receiver's fallback too,
     /// and raises an alarm.
     pub(crate) fn undelivered(&mut self, world: &mut World, pages: &mut Pages, id: IncidentId) {
-        self.watch.stuck.remove(&id);
+        self.stuck.remove(&id);
         let Some(incident) = pages.incidents.all.get(&id) else { return };
         let own = incident.internal.is_some();
         let waiting = incident.channels.iter().filter(|c| c.is_waiting());
@@ -81,63 +116,56 @@ impl SelfCheck {
         let alarm = world.undelivered_after().filter(|_| !own).map(|after| since + after);
         let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
         if due {
-            self.watch.stuck.insert(id);
+            self.stuck.insert(id);
             world.timers.set_if_unset(Timer::SelfCheck, world.now);
         }
         pages.incidents.fall_back(world, id, false);
-        let again = world.now + EVERY;
+        let again = world.now + LOOK_EVERY;
         world.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
     }
 
-    /// Raises the current problems, and closes those that are over.
+    /// Raises the current problems of pages, and closes those that are over.
     pub(crate) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
-        for id in self.watch.stuck.clone() {
-            let Some(incident) = pages.incidents.all.get(&id) else {
-                self.watch.stuck.remove(&id);
-                continue;
-            };
-            if incident.is_over() || !incident.channels.iter().any(|c| c.is_waiting()) {
-                self.watch.stuck.remove(&id);
-            }
-        }
-        let unheard: Vec<AlertId> = self.watch.unheard.iter().copied().collect();
-        for alert in unheard {
-            if pages.incidents.silence_of(world, alert).is_none() || is_excused(mutes, world, pages, alert) {
-                self.watch.unheard.remove(&alert);
-            }
-        }
+        let waits = |id: &IncidentId| {
+            let incident = pages.incidents.all.get(id);
+            incident.is_some_and(|i| !i.is_over() && i.channels.iter().any(Channel::is_waiting))
+        };
+        self.stuck.retain(waits);
+        let late = |alert: &AlertId| {
+            pages.incidents.silence_of(world, *alert).is_some() && !is_excused(mutes, world, pages, *alert)
+        };
+        self.unheard.retain(late);
         self.say_unheard(world, pages);
         self.say_stuck(world, pages);
         self.say_refused(world, pages);
         self.say_orphans(world, pages);
-        self.say_clocks(world, pages);
-        self.overflow_over(world, pages);
-        self.quarantine_over(world, pages);
+    }
+
+    /// Closes the outside problems that were not raised again in time.
+    pub(crate) fn lapse(&mut self, world: &mut World, pages: &mut Pages) {
         let now = world.now;
-        let past = self.watch.lapses.iter().filter(|(_, at)| **at <= now);
+        let past = self.lapses.iter().filter(|(_, at)| **at <= now);
         for what in past.map(|(what, _)| what.clone()).collect::<Vec<_>>() {
-            self.watch.lapses.remove(&what);
+            self.lapses.remove(&what);
             self.close_raised(world, pages, &what);
-        }
-        let withheld =
-            [&self.watch.stuck, &pages.incidents.orphans].iter().all(|incidents| incidents.is_empty());
-        let withheld =
-            withheld && self.watch.raised.is_empty() && self.clocks.wrong(world.now).next().is_none();
-        if !withheld || !self.watch.unheard.is_empty() || self.overflows() || self.has_quarantined() {
-            world.timers.set(Timer::SelfCheck, world.now + EVERY);
         }
     }
 
+    /// Whether it watches no problem.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stuck.is_empty() && self.raised.is_empty() && self.unheard.is_empty()
+    }
+
     fn say_unheard(&mut self, world: &mut World, pages: &mut Pages) {
-        let names = self.watch.unheard.iter().take(3).filter_map(|id| world.alerts.alert(*id));
+        let names = self.unheard.iter().take(3).filter_map(|id| world.alerts.alert(*id));
         let names = names.map(|a| a.labels.value("alertname").into()).collect();
-        let alerts = self.watch.unheard.len();
+        let alerts = self.unheard.len();
         self.put(world, pages, Problem::AlertsUnheard { alerts, names }, alerts > 0);
     }
 
     fn say_stuck(&mut self, world: &mut World, pages: &mut Pages) {
         let mut receivers: BTreeMap<SmolStr, u64> = BTreeMap::new();
-        for incident in self.watch.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
+        for incident in self.stuck.iter().filter_map(|id| pages.incidents.all.get(id)) {
             let home = &world.destinations.get(incident.group.0).receiver;
             // A fallback stands in for the receiver that was not reached, so that one is named.
             let waiting = incident
@@ -170,6 +198,24 @@ impl SelfCheck {
             [receivers, pages.digests.refused.by_receiver(), pages.reports.refused.by_receiver()].map(counts);
         let found = [&incidents, &digests, &reports].iter().any(|counts| !counts.is_empty());
         self.put(world, pages, Problem::DeadLetters { incidents, digests, reports }, found);
+    }
+
+    /// Raises an alarm about the incidents whose resolve cannot reach their integration.
+    pub(crate) fn say_orphans(&mut self, world: &mut World, pages: &mut Pages) {
+        let late = |incident: &Incident| {
+            incident.phase == Phase::Closed && incident.issued_at + PATIENCE <= world.now
+        };
+        let incidents = pages.incidents.orphans.iter().filter_map(|id| pages.incidents.all.get(id));
+        let left: Vec<OrphanedIncident> = incidents
+            .flat_map(|incident| {
+                let late = late(incident);
+                orphans_of(world, incident, move |c| c.is_orphan() && (late || c.end_was_refused()))
+            })
+            .collect();
+        let found = !left.is_empty();
+        let others = left.len().saturating_sub(NAMED);
+        let orphans = left.into_iter().take(NAMED).collect();
+        self.put(world, pages, Problem::IncidentsOrphaned { orphans, others }, found);
     }
 }
 
