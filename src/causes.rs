@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::config::BUSY_PAGES;
+use squelch_core::policy::BUSY_PAGES;
+
 use crate::engine::NextStep;
 use crate::model::{
     Cause, ClockError, Counted, Duration, HeldBack, LabelSet, NameCount, Notification, OrphanedIncident,

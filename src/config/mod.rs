@@ -15,18 +15,11 @@ mod validated;
 mod warnings;
 mod web;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
-use smol_str::SmolStr;
-
-use crate::model::Duration;
 use crate::outside;
-use crate::receivers::console::ConsoleConfig;
 use crate::settings::with_variables;
-use crate::templates::Library;
 
 pub(crate) use read::read_node;
 
@@ -42,21 +35,18 @@ pub use effective::profile as effective_profile;
 pub use enrichment::Enrichment;
 pub use masked::for_alertmanager;
 pub use on_call::OnCall;
-pub use read::database_url;
+pub use read::{MAX_FILE, database_url, keys};
 pub use report::{Every, ReportSchedule};
 pub use squelch_core::policy::{
-    Alone, BUSY_PAGES, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef,
-    KnownBy, Level, Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route,
-    SelfCheckSettings, Severities, Span, Storm, TimeInterval, TimeRange, Windows,
+    Alone, Busy, FailOpen, Flapping, GroupBy, Heartbeat, Hold, InhibitRule, IntegrationRef, KnownBy, Level,
+    Limit, Limits, Lines, Location, LocationError, Mode, Noise, Policy, Receiver, Route, SelfCheckSettings,
+    Severities, Span, Storm, TimeInterval, TimeRange, Windows,
 };
 pub use storage::Storage;
 pub use tracing::Tracing;
 pub use validated::{Config, GroupTimes};
 pub use warnings::{lost_digests, warnings, wrong_secrets};
 pub use web::{ClientAuth, TlsServerConfig, WebConfig, load_web, parse_web};
-
-/// The largest configuration file, in bytes.
-pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 
 /// Reads and validates a file. `_file` keys in it are relative to its folder.
 ///
@@ -99,15 +89,6 @@ pub fn parse(text: &str, file_name: &str, base_dir: &Path) -> Result<Config, Con
     read::read(text, base_dir).map_err(wrong)
 }
 
-/// The keys of each section that stands in `text`, given or not, by the name that errors use for the
-/// section.
-///
-/// # Errors
-/// It is no YAML.
-pub fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
-    read::keys(text)
-}
-
 /// Reads the options of an HTTP client: the keys of Prometheus' `http_config`, as amtool and promtool take
 /// them by `--http.config.file`.
 ///
@@ -119,52 +100,4 @@ pub fn load_http(path: &Path) -> Result<HttpConfig, ConfigErrors> {
     let text = read_file(path).map_err(whole)?;
     let base = path.parent().unwrap_or(Path::new(""));
     read::http_file(&text, base).map_err(|problems| ConfigErrors::new(&name, problems))
-}
-
-/// The configuration that ships as `config/squelch.yml`: every page goes to the console.
-impl Default for Config {
-    fn default() -> Self {
-        let console = IntegrationRef::new("console[0]", KnownBy::Nothing);
-        let integration = Integration {
-            name: console.name.clone(),
-            notifier: Arc::new(ConsoleConfig {}),
-            timeout: Duration::from_secs(10),
-            http: HttpConfig::default(),
-            templates: Library::built_in(),
-        };
-        let name: SmolStr = "console".into();
-        let policy = Policy {
-            severities: Severities::default(),
-            ignore_labels: vec!["prometheus_replica".into()],
-            routes: vec![Route::root(name.clone(), 1)],
-            receivers: [(name.clone(), Receiver::new(vec![console]))].into(),
-            noise: Noise::all_built_in(&Severities::default()),
-            resolve_timeout: Duration::from_mins(5),
-            stale_after: Duration::from_hours(12),
-            time_intervals: Default::default(),
-            inhibit_rules: Vec::new(),
-            lines: Lines::default(),
-            failopen: FailOpen::default(),
-            heartbeats: Vec::new(),
-            self_check: SelfCheckSettings::default(),
-            limits: Limits::default(),
-        };
-        Config {
-            policy,
-            receivers: [(name, vec![integration])].into(),
-            receiver_labels: BTreeMap::new(),
-            templates: Library::built_in(),
-            access: AccessRules::default(),
-            tracing: None,
-            enrichment: None,
-            storage: Storage::default(),
-            on_call: OnCall::default(),
-            report: None,
-            postgres: None,
-            memory: None,
-            masked: "".into(),
-            doubts: Vec::new(),
-            group_times: vec![GroupTimes::default()],
-        }
-    }
 }

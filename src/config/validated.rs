@@ -4,12 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-
-use super::{
-    AccessRules, Enrichment, Integration, OnCall, Policy, Problem, ReportSchedule, Storage, Tracing,
+use squelch_core::policy::{
+    FailOpen, IntegrationRef, KnownBy, Limits, Lines, Noise, Policy, Receiver, Route, SelfCheckSettings,
+    Severities,
 };
+
+use super::access::AccessRules;
+use super::enrichment::Enrichment;
+use super::on_call::OnCall;
+use super::report::ReportSchedule;
+use super::storage::Storage;
+use super::tracing::Tracing;
 use crate::model::{Duration, LabelSet};
-use crate::settings::Secret;
+use crate::receivers::Integration;
+use crate::receivers::console::ConsoleConfig;
+use crate::settings::{HttpConfig, Problem, Secret};
 use crate::templates::Library;
 
 /// A validated configuration file.
@@ -81,5 +90,53 @@ impl Config {
         }
         self.policy.routes.iter_mut().for_each(|route| route.noise = name.into());
         Ok(self)
+    }
+}
+
+/// The configuration that ships as `config/squelch.yml`: every page goes to the console.
+impl Default for Config {
+    fn default() -> Self {
+        let console = IntegrationRef::new("console[0]", KnownBy::Nothing);
+        let integration = Integration {
+            name: console.name.clone(),
+            notifier: Arc::new(ConsoleConfig {}),
+            timeout: Duration::from_secs(10),
+            http: HttpConfig::default(),
+            templates: Library::built_in(),
+        };
+        let name: SmolStr = "console".into();
+        let policy = Policy {
+            severities: Severities::default(),
+            ignore_labels: vec!["prometheus_replica".into()],
+            routes: vec![Route::root(name.clone(), 1)],
+            receivers: [(name.clone(), Receiver::new(vec![console]))].into(),
+            noise: Noise::all_built_in(&Severities::default()),
+            resolve_timeout: Duration::from_mins(5),
+            stale_after: Duration::from_hours(12),
+            time_intervals: Default::default(),
+            inhibit_rules: Vec::new(),
+            lines: Lines::default(),
+            failopen: FailOpen::default(),
+            heartbeats: Vec::new(),
+            self_check: SelfCheckSettings::default(),
+            limits: Limits::default(),
+        };
+        Config {
+            policy,
+            receivers: [(name, vec![integration])].into(),
+            receiver_labels: BTreeMap::new(),
+            templates: Library::built_in(),
+            access: AccessRules::default(),
+            tracing: None,
+            enrichment: None,
+            storage: Storage::default(),
+            on_call: OnCall::default(),
+            report: None,
+            postgres: None,
+            memory: None,
+            masked: "".into(),
+            doubts: Vec::new(),
+            group_times: vec![GroupTimes::default()],
+        }
     }
 }

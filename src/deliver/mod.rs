@@ -12,6 +12,7 @@ mod circuit;
 mod console;
 mod dial;
 mod enrich;
+mod error;
 mod http;
 mod jwt;
 mod mail;
@@ -43,6 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use backoff::Backoff;
 pub use console::{Console, ConsoleSink, Stdout};
+pub use error::DeliverError;
 pub use http::HttpClient;
 pub use meter::{DeliveryMeter, FailedAttempt, Failing, Health};
 pub use pace::Pacer;
@@ -126,28 +128,6 @@ impl Default for DeliveryOptions {
             retry_after_max: Duration::from_secs(600),
         }
     }
-}
-
-/// Why receivers cannot be used as configured.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliverError {
-    /// A certificate or a key cannot be used.
-    #[error("{what}: {reason}")]
-    Pem {
-        /// The key of the configuration, and the file.
-        what: String,
-        /// The error.
-        reason: String,
-    },
-    /// A proxy cannot be used.
-    #[error("{0} is not the URL of a proxy. Write one such as http://proxy:3128")]
-    Proxy(String),
-    /// TLS cannot be set up at all.
-    #[error("TLS: {0}")]
-    Tls(String),
-    /// The registry holds these metrics already.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
 }
 
 /// Receivers that can be delivered to: their templates are compiled and their certificates read.

@@ -45,7 +45,8 @@ impl Transport {
         options: &DeliveryOptions,
         meter: Arc<DeliveryMeter>,
     ) -> Result<Self, DeliverError> {
-        let templates = Templates::new(&integration.templates, &*integration.notifier);
+        let own = &integration.notifier;
+        let templates = Templates::new(&integration.templates, own.templates(), own.html(), own.mentions());
         let client = || HttpClient::new(&integration.http, integration.timeout.to_std(), options.wall);
         let http = integration.notifier.speaks_http().then(client).transpose()?;
         let mailer = |tls| Mailer::new(tls, &integration.http.addresses);

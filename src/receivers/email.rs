@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use lettre::message::Mailbox;
 use lettre::message::header::HeaderName;
+pub use message::Threading;
+use message::{Thread, message};
 use squelch_core::policy::KnownBy;
 
 use super::text::{Style, clean_line, clean_text, escape_html, is_report, marked, one_line, story, subject};
@@ -84,18 +86,6 @@ pub struct EmailConfig {
     pub text: Option<String>,
     /// `threading`
     pub threading: Threading,
-}
-
-/// The key, beside the incident, by which mails make a thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Threading {
-    /// By nothing.
-    #[default]
-    Incident,
-    /// `thread_by_date: none`: by the group.
-    Group,
-    /// `thread_by_date: daily`: by the group and the day.
-    Day,
 }
 
 /// The keys of `global` that are e-mail's.
@@ -350,7 +340,7 @@ impl Notifier for EmailConfig {
         for wrong in found.iter().filter_map(|one| one.as_ref().err()) {
             tracing::warn!(recipient = %shown(wrong), "a recipient of a mail is no address");
         }
-        let thread = message::Thread::new(&attempt.view, &sender, self.threading, attempt.now);
+        let thread = Thread::new(&attempt.view, &sender, self.threading, attempt.now);
         let headers = self.all_headers(attempt, &from, &to);
         let parts = [
             ("text/plain", self.text.as_ref().map(|_| attempt.texts.text("text", String::new))),
@@ -361,7 +351,7 @@ impl Notifier for EmailConfig {
             server: self.server(attempt)?,
             from: sender,
             to: recipients,
-            message: message::message(&headers, &thread, parts, attempt.now),
+            message: message(&headers, &thread, parts, attempt.now),
             id: thread.id,
         })))
     }

@@ -6,9 +6,10 @@ use std::path::Path;
 use super::text::clean_text;
 use super::texts::Texts;
 use super::{Attempt, AttemptError, FailureReason, Side, Templated};
-use crate::settings::http::{secret, url};
+use crate::settings::http::{secret, secret_url, url};
 use crate::settings::section::{Section, Text};
-use crate::settings::{Secret, SecretForm, Url, is_template, template_check};
+use crate::settings::yaml::Value;
+use crate::settings::{Secret, SecretForm, SecretUrl, Url, is_template, template_check};
 
 /// A key, or the file that holds it. A template in it is checked.
 pub(super) fn read_key(
@@ -115,4 +116,27 @@ impl Attempt<'_> {
         }
         Ok(text)
     }
+}
+
+/// The URL of an incoming webhook, which is a secret: `webhook_url` or `webhook_url_file`.
+pub(super) fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
+    let url = secret_url(keys, ("webhook_url", "webhook_url_file"), base);
+    if url.is_none() {
+        keys.problems.add(keys.line, format!("{list} has no URL. Write webhook_url_file (or webhook_url)"));
+    }
+    url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
+}
+
+/// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements
+/// show.
+pub(super) fn callback_secret(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
+    secret(keys, ("webhook_secret", "webhook_secret_file"), SecretForm::Password, base)
+}
+
+/// Whether the integration's own `http_config` has a token.
+pub(super) fn is_authorized(keys: &mut Section<'_>) -> bool {
+    let Some(Value::Map(entries)) = keys.node("http_config").map(|node| &node.value) else { return false };
+    entries
+        .iter()
+        .any(|(key, _)| ["authorization", "bearer_token", "bearer_token_file"].contains(&&*key.name))
 }

@@ -39,23 +39,22 @@ pub mod webex;
 pub mod webhook;
 pub mod wechat;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
-use squelch_core::policy::KnownBy;
 
 pub use answer::Answer;
 pub use attempt::{AttemptError, FailureReason, Retry, Side, Verdict, failure_of};
-pub use notifier::{Attempt, HttpMethod, HttpRequest, Mail, MailAuth, MailServer, Notifier, Pace, Request};
+use keyed::{callback_secret, is_authorized, webhook_url};
+pub(crate) use notifier::Reader;
+pub use notifier::{
+    Attempt, HttpMethod, HttpRequest, Mail, MailAuth, MailServer, Notifier, Pace, ReceiverType, Request,
+};
 pub use render::{LeftOut, Renderer, Templated, Templates};
 pub use view::View;
 
 use crate::model::Duration;
-use crate::settings::http::{secret, secret_url};
-use crate::settings::section::Section;
-use crate::settings::yaml::Value;
-use crate::settings::{HttpConfig, Secret, SecretForm, SecretUrl};
+use crate::settings::HttpConfig;
 pub use crate::templates::Escape;
 use crate::templates::Library;
 
@@ -83,26 +82,6 @@ pub static TYPES: [&ReceiverType; 20] = [
     &console::TYPE,
 ];
 
-/// A type of receiver, as the configuration knows it.
-pub struct ReceiverType {
-    /// The key of a receiver that lists integrations of this type, as in alertmanager.yml: `slack_configs`.
-    pub list: &'static str,
-    /// The value of the metric label `integration`, and the first part of an integration's name.
-    pub name: &'static str,
-    /// The default of `send_resolved`, as in Alertmanager.
-    pub send_resolved: bool,
-    /// The default of `send_updates`.
-    pub send_updates: bool,
-    /// The key by which the receiver sees that two messages are about one problem.
-    pub known_by: KnownBy,
-    /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file`
-    /// keys are relative to the folder.
-    pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,
-}
-
-/// Reads the keys of one integration. It notes every error, and reads the rest all the same.
-pub(crate) type Reader<'b> = Box<dyn Fn(&mut Section<'_>) -> Arc<dyn Notifier> + 'b>;
-
 /// One integration: where a notification goes and how it is written.
 #[derive(Clone, Debug)]
 pub struct Integration {
@@ -116,29 +95,6 @@ pub struct Integration {
     pub http: HttpConfig,
     /// The templates that its texts may call.
     pub templates: Arc<Library>,
-}
-
-/// The URL of an incoming webhook, which is a secret: `webhook_url` or `webhook_url_file`.
-fn webhook_url(keys: &mut Section<'_>, list: &str, base: &Path) -> SecretUrl {
-    let url = secret_url(keys, ("webhook_url", "webhook_url_file"), base);
-    if url.is_none() {
-        keys.problems.add(keys.line, format!("{list} has no URL. Write webhook_url_file (or webhook_url)"));
-    }
-    url.unwrap_or_else(|| SecretUrl(Secret::Inline("".into())))
-}
-
-/// `webhook_secret` or `webhook_secret_file`: the secret that a vendor's webhooks about acknowledgements
-/// show.
-fn callback_secret(keys: &mut Section<'_>, base: &Path) -> Option<Secret> {
-    secret(keys, ("webhook_secret", "webhook_secret_file"), SecretForm::Password, base)
-}
-
-/// Whether the integration's own `http_config` has a token.
-fn is_authorized(keys: &mut Section<'_>) -> bool {
-    let Some(Value::Map(entries)) = keys.node("http_config").map(|node| &node.value) else { return false };
-    entries
-        .iter()
-        .any(|(key, _)| ["authorization", "bearer_token", "bearer_token_file"].contains(&&*key.name))
 }
 
 #[cfg(test)]

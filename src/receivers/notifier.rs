@@ -2,20 +2,43 @@
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol_str::SmolStr;
+use squelch_core::policy::KnownBy;
 
 use super::attempt::{AttemptError, failure_of};
 use super::render::{Renderer, Templated};
-use super::{Answer, ReceiverType, View};
+use super::{Answer, View};
 use crate::model::{Timestamp, hash64};
+use crate::settings::section::Section;
 use crate::settings::{Secret, SecretForm, TlsConfig};
 use crate::templates::{Escape, as_it_is};
 
 /// Of so many alerts of one incident a message for people tells at most.
 const MOST_ALERTS: u32 = 1_000;
+
+/// A type of receiver, as the configuration knows it.
+pub struct ReceiverType {
+    /// The key of a receiver that lists integrations of this type, as in alertmanager.yml: `slack_configs`.
+    pub list: &'static str,
+    /// The value of the metric label `integration`, and the first part of an integration's name.
+    pub name: &'static str,
+    /// The default of `send_resolved`, as in Alertmanager.
+    pub send_resolved: bool,
+    /// The default of `send_updates`.
+    pub send_updates: bool,
+    /// The key by which the receiver sees that two messages are about one problem.
+    pub known_by: KnownBy,
+    /// Reads the keys of `global` that are this type's, and makes the reader of its integrations. `_file`
+    /// keys are relative to the folder.
+    pub(crate) reader: for<'b> fn(&mut Section<'_>, &'b Path) -> Reader<'b>,
+}
+
+/// Reads the keys of one integration. It notes every error, and reads the rest all the same.
+pub(crate) type Reader<'b> = Box<dyn Fn(&mut Section<'_>) -> Arc<dyn Notifier> + 'b>;
 
 /// One configured integration: how it makes a request of a notification, and how it judges the answer.
 ///

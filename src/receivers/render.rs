@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{Notifier, View};
+use super::View;
 use crate::model::{LabelSet, Timestamp};
 use crate::templates::{Compiled, Data, Escape, Facts, Library, TemplateText, clean_text, http_url, scheme};
 
@@ -42,15 +42,15 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Compiles the templates of an integration. They may call those of the library.
-    pub fn new(library: &Arc<Library>, notifier: &dyn Notifier) -> Self {
-        let html = notifier.html();
+    /// Compiles the templates of an integration. They may call those of the library. Those under the keys of
+    /// `html` are HTML, and `mentions` escapes the values in the user's own.
+    pub fn new(library: &Arc<Library>, texts: Vec<Templated>, html: &[&str], mentions: Escape) -> Self {
         let text = |Templated { key, source, escape }| {
             let html = html.contains(&key.as_str());
             TemplateText { key, source, escape, html }
         };
-        let texts = notifier.templates().into_iter().map(text).collect();
-        let compiled = Compiled::new(library, texts, notifier.mentions());
+        let texts = texts.into_iter().map(text).collect();
+        let compiled = Compiled::new(library, texts, mentions);
         Templates { compiled, library: Arc::clone(library) }
     }
 }

@@ -27,7 +27,7 @@ use crate::model::Kind;
 use crate::outside::variable;
 use crate::settings::section::Section;
 use crate::settings::{Secret, SecretFile, SecretForm, Url, template_check};
-use profile::Profile;
+use profile::{Credentials, Profile};
 use sigv4::{CONTENT_TYPE, Signer};
 
 /// `sns_configs`
@@ -340,13 +340,6 @@ impl Notifier for SnsConfig {
         }
         .map(Some)
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Credentials<'a> {
-    access_key: &'a str,
-    secret_key: &'a str,
-    session_token: Option<&'a str>,
 }
 
 /// The answer of STS for a role.

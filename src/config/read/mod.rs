@@ -33,6 +33,9 @@ use crate::settings::section::{Problems, Section};
 use crate::settings::yaml::Node;
 use crate::settings::{http, yaml};
 
+/// The largest configuration file, in bytes.
+pub const MAX_FILE: u64 = 10 * 1024 * 1024;
+
 /// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
 const OF_INTEGRATIONS: [&str; 24] = [
     "slack_app_token",
@@ -92,7 +95,7 @@ pub(crate) fn read_node(root: &Node, base: &Path) -> Result<Config, Vec<Problem>
 }
 
 /// The keys of each section that stands in `text`, by the name that errors use for the section.
-pub(super) fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
+pub fn keys(text: &str) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Problem> {
     let root = yaml::parse(text)?;
     let problems = Problems::default();
     if let Some(top) = Section::new(&root, "the configuration", &problems) {

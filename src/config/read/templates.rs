@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::MAX_FILE;
+use super::MAX_FILE;
 use crate::outside;
 use crate::settings::section::{Problems, Section, Text, shown};
 use crate::templates::{Library, TemplateFile};

@@ -3,7 +3,6 @@
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Body, MultiPart, SinglePart};
 
-use super::Threading;
 use crate::model::{Kind, Timestamp, hash64};
 use crate::receivers::View;
 use crate::receivers::text::cut;
@@ -13,6 +12,18 @@ const KEY_CHARS: usize = 32;
 
 /// The longest word of a header.
 const MOST_CHARS: usize = 900;
+
+/// The key, beside the incident, by which mails make a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Threading {
+    /// By nothing.
+    #[default]
+    Incident,
+    /// `thread_by_date: none`: by the group.
+    Group,
+    /// `thread_by_date: daily`: by the group and the day.
+    Day,
+}
 
 /// Where a mail stands among the mails of its incident.
 pub(super) struct Thread {

@@ -2,8 +2,6 @@
 //!
 //! Rule: <https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>.
 
-use super::Credentials;
-
 /// The keys of a profile that get credentials from elsewhere, each with advice.
 const ELSEWHERE: [(&str, &str); 5] = [
     ("role_arn", "Write role_arn in sigv4, and name the profile that has the keys"),
@@ -12,6 +10,14 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("sso_session", "Squelch asks no single sign-on for credentials"),
     ("sso_start_url", "Squelch asks no single sign-on for credentials"),
 ];
+
+/// The keys of an account of AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Credentials<'a> {
+    pub(super) access_key: &'a str,
+    pub(super) secret_key: &'a str,
+    pub(super) session_token: Option<&'a str>,
+}
 
 /// The content of a profile.
 #[derive(Debug, PartialEq, Eq)]
