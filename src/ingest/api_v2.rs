@@ -5,11 +5,10 @@
 //! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and
 //! the start is taken as missing: an alert whose end has come does not fire, and any other does.
 
-use serde::de::{DeserializeSeed, IgnoredAny};
-
-use super::alert::{Intake, List};
+use super::alert::{Alert, Intake};
 use super::go::decoded;
-use super::times::{AlertReading, Episode};
+use super::json::{Json, NotJson};
+use super::times::Episode;
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, text};
 use crate::model::{Duration, Source, Status, Timestamp};
 
@@ -25,7 +24,7 @@ pub fn parse(
     named: &NamedLabels,
 ) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
-    let rule = |alert: &mut AlertReading<'_>| {
+    let rule = |alert: &mut Alert<'_, '_>| {
         let (start, end) = alert.times();
         let starts_at = start.unwrap_or_else(|| end.unwrap_or(received_at).min(received_at));
         let ends_at = end.unwrap_or_else(|| (received_at + resolve_timeout).max(starts_at));
@@ -37,17 +36,10 @@ pub fn parse(
     if mended {
         intake.mend(InvalidReason::InvalidUtf8);
     }
-    if !body.trim_start().starts_with('[') {
-        serde_json::from_str::<IgnoredAny>(&body).map_err(|e| IngestError::malformed(&body, &e))?;
-        return Err(IngestError::NotAList { found: text::kind_of_body(&body).into() });
-    }
-    let mut json = serde_json::Deserializer::from_str(&body);
-    match List(&mut intake).deserialize(&mut json) {
-        Ok(Ok(())) => {
-            intake.ends(json);
-            Ok(intake.finish(peer))
-        }
-        Ok(Err(found)) => Err(IngestError::NotAList { found }),
-        Err(e) => Err(IngestError::malformed(&body, &e)),
-    }
+    let mut json = Json::new(&body);
+    json.list(|json| intake.take(json)).map_err(|NotJson| {
+        IngestError::of(&body, IngestError::NotAList { found: text::kind_of_body(&body).into() })
+    })?;
+    intake.ends(json);
+    Ok(intake.finish(peer))
 }

@@ -5,13 +5,12 @@
 //! was.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::text::{JsonText, string, time};
+use super::json::{Json, JsonText, NotJson};
+use super::text::time;
 use crate::model::Timestamp;
 
 /// The body as text, without a byte order mark, and whether bytes that are not UTF-8 were replaced. One
@@ -31,14 +30,9 @@ pub(super) fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
 }
 
 /// Which of the fields `names` a key stands for.
-pub(super) fn field(key: &RawValue, names: &[&str]) -> Option<usize> {
-    let quoted = key.get();
-    let plain = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    if let Some(at) = names.iter().position(|name| *name == plain) {
-        return Some(at);
-    }
-    let key = string(quoted);
-    names.iter().position(|name| folded(&key).eq(folded(name)))
+pub(super) fn field(key: &str, names: &[&str]) -> Option<usize> {
+    let plain = names.iter().position(|name| *name == key);
+    plain.or_else(|| names.iter().position(|name| folded(key).eq(folded(name))))
 }
 
 /// The characters without their case. Two letters outside of ASCII fold to one inside.
@@ -51,75 +45,9 @@ fn folded(text: &str) -> impl Iterator<Item = char> + '_ {
 }
 
 /// The value of a field that is a string, a number or a time: the last that is not `null`.
-pub(super) fn assign<'a>(field: &mut Option<&'a RawValue>, value: &'a RawValue) {
-    if value.get() != "null" {
+pub(super) fn assign<'a>(field: &mut Option<JsonText<'a>>, value: JsonText<'a>) {
+    if !matches!(value, JsonText::Null) {
         *field = Some(value);
-    }
-}
-
-/// The value of a field that is an object: all objects that stand under equal keys, in order.
-#[derive(Default)]
-pub(super) struct Objects<'a> {
-    before: Vec<&'a RawValue>,
-    last: Option<&'a RawValue>,
-}
-
-impl<'a> Objects<'a> {
-    /// Adds one more value. `null` takes the earlier ones back.
-    pub(super) fn add(&mut self, value: &'a RawValue) {
-        if value.get() == "null" {
-            *self = Objects::default();
-        } else if let Some(before) = self.last.replace(value) {
-            self.before.push(before);
-        }
-    }
-
-    /// The object, if there are no two.
-    pub(super) fn only(&self) -> Option<&'a RawValue> {
-        self.last.filter(|_| self.before.is_empty())
-    }
-
-    /// All of them, in order.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &'a RawValue> + '_ {
-        self.before.iter().copied().chain(self.last)
-    }
-}
-
-impl<'a> From<&'a RawValue> for Objects<'a> {
-    fn from(value: &'a RawValue) -> Self {
-        let mut objects = Objects::default();
-        objects.add(value);
-        objects
-    }
-}
-
-/// Hands each key and value of an object to `each`, in order, as they stand.
-///
-/// # Errors
-/// It is not an object.
-pub(super) fn entries<'a>(
-    object: &'a RawValue,
-    each: impl FnMut(&'a RawValue, &'a RawValue),
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(object.get());
-    json.deserialize_map(Each(each))
-}
-
-/// See [`entries`].
-pub(super) struct Each<F>(pub(super) F);
-
-impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> Visitor<'de> for Each<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry()? {
-            (self.0)(key, value);
-        }
-        Ok(())
     }
 }
 
@@ -129,7 +57,7 @@ pub struct GoJson<'a>(Cow<'a, str>);
 /// The fields of an object (see [`GoJson::object`]).
 pub struct Fields<'a> {
     names: &'a [&'static str],
-    values: Vec<Option<Box<RawValue>>>,
+    values: Vec<Option<JsonText<'a>>>,
 }
 
 impl<'a> GoJson<'a> {
@@ -142,28 +70,42 @@ impl<'a> GoJson<'a> {
     ///
     /// # Errors
     /// It is no JSON, or not an object. The error says which.
-    pub fn object<'n>(&self, names: &'n [&'static str]) -> Result<Fields<'n>, String> {
-        let mut json = serde_json::Deserializer::from_str(&self.0);
-        let raw = <&RawValue>::deserialize(&mut json).map_err(|e| e.to_string())?;
-        let mut values = vec![None; names.len()];
-        let read = entries(raw, |key, value| {
-            if let Some(at) = field(key, names) {
-                assign(&mut values[at], value);
+    pub fn object<'n>(&'n self, names: &'n [&'static str]) -> Result<Fields<'n>, String> {
+        let (mut json, mut values) = (Json::new(&self.0), Vec::new());
+        values.resize_with(names.len(), || None);
+        let read = match json.peek() {
+            Some(b'{') => json.object(|json, key| {
+                let value = json.value()?;
+                if let Some(at) = field(&key, names) {
+                    assign(&mut values[at], value);
+                }
+                Ok(())
+            }),
+            _ => match json.value() {
+                Ok(other) => {
+                    return Err(format!("it is {}, where an object would be right", other.found()));
+                }
+                Err(NotJson) => Err(NotJson),
+            },
+        };
+        match read {
+            Ok(()) => Ok(Fields { names, values }),
+            Err(NotJson) => {
+                let error = serde_json::from_str::<IgnoredAny>(&self.0).err();
+                Err(error.map_or_else(String::new, |error| error.to_string()))
             }
-        });
-        read.map_err(|_| format!("it is {}, where an object would be right", JsonText::of(raw).found()))?;
-        Ok(Fields { names, values: values.into_iter().map(|value| value.map(ToOwned::to_owned)).collect() })
+        }
     }
 }
 
-impl Fields<'_> {
-    fn value(&self, name: &str) -> Option<&RawValue> {
+impl<'a> Fields<'a> {
+    fn value(&self, name: &str) -> Option<&JsonText<'a>> {
         let at = self.names.iter().position(|known| *known == name)?;
-        self.values[at].as_deref()
+        self.values[at].as_ref()
     }
 
-    fn wrong<T>(name: &str, value: &RawValue, right: &str) -> Result<T, String> {
-        Err(format!("{name} is {}, where {right} would be right", JsonText::of(value).found()))
+    fn wrong<T>(name: &str, value: &JsonText<'_>, right: &str) -> Result<T, String> {
+        Err(format!("{name} is {}, where {right} would be right", value.found()))
     }
 
     /// A string. For a number or a boolean it is its text. `None` if the field is not given.
@@ -171,11 +113,11 @@ impl Fields<'_> {
     /// # Errors
     /// It is another type.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        match JsonText::of(value) {
-            JsonText::Str(text) => Ok(Some(text.into_owned())),
-            JsonText::Scalar(json) => Ok(Some(json.to_owned())),
-            JsonText::Null | JsonText::Nested(..) => Self::wrong(name, value, "a string"),
+        match self.value(name) {
+            None => Ok(None),
+            Some(JsonText::Str(text)) => Ok(Some(text.clone().into_owned())),
+            Some(JsonText::Scalar(json)) => Ok(Some((*json).to_owned())),
+            Some(value) => Self::wrong(name, value, "a string"),
         }
     }
 
@@ -184,11 +126,11 @@ impl Fields<'_> {
     /// # Errors
     /// It is another type.
     pub fn boolean(&self, name: &str) -> Result<Option<bool>, String> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        match value.get() {
-            "true" => Ok(Some(true)),
-            "false" => Ok(Some(false)),
-            _ => Self::wrong(name, value, "true or false"),
+        match self.value(name) {
+            None => Ok(None),
+            Some(JsonText::Scalar("true")) => Ok(Some(true)),
+            Some(JsonText::Scalar("false")) => Ok(Some(false)),
+            Some(value) => Self::wrong(name, value, "true or false"),
         }
     }
 
@@ -204,11 +146,14 @@ impl Fields<'_> {
     ///
     /// # Errors
     /// It is another type.
-    pub fn list(&self, name: &str) -> Result<Option<Vec<GoJson<'_>>>, String> {
+    pub fn list(&self, name: &str) -> Result<Option<Vec<GoJson<'a>>>, String> {
         let Some(value) = self.value(name) else { return Ok(None) };
-        match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-            Ok(list) => Ok(Some(list.into_iter().map(|raw| GoJson(raw.get().into())).collect())),
-            Err(_) => Self::wrong(name, value, "a list"),
+        match value {
+            JsonText::Nested("a list", json) => {
+                let list = serde_json::from_str::<Vec<&RawValue>>(json).unwrap_or_default();
+                Ok(Some(list.into_iter().map(|raw| GoJson(raw.get().into())).collect()))
+            }
+            _ => Self::wrong(name, value, "a list"),
         }
     }
 }
@@ -217,26 +162,21 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
-
     #[test]
     fn a_key_counts_without_its_case() {
         let names = ["labels", "startsAt", "kind"];
         for (key, found) in [
-            (r#""labels""#, Some(0)),
-            (r#""LaBeLs""#, Some(0)),
-            (r#""l\u0061bels""#, Some(0)),
-            ("\"label\u{17f}\"", Some(0)),
-            (r#""STARTSAT""#, Some(1)),
-            ("\"\u{212a}ind\"", Some(2)),
-            (r#""label""#, None),
-            (r#""starts_at""#, None),
-            (r#""\ud800""#, None),
-            (r#""""#, None),
+            ("labels", Some(0)),
+            ("LaBeLs", Some(0)),
+            ("label\u{17f}", Some(0)),
+            ("STARTSAT", Some(1)),
+            ("\u{212a}ind", Some(2)),
+            ("label", None),
+            ("starts_at", None),
+            ("\u{fffd}", None),
+            ("", None),
         ] {
-            assert_eq!(field(&raw(key), &names), found, "{key}");
+            assert_eq!(field(key, &names), found, "{key}");
         }
     }
 

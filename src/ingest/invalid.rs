@@ -159,6 +159,12 @@ impl IngestError {
         }
     }
 
+    /// The error of a body that was not read: where it stops to be JSON, or `other` if it is JSON.
+    pub(super) fn of(body: &str, other: IngestError) -> Self {
+        let json = serde_json::from_str::<serde::de::IgnoredAny>(body);
+        json.err().map_or(other, |error| IngestError::malformed(body, &error))
+    }
+
     pub(super) fn malformed(body: &str, error: &serde_json::Error) -> Self {
         let lines_before = error.line().saturating_sub(1);
         let line_start: usize = body.split_inclusive('\n').take(lines_before).map(str::len).sum();

@@ -1,18 +1,13 @@
 //! Labels and annotations: JSON objects of strings → label sets, within bounds.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::hash::Hasher;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::alert::Fault;
-use super::go::{Objects, entries};
-use super::text::{JsonText, excerpt, head, string_or_empty};
+use super::json::{Json, JsonText, Read};
+use super::text::{excerpt, head};
 use super::{InvalidReason, NamedLabels, bounds};
 use crate::model::{LabelSet, hex, sha256};
 
@@ -29,119 +24,86 @@ const NAMELESS: &str = "_";
 /// The label that says which labels were left out.
 const LEFT_OUT: &str = "squelch_labels_left_out";
 
-/// The content of an object of strings, and the mended errors in it.
-#[derive(Default)]
-pub(super) struct Pairs {
-    /// The kept pairs.
-    pub(super) set: LabelSet,
-    /// A text was longer than its bound, or there were too many annotations.
-    pub(super) cut: bool,
-    /// A value was not a string. Annotations only.
-    pub(super) odd: bool,
-    /// Other mended errors. Labels only.
-    pub(super) mends: Vec<Fault>,
-}
-
-/// Reads `labels`. A name is any text, as in Alertmanager since 0.27. A label without a value counts as
-/// missing. The result may be empty.
-pub(super) fn labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
-    let Some(pairs) = json.only().and_then(|raw| strings(raw, bounds::LABELS)) else {
-        return odd_labels(json, named);
-    };
-    if pairs.iter().any(|(name, _)| name.is_empty()) {
-        return odd_labels(json, named);
-    }
-    let mut cut = false;
-    let kept: Vec<_> = pairs
-        .into_iter()
-        .map(|(name, value)| (identifying(name, &mut cut), identifying(value, &mut cut)))
-        .collect();
-    // The last of two with the same name wins, as in Go, and only then does an empty value count.
-    let mut set = LabelSet::from_pairs(kept);
-    if set.iter().any(|(_, value)| value.is_empty()) {
-        set = LabelSet::from_pairs(set.iter().filter(|(_, value)| !value.is_empty()));
-    }
-    Pairs { set, cut, ..Pairs::default() }
-}
-
-/// Names and values of an object, decoded.
+/// Names and values, decoded.
 type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// The pairs of an object, read in one pass. `None` if there are more than `most`, or anything in it is not
-/// plainly a string.
-fn strings(raw: &RawValue, most: usize) -> Option<Texts<'_>> {
-    let Strings(texts) = serde_json::from_str(raw.get()).ok()?;
-    Some(texts).filter(|texts| texts.len() <= most)
-}
-
-/// The cases that [`strings`] leaves: too many labels, values that are no strings, halves of surrogate
-/// pairs, several objects, none.
-fn odd_labels(json: &Objects<'_>, named: &NamedLabels) -> Pairs {
-    let (mut found, mut few) = (Pairs::default(), Few::new(named));
-    for part in json.parts() {
-        let mut wrong = None;
-        let read = entries(part, |name, value| {
-            let (mut name, value) = (string_or_empty(Some(name)), JsonText::of(value));
-            if name.is_empty() && wrong.is_none() {
-                wrong = Some(format!("a label has an empty name, and is taken as {NAMELESS:?}"));
-            }
-            if name.is_empty() {
-                name = NAMELESS.into();
-            }
-            if let (None, JsonText::Scalar(_) | JsonText::Nested(..)) = (&wrong, &value) {
-                let (name, found) = (excerpt(&name), value.found());
-                wrong = Some(format!(
-                    "label {name:?} is {found}, where a string would be right. Its text is taken"
-                ));
-            }
-            let value = match value {
-                JsonText::Str(text) => text,
-                JsonText::Null => Cow::Borrowed(""),
-                JsonText::Scalar(json) | JsonText::Nested(_, json) => Cow::Borrowed(json),
-            };
-            few.add(identifying(name, &mut found.cut), identifying(value, &mut found.cut));
-        });
-        if read.is_err() {
-            let is = JsonText::of(part).found();
-            wrong =
-                Some(format!("labels is {is}, where an object of strings would be right. It is left out"));
-        }
-        found.mends.extend(wrong.map(|wrong| (InvalidReason::BadLabel, wrong)));
-    }
-    if few.left_out > 0 {
-        let (all, kept) = (few.left_out + few.kept.len() as u64, few.kept.len());
-        let wrong = format!(
-            "{all} labels, where at most {} would be right. {kept} are kept, and {LEFT_OUT} tells the rest apart",
-            bounds::LABELS
-        );
-        found.mends.push((InvalidReason::TooManyLabels, wrong));
-        few.kept.insert(LEFT_OUT.into(), format!("{} labels, {:032x}", few.left_out, few.digest).into());
-    }
-    found.set = LabelSet::from_pairs(few.kept);
-    found
-}
-
-/// The labels of an alert that has more than [`bounds::LABELS`]: the first by name, and those by which the
-/// configuration decides.
-struct Few<'a, 'n> {
+/// The labels of an alert, as far as they are read. Of more than [`bounds::LABELS`] it keeps the first by
+/// name, and those by which the configuration decides.
+pub(super) struct Labels<'a, 'n> {
     named: &'n NamedLabels,
-    kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    /// Sorted by name.
+    kept: Texts<'a>,
     left_out: u64,
     /// The digest of those left out, in any order.
     digest: u128,
+    /// A text was longer than its bound.
+    pub(super) cut: bool,
+    /// Other mended errors.
+    pub(super) mends: Vec<Fault>,
 }
 
-impl<'a, 'n> Few<'a, 'n> {
-    fn new(named: &'n NamedLabels) -> Self {
-        Few { named, kept: BTreeMap::new(), left_out: 0, digest: 0 }
+impl<'a, 'n> Labels<'a, 'n> {
+    pub(super) fn new(named: &'n NamedLabels) -> Self {
+        let kept = Texts::with_capacity(16);
+        Labels { named, kept, left_out: 0, digest: 0, cut: false, mends: Vec::new() }
     }
 
-    fn add(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
-        if value.is_empty() {
-            self.kept.remove(&name);
-            return;
+    /// Reads a value of `labels`. A name is any text, as in Alertmanager since 0.27. A label without a value
+    /// counts as missing. Objects under equal keys are one, and `null` takes the earlier ones back.
+    pub(super) fn read(&mut self, json: &mut Json<'a>) -> Read<()> {
+        let mut wrong = None;
+        if json.peek() == Some(b'{') {
+            json.object(|json, name| {
+                self.take(name, json.value()?, &mut wrong);
+                Ok(())
+            })?;
+        } else {
+            match json.value()? {
+                JsonText::Null => *self = Labels::new(self.named),
+                other => {
+                    let right = "where an object of strings would be right. It is left out";
+                    wrong = Some(format!("labels is {}, {right}", other.found()));
+                }
+            }
         }
-        self.kept.insert(name, value);
+        self.mends.extend(wrong.map(|wrong| (InvalidReason::BadLabel, wrong)));
+        Ok(())
+    }
+
+    /// Takes a label. `wrong` names the first error.
+    fn take(&mut self, mut name: Cow<'a, str>, value: JsonText<'a>, wrong: &mut Option<String>) {
+        if name.is_empty() {
+            wrong.get_or_insert_with(|| format!("a label has an empty name, and is taken as {NAMELESS:?}"));
+            name = NAMELESS.into();
+        }
+        if matches!(value, JsonText::Scalar(_) | JsonText::Nested(..)) {
+            wrong.get_or_insert_with(|| {
+                let (name, found) = (excerpt(&name), value.found());
+                format!("label {name:?} is {found}, where a string would be right. Its text is taken")
+            });
+        }
+        let value = match value {
+            JsonText::Str(text) => text,
+            JsonText::Null => Cow::Borrowed(""),
+            JsonText::Scalar(json) | JsonText::Nested(_, json) => Cow::Borrowed(json),
+        };
+        let (name, value) = (identifying(name, &mut self.cut), identifying(value, &mut self.cut));
+        self.add(name, value);
+    }
+
+    /// The last of two with the same name wins, as in Go, and only then does an empty value count.
+    fn add(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) {
+        // Most senders sort them.
+        let place = match self.kept.last() {
+            Some((last, _)) if *last >= name => self.kept.binary_search_by(|(known, _)| known.cmp(&name)),
+            _ => Err(self.kept.len()),
+        };
+        match place {
+            Ok(at) if value.is_empty() => drop(self.kept.remove(at)),
+            Ok(at) => self.kept[at].1 = value,
+            Err(_) if value.is_empty() => {}
+            Err(at) => self.kept.insert(at, (name, value)),
+        }
         if self.kept.len() + usize::from(self.left_out > 0) > bounds::LABELS {
             // One more goes the first time, to make room for the label that says so.
             for _ in 0..1 + usize::from(self.left_out == 0) {
@@ -151,12 +113,8 @@ impl<'a, 'n> Few<'a, 'n> {
     }
 
     fn leave_out(&mut self) {
-        let last = self.kept.keys().rev().find(|name| !self.named.has(name)).cloned();
-        let entry = match last {
-            Some(name) => self.kept.remove_entry(&name),
-            None => self.kept.pop_last(),
-        };
-        let Some((name, value)) = entry else { return };
+        let last = self.kept.iter().rposition(|(name, _)| !self.named.has(name));
+        let (name, value) = self.kept.remove(last.unwrap_or(bounds::LABELS - 1));
         let mut hasher = SipHasher13::new();
         hasher.write_usize(name.len());
         hasher.write(name.as_bytes());
@@ -164,43 +122,66 @@ impl<'a, 'n> Few<'a, 'n> {
         self.left_out += 1;
         self.digest = self.digest.wrapping_add(hasher.finish128().as_u128());
     }
+
+    /// All of them. The result may be empty.
+    pub(super) fn set(&mut self) -> LabelSet {
+        if self.left_out > 0 {
+            let (all, kept) = (self.left_out + self.kept.len() as u64, self.kept.len());
+            let wrong = format!(
+                "{all} labels, where at most {} would be right. {kept} are kept, and {LEFT_OUT} tells the rest apart",
+                bounds::LABELS
+            );
+            self.mends.push((InvalidReason::TooManyLabels, wrong));
+            let left_out = format!("{} labels, {:032x}", self.left_out, self.digest);
+            self.kept.push((LEFT_OUT.into(), left_out.into()));
+        }
+        LabelSet::from_pairs(std::mem::take(&mut self.kept))
+    }
 }
 
-/// Reads `annotations`. They are for people only, so nothing in them costs an alert. A number is written as
-/// text, and a value that is no text at all is dropped.
-pub(super) fn annotations(json: &Objects<'_>) -> Pairs {
-    if let Some(texts) = json.only().and_then(|raw| strings(raw, bounds::ANNOTATIONS)) {
-        let mut cut = false;
-        let kept = texts.into_iter().map(|(n, v)| (readable(n, &mut cut), readable(v, &mut cut)));
-        let set = LabelSet::from_pairs(kept);
-        return Pairs { set, cut, ..Pairs::default() };
-    }
-    let (mut found, mut pairs) = (Pairs::default(), Vec::new());
-    for part in json.parts() {
-        let read = entries(part, |name, value| {
-            if pairs.len() >= bounds::ANNOTATIONS {
-                found.cut = true;
-                return;
+/// The annotations of an alert, as far as they are read. They are for people only, so nothing in them costs
+/// an alert. A number is written as text, and a value that is no text at all is dropped.
+#[derive(Default)]
+pub(super) struct Annotations<'a> {
+    kept: Texts<'a>,
+    /// A text was longer than its bound, or there were too many.
+    pub(super) cut: bool,
+    /// A value was not a string.
+    pub(super) odd: bool,
+}
+
+impl<'a> Annotations<'a> {
+    /// Reads a value of `annotations`. Objects under equal keys are one, and `null` takes the earlier ones
+    /// back.
+    pub(super) fn read(&mut self, json: &mut Json<'a>) -> Read<()> {
+        if json.peek() != Some(b'{') {
+            match json.value()? {
+                JsonText::Null => *self = Annotations::default(),
+                _ => self.odd = true,
             }
-            let value = match JsonText::of(value) {
+            return Ok(());
+        }
+        json.object(|json, name| {
+            let value = json.value()?;
+            if self.kept.len() >= bounds::ANNOTATIONS {
+                self.cut = true;
+                return Ok(());
+            }
+            self.odd |= matches!(value, JsonText::Scalar(_) | JsonText::Nested(..));
+            let value = match value {
                 JsonText::Str(text) => text,
                 JsonText::Null => Cow::Borrowed(""),
-                JsonText::Scalar(json) => {
-                    found.odd = true;
-                    Cow::Borrowed(json)
-                }
-                JsonText::Nested(..) => {
-                    found.odd = true;
-                    return;
-                }
+                JsonText::Scalar(json) => Cow::Borrowed(json),
+                JsonText::Nested(..) => return Ok(()),
             };
-            let name = readable(string_or_empty(Some(name)), &mut found.cut);
-            pairs.push((name, readable(value, &mut found.cut)));
-        });
-        found.odd |= read.is_err();
+            self.kept.push((readable(name, &mut self.cut), readable(value, &mut self.cut)));
+            Ok(())
+        })
     }
-    found.set = LabelSet::from_pairs(pairs);
-    found
+
+    pub(super) fn set(self) -> LabelSet {
+        LabelSet::from_pairs(self.kept)
+    }
 }
 
 /// `text` within [`bounds::LABEL_BYTES`]. A cut text keeps a hash of the whole.
@@ -224,50 +205,26 @@ pub(super) fn readable<'a>(text: Cow<'a, str>, cut: &mut bool) -> Cow<'a, str> {
     format!("{kept}…").into()
 }
 
-/// See [`strings`].
-struct Strings<'a>(Texts<'a>);
-
-/// A string, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Plain<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Strings<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(StringsVisitor)
-    }
-}
-
-struct StringsVisitor;
-
-impl<'de> Visitor<'de> for StringsVisitor {
-    type Value = Strings<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of strings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut texts = Texts::with_capacity(8);
-        while let Some((Plain(name), Plain(value))) = map.next_entry()? {
-            if texts.len() > bounds::LABELS {
-                return Err(serde::de::Error::custom("more than are taken"));
-            }
-            texts.push((name, value));
-        }
-        Ok(Strings(texts))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
+    struct Found {
+        set: LabelSet,
+        cut: bool,
+        mends: Vec<Fault>,
     }
 
-    fn of(json: &str) -> Pairs {
-        labels(&(&*raw(json)).into(), &NamedLabels::default())
+    /// The labels that these values under equal keys state.
+    fn of_all(parts: &[&str]) -> Found {
+        let named = NamedLabels::default();
+        let mut labels = Labels::new(&named);
+        parts.iter().for_each(|part| labels.read(&mut Json::new(part)).unwrap());
+        Found { set: labels.set(), cut: labels.cut, mends: labels.mends }
+    }
+
+    fn of(json: &str) -> Found {
+        of_all(&[json])
     }
 
     #[test]
@@ -322,12 +279,12 @@ mod tests {
 
     #[test]
     fn objects_under_equal_keys_are_one() {
-        let parts = [r#"{"a":"1","b":"1"}"#, "null", r#"{"b":"2","c":"2"}"#, r#"{"c":"3"}"#].map(raw);
-        let mut objects = Objects::default();
-        parts.iter().for_each(|part| objects.add(part));
-        let found = labels(&objects, &NamedLabels::default());
+        let parts = [r#"{"a":"1","b":"1"}"#, "null", r#"{"b":"2","c":"2"}"#, r#"{"c":"3"}"#];
+        let found = of_all(&parts);
         assert_eq!(found.set.to_string(), r#"{b="2", c="3"}"#);
-        assert_eq!(annotations(&objects).set, found.set);
+        let mut annotations = Annotations::default();
+        parts.iter().for_each(|part| annotations.read(&mut Json::new(part)).unwrap());
+        assert_eq!(annotations.set(), found.set);
     }
 
     /// `count` labels, the last of them with the value `last`.
@@ -361,14 +318,18 @@ mod tests {
 
     #[test]
     fn annotations_never_fail() {
-        let of = |json: &str| annotations(&(&*raw(json)).into());
-        let odd = of(r#"{"n":5,"deep":[[1]],"none":null,"s":"t"}"#);
-        assert!(odd.odd && odd.set.to_string() == r#"{n="5", none="", s="t"}"#);
-        assert!(of("17").odd && of(r#""x""#).set.is_empty());
+        let of = |json: &str| {
+            let mut annotations = Annotations::default();
+            annotations.read(&mut Json::new(json)).unwrap();
+            (annotations.odd, annotations.cut, annotations.set())
+        };
+        let (odd, _, set) = of(r#"{"n":5,"deep":[[1]],"none":null,"s":"t"}"#);
+        assert!(odd && set.to_string() == r#"{n="5", none="", s="t"}"#);
+        assert!(of("17").0 && of(r#""x""#).2.is_empty());
         let many: Vec<String> = (0..300).map(|i| format!(r#""l{i:03}":"v""#)).collect();
-        let many = of(&format!("{{{}}}", many.join(",")));
-        assert!(many.cut && many.set.len() == bounds::ANNOTATIONS);
-        let long = of(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20)));
-        assert!(long.cut && long.set.value("a").len() == bounds::ANNOTATION_BYTES);
+        let (_, cut, set) = of(&format!("{{{}}}", many.join(",")));
+        assert!(cut && set.len() == bounds::ANNOTATIONS);
+        let (_, cut, set) = of(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20)));
+        assert!(cut && set.value("a").len() == bounds::ANNOTATION_BYTES);
     }
 }

@@ -10,6 +10,7 @@ pub mod bounds;
 pub mod events;
 mod go;
 mod invalid;
+mod json;
 mod labels;
 mod named;
 mod text;
@@ -24,6 +25,8 @@ pub use named::NamedLabels;
 
 use serde_json::value::RawValue;
 
+use self::json::Json;
+use self::labels::{Annotations, Labels};
 use crate::model::{Batch, Duration, LabelSet, Timestamp};
 
 /// The content of a body: its valid part, and the errors of the rest.
@@ -72,13 +75,16 @@ pub struct Reject {
 /// # Errors
 /// There is no label.
 pub fn label_set(json: &RawValue) -> Result<LabelSet, String> {
-    let pairs = labels::labels(&json.into(), &NamedLabels::default());
-    if pairs.set.is_empty() { Err(labels::NONE.to_owned()) } else { Ok(pairs.set) }
+    let named = NamedLabels::default();
+    let mut labels = Labels::new(&named);
+    let read = labels.read(&mut Json::new(json.get())).map(|()| labels.set());
+    read.ok().filter(|set| !set.is_empty()).ok_or_else(|| labels::NONE.to_owned())
 }
 
 /// The annotations that a JSON object states, within [`bounds`]. No content is an error.
 pub fn annotation_set(json: &RawValue) -> LabelSet {
-    labels::annotations(&json.into()).set
+    let mut annotations = Annotations::default();
+    annotations.read(&mut Json::new(json.get())).map(|()| annotations.set()).unwrap_or_default()
 }
 
 /// Whether a body that came to a path where no alerts are taken states alerts.

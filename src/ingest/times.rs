@@ -3,20 +3,10 @@
 //! An impossible time is no reason to lose a page. It is taken as not given, and the format's own rule
 //! supplies a value.
 
-use super::alert::RawAlert;
+use super::alert::Alert;
 use super::text::time;
 use super::{InvalidReason, bounds};
 use crate::model::{Status, Timestamp};
-
-/// One alert while it is read, with its mended errors.
-pub(super) struct AlertReading<'a> {
-    /// Its fields.
-    pub(super) raw: RawAlert<'a>,
-    /// When it came.
-    pub(super) received_at: Timestamp,
-    /// Classes, each with the error and the value taken instead.
-    pub(super) mends: Vec<(InvalidReason, String)>,
-}
 
 /// The times of an alert in a format's reading (and, for the webhook, the status).
 pub(super) struct Episode {
@@ -27,15 +17,10 @@ pub(super) struct Episode {
     pub(super) ends_at: Option<Timestamp>,
 }
 
-impl AlertReading<'_> {
-    /// Notes a mended error.
-    pub(super) fn mend(&mut self, reason: InvalidReason, what: String) {
-        self.mends.push((reason, what));
-    }
-
+impl Alert<'_, '_> {
     /// When it starts, if its sender gave a possible time.
     pub(super) fn starts_at(&mut self) -> Option<Timestamp> {
-        let wrong = match time("startsAt", self.raw.starts_at) {
+        let wrong = match time("startsAt", self.starts_at.as_ref()) {
             Ok(Some(at)) if at > self.received_at + bounds::AHEAD => {
                 format!("startsAt {at} is more than {} ahead", bounds::AHEAD)
             }
@@ -65,7 +50,7 @@ impl AlertReading<'_> {
 
     /// When it ends, if its sender gave a possible time.
     fn ends_at(&mut self) -> Option<Timestamp> {
-        let end = match time("endsAt", self.raw.ends_at) {
+        let end = match time("endsAt", self.ends_at.as_ref()) {
             Ok(end) => end?,
             Err(wrong) => {
                 self.mend(InvalidReason::BadTime, format!("{wrong}. It counts as not given"));

@@ -4,16 +4,13 @@
 //! Unknown fields are skipped and every field newer than 0.6.0 may be missing: new ones are added
 //! without a new version number.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use super::alert::{Intake, List};
-use super::go::{Objects, assign, decoded, field};
-use super::text::{JsonText, excerpt, head, kind_of_body, string_or_empty};
-use super::times::{AlertReading, Episode};
-use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds, labels};
+use super::alert::{Alert, Intake};
+use super::go::{assign, decoded, field};
+use super::json::{Json, JsonText, NotJson, Read};
+use super::labels::Annotations;
+use super::text::{excerpt, head, kind_of_body};
+use super::times::Episode;
+use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
 /// Reads a webhook body. `peer` names the sender where the body's `externalURL` does not. If there are more
@@ -29,13 +26,10 @@ pub fn parse(
 ) -> Result<Parsed, IngestError> {
     let (body, mended) = decoded(body);
     let mut intake = Intake::new(Source::Alertmanager, &episode, received_at, named);
-    if !body.trim_start().starts_with('{') {
-        serde_json::from_str::<IgnoredAny>(&body).map_err(|e| IngestError::malformed(&body, &e))?;
-        return Err(IngestError::NotV4 { found: kind_of_body(&body).into() });
-    }
-    let mut json = serde_json::Deserializer::from_str(&body);
-    let read = Message(&mut intake).deserialize(&mut json);
-    let envelope = read.map_err(|e| IngestError::malformed(&body, &e))?;
+    let mut json = Json::new(&body);
+    let envelope = Envelope::read(&mut json, &mut intake).map_err(|NotJson| {
+        IngestError::of(&body, IngestError::NotV4 { found: kind_of_body(&body).into() })
+    })?;
     intake.ends(json);
     if mended {
         intake.mend(InvalidReason::InvalidUtf8);
@@ -59,12 +53,12 @@ pub fn parse(
 /// Status and times of one alert. The sender's status counts, and the end of a firing alert then says
 /// nothing. Without a usable status, a passed end makes it resolved. A resolve without a possible end ended
 /// on receipt.
-fn episode(alert: &mut AlertReading<'_>) -> Episode {
+fn episode(alert: &mut Alert<'_, '_>) -> Episode {
     let received_at = alert.received_at;
-    let said = match alert.raw.status.map(JsonText::of) {
+    let said = match &alert.status {
         Some(JsonText::Str(word)) if word == "firing" => Ok(Status::Firing),
         Some(JsonText::Str(word)) if word == "resolved" => Ok(Status::Resolved),
-        other => Err(other),
+        other => Err(other.as_ref().map(JsonText::found)),
     };
     let (start, mut end) = match said {
         Ok(Status::Firing) => (alert.starts_at(), None),
@@ -73,9 +67,8 @@ fn episode(alert: &mut AlertReading<'_>) -> Episode {
     let by_end = if end.is_some_and(|t| t <= received_at) { Status::Resolved } else { Status::Firing };
     let status = match said {
         Ok(status) => status,
-        Err(None | Some(JsonText::Null)) => by_end,
-        Err(Some(other)) => {
-            let found = other.found();
+        Err(None) => by_end,
+        Err(Some(found)) => {
             let wrong = format!(
                 "status is {found}, where firing or resolved would be right. It counts as {}",
                 by_end.as_str()
@@ -131,6 +124,48 @@ struct Envelope {
 }
 
 impl Envelope {
+    /// Reads the outermost object, whose alerts go to `intake`.
+    fn read(json: &mut Json<'_>, intake: &mut Intake<'_>) -> Read<Envelope> {
+        const FIELDS: [&str; 6] =
+            ["alerts", "receiver", "externalURL", "groupKey", "groupLabels", "truncatedAlerts"];
+        let (mut envelope, mut group_labels) = (Envelope::default(), Annotations::default());
+        let mut values = [const { None }; FIELDS.len()];
+        json.object(|json, key| {
+            match field(&key, &FIELDS) {
+                Some(0) => {
+                    // The last list counts.
+                    intake.restart();
+                    envelope.alerts = Some(
+                        match json.peek() {
+                            Some(b'[') => Ok(json.list(|json| intake.take(json))?),
+                            _ => Err(json.value()?),
+                        }
+                        .map_err(|other| match &other {
+                            JsonText::Str(_) => format!("the string {}", other.found()),
+                            other => other.found(),
+                        }),
+                    );
+                }
+                Some(4) => group_labels.read(json)?,
+                Some(at) => assign(&mut values[at], json.value()?),
+                None => drop(json.value()?),
+            }
+            if envelope.fields.len() < 8 {
+                envelope.fields.push(format!("{:?}", excerpt(&key)));
+            }
+            Ok(())
+        })?;
+        let [_, receiver, external_url, group_key, _, truncated] = values;
+        envelope.receiver = bounded(receiver);
+        envelope.external_url = bounded(external_url);
+        envelope.group_key = bounded(group_key);
+        envelope.group_labels = group_labels.set();
+        if let Some(JsonText::Scalar(number)) = truncated {
+            envelope.truncated = number.parse().unwrap_or(0);
+        }
+        Ok(envelope)
+    }
+
     /// The content that was found in place of a version 4 body.
     fn not_v4(&self) -> Option<String> {
         match &self.alerts {
@@ -144,58 +179,10 @@ impl Envelope {
     }
 }
 
-/// Reads the outermost object, handing its alerts to an [`Intake`].
-struct Message<'i, 'r>(&'i mut Intake<'r>);
-
-impl<'de> DeserializeSeed<'de> for Message<'_, '_> {
-    type Value = Envelope;
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Envelope, D::Error> {
-        d.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Message<'_, '_> {
-    type Value = Envelope;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Alertmanager's webhook body")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
-        const FIELDS: [&str; 6] =
-            ["alerts", "receiver", "externalURL", "groupKey", "groupLabels", "truncatedAlerts"];
-        let mut envelope = Envelope::default();
-        let (mut strings, mut group_labels) = ([None::<&RawValue>; FIELDS.len()], Objects::default());
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match field(key, &FIELDS) {
-                Some(0) => {
-                    // The last list counts.
-                    self.0.restart();
-                    envelope.alerts = Some(map.next_value_seed(List(&mut *self.0))?);
-                }
-                Some(4) => group_labels.add(map.next_value()?),
-                Some(at) => assign(&mut strings[at], map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            if envelope.fields.len() < 8 {
-                envelope.fields.push(format!("{:?}", excerpt(&string_or_empty(Some(key)))));
-            }
-        }
-        envelope.receiver = bounded(strings[1]);
-        envelope.external_url = bounded(strings[2]);
-        envelope.group_key = bounded(strings[3]);
-        envelope.group_labels = labels::annotations(&group_labels).set;
-        envelope.truncated = strings[5].and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(0);
-        Ok(envelope)
-    }
-}
-
-/// The string, cut to the length of a label.
-fn bounded(raw: Option<&RawValue>) -> String {
-    head(&string_or_empty(raw), bounds::LABEL_BYTES).to_owned()
+/// The start of the string, as long as a label may be.
+fn bounded(value: Option<JsonText<'_>>) -> String {
+    let text = value.map(JsonText::string_or_empty).unwrap_or_default();
+    head(&text, bounds::LABEL_BYTES).to_owned()
 }
 
 #[cfg(test)]

@@ -26,10 +26,15 @@ const LENGTH_BITS: u32 = 14;
 /// Appends `n`, the lower bits first, each character but the last with a flag.
 pub(crate) fn push_length(text: &mut String, mut n: usize) {
     while n >> LENGTH_BITS != 0 {
-        text.extend(char::from_u32(1 << LENGTH_BITS | (n as u32 & ((1 << LENGTH_BITS) - 1))));
+        text.push(length_char(1 << LENGTH_BITS | (n as u32 & ((1 << LENGTH_BITS) - 1))));
         n >>= LENGTH_BITS;
     }
-    text.extend(char::from_u32(n as u32));
+    text.push(length_char(n as u32));
+}
+
+/// `n` is below the surrogates, where each number is a character.
+fn length_char(n: u32) -> char {
+    char::from_u32(n).unwrap_or_default()
 }
 
 /// Takes a length off the front of `text`. It is 0 if there is none.
