@@ -235,8 +235,8 @@ pub trait Journal: Send {
     /// stay.
     fn prune(&mut self, before: Timestamp) -> Result<bool, JournalError>;
 
-    /// Whether it takes more room than it may. Asked after each tick, and cheap. While it does,
-    /// [`Journal::snapshot`] keeps the new snapshot only.
+    /// Whether it takes more room than it may. Asked after each tick that wrote, and once a second. While it
+    /// does, [`Journal::snapshot`] keeps the new snapshot only.
     fn crowding(&mut self) -> Result<Crowding, JournalError> {
         Ok(Crowding::No)
     }

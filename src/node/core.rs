@@ -45,6 +45,9 @@ pub const KEEP: Duration = Duration::from_hours(30 * 24);
 /// How soon it goes on if one call did not remove all: commits come between.
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 
+/// How soon the room that the journal takes is measured again while nothing is written.
+const MEASURE_AGAIN: Duration = Duration::from_secs(1);
+
 /// So many ticks for the inbox come before one for the commands that wait.
 const INBOX_TICKS: usize = 64;
 
@@ -111,6 +114,8 @@ pub(super) struct Upkeep {
     /// Bytes of events since the last snapshot.
     pub(super) replay: u64,
     pub(super) snapshot_at: Timestamp,
+    /// When the room that the journal takes was last measured.
+    pub(super) measured_at: Timestamp,
     pub(super) pruned_at: Timestamp,
     /// When the inbox was last looked into.
     pub(super) inbox_at: Timestamp,
@@ -380,8 +385,9 @@ impl Core {
                     self.published.meter.adopted(&policy);
                     self.policy = policy;
                 }
+                let wrote = released.events > 0;
                 self.release(released);
-                self.upkeep(stop.is_some());
+                self.upkeep(wrote, stop.is_some());
             }
             Err((failure, left)) => {
                 let reason = failure.to_string();
@@ -477,12 +483,17 @@ impl Core {
     }
 
     /// Snapshots and prunes when it is time. It always takes the last snapshot.
-    fn upkeep(&mut self, last: bool) {
+    fn upkeep(&mut self, wrote: bool, last: bool) {
         let now = self.clock.now();
         let Store::Up { open, upkeep } = &mut self.store else { return };
         let snapshot_due = upkeep.snapshot_due(&open.engine).is_some_and(|at| at <= now);
         let done = (|| {
-            let crowding = open.journal.crowding()?;
+            let mut crowding = Crowding::No;
+            // A tick that only gathers repeats writes nothing.
+            if wrote || last || now >= upkeep.measured_at + MEASURE_AGAIN {
+                crowding = open.journal.crowding()?;
+                upkeep.measured_at = now;
+            }
             if upkeep.replay > 0 && (snapshot_due || last || crowding == Crowding::Snapshot) {
                 let body = open.engine.snapshot();
                 open.journal.snapshot(open.seq, &body)?;

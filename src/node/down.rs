@@ -489,6 +489,7 @@ impl Core {
             // The next start must not meet the left-out events of this one again.
             replay: if was_left_out { SNAPSHOT_NOW } else { replay },
             snapshot_at: now,
+            measured_at: Timestamp::ZERO,
             pruned_at: now - PRUNE_EVERY,
             inbox_at: Timestamp::ZERO,
             inbox_waits,

@@ -206,7 +206,12 @@ impl Gate for NodeGate {
 
     fn accept(&self, batch: Batch, trace: Option<TraceContext>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let queue = self.queue.clone();
-        Box::pin(async move { queue.ask(|done| Command::Observe(batch, trace, done)).await? })
+        Box::pin(async move {
+            // So the engine's thread frees no text of it. It would wait for the allocator's lock, which the
+            // threads that read bodies hold most of the time.
+            let _texts = batch.clone();
+            queue.ask(|done| Command::Observe(batch, trace, done)).await?
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
