@@ -294,6 +294,11 @@ impl Channel {
         self.gone || self.in_flight.is_none() && !behind
     }
 
+    /// Whether the receiver accepted a message with the content of `version`.
+    pub(crate) fn has_got(&self, version: u64) -> bool {
+        self.was_opened() && self.version >= version
+    }
+
     /// The number of alerts that it lists.
     pub(crate) fn most_alerts(&self) -> usize {
         usize::try_from(self.most_alerts).unwrap_or(usize::MAX)

@@ -38,8 +38,8 @@ impl Incidents {
                     stays
                 });
                 self.tell_anew(world, place, report.id);
-                if kind == Kind::Page {
-                    self.page_accepted(id);
+                if matches!(kind, Kind::Page | Kind::Update) {
+                    self.firing_accepted(id);
                 }
             }
             Outcome::Recalled { .. } => {}

@@ -301,7 +301,7 @@ impl Incident {
         if self.version == 2 {
             self.first_cause = Some(Box::new(former));
         }
-        self.members.note();
+        self.members.note(self.version);
     }
 
     /// Why a notification of this kind leaves. A page that had to wait says why Squelch paged.

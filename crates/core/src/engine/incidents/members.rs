@@ -27,6 +27,9 @@ pub(crate) struct Member {
     pub(crate) resolved_at: Option<Timestamp>,
     /// The alert's state in the newest issued version. `None` if it is not in it.
     pub(crate) notified: Option<NotifiedAs>,
+    /// The incident's version that said first that it fires, in its present firing.
+    #[serde(default)]
+    pub(crate) named_in: u64,
     pub(crate) flaps: Option<u32>,
     /// Its place in the list of notifications. `None` if there were too many before it. It never changes,
     /// so that the page and the resolve are cut alike.
@@ -52,7 +55,16 @@ pub(crate) enum NotifiedAs {
 
 impl Member {
     pub(crate) fn firing(since: Timestamp, level: Level) -> Self {
-        Member { firing: true, since, resolved_at: None, notified: None, flaps: None, listed: None, level }
+        Member {
+            firing: true,
+            since,
+            resolved_at: None,
+            notified: None,
+            named_in: 0,
+            flaps: None,
+            listed: None,
+            level,
+        }
     }
 
     pub(crate) fn resolved(since: Timestamp, at: Timestamp) -> Self {
@@ -62,6 +74,12 @@ impl Member {
     /// It fires no more.
     pub(crate) fn ends(&mut self, at: Timestamp) {
         (self.firing, self.level, self.flaps, self.resolved_at) = (false, UNKNOWN, None, Some(at));
+    }
+
+    /// The version that said that it fires. `None`: it does not, or no version has said so yet.
+    pub(crate) fn named_as_firing_in(&self) -> Option<u64> {
+        let named = matches!(self.notified, Some(NotifiedAs::Firing(_) | NotifiedAs::Flapping));
+        (self.firing && named).then_some(self.named_in)
     }
 
     fn truth(&self) -> NotifiedAs {
@@ -197,10 +215,13 @@ impl Members {
         *self = std::mem::take(&mut self.all).into_iter().collect();
     }
 
-    /// Takes the current state as issued.
-    pub(crate) fn note(&mut self) {
+    /// Takes the current state as issued in `version`.
+    pub(crate) fn note(&mut self, version: u64) {
         for alert in std::mem::take(&mut self.news) {
             if let Some(member) = self.all.get_mut(&alert) {
+                if member.firing && matches!(member.notified, None | Some(NotifiedAs::Resolved)) {
+                    member.named_in = version;
+                }
                 member.notified = Some(member.truth());
                 self.over += usize::from(!member.firing);
             }
@@ -305,6 +326,7 @@ mod tests {
                     since: Timestamp::ZERO,
                     resolved_at: None,
                     notified,
+                    named_in: 0,
                     flaps,
                     listed: None,
                     level,
@@ -320,7 +342,7 @@ mod tests {
             for (step, alert, member) in steps {
                 let alert = AlertId(alert);
                 match step {
-                    0 => members.note(),
+                    0 => members.note(1),
                     1 => members.leave_out_over(),
                     2 => members = members.move_out(Timestamp::ZERO),
                     3..=5 => drop(members.change(&alert, |known| {

@@ -34,8 +34,10 @@ impl Incidents {
         if let Some(known) = world.alerts.alert(alert).filter(|_| anew) {
             incident.came(world.now, known.labels.value("alertname"));
         }
-        let notified = incident.members.get(&alert).and_then(|member| member.notified);
-        incident.members.insert(alert, Member { flaps, notified, ..Member::firing(since, level) });
+        let known = incident.members.get(&alert);
+        let (notified, named_in) = known.map_or((None, 0), |member| (member.notified, member.named_in));
+        let member = Member { flaps, notified, named_in, ..Member::firing(since, level) };
+        incident.members.insert(alert, member);
         incident.waiting.push((alert, count));
         incident.closing = None;
         if std::mem::take(&mut incident.contradicted) {

@@ -214,10 +214,8 @@ impl Incidents {
         let notified = world.alerts.states_of(alert).find_map(|(_, state)| {
             let other = state.incident().filter(|other| *other != id)?;
             let incident = self.all.get(&other).filter(|i| !i.is_over() && i.side == Side::Ours)?;
-            let fires = incident.members.get(&alert).is_some_and(|member| member.firing);
-            // A page that was refused for good reached no one.
-            let tells = |channel: &Channel| channel.was_opened() || !channel.was_refused();
-            (fires && channel_at(world, incident, at).is_some_and(tells)).then_some(other)
+            let member = incident.members.get(&alert).filter(|member| member.firing)?;
+            channel_at(world, incident, at).filter(|c| will_name(incident, member, c)).map(|_| other)
         });
         match notified {
             Some(other) => Elsewhere::Notified(other),
@@ -299,7 +297,7 @@ impl Incidents {
                     && incident.internal.is_none()
                     && !self.says_anything(world, id, incident, channel);
                 // The page that is to say so may be recalled, and then this incident says its end.
-                match silent && self.waits_for_page(world, id, incident, channel) {
+                match silent && self.waits_for_message(world, id, incident, channel) {
                     true => Wanted { closed: false, waits: true, ..wanted },
                     false => Wanted { silent, ..wanted },
                 }
@@ -342,14 +340,22 @@ impl Incidents {
                 .any(|alert| self.elsewhere(world, alert, id, at) == Elsewhere::Unnotified)
     }
 
-    /// Whether an alert of an incident fires in another one, whose page the integration of a channel has not
-    /// accepted.
-    fn waits_for_page(&self, world: &World, id: IncidentId, incident: &Incident, channel: &Channel) -> bool {
+    /// Whether an alert of an incident fires in another one that must still say so. The integration of the
+    /// channel has accepted no message of the other incident that names the alert.
+    fn waits_for_message(
+        &self,
+        world: &World,
+        id: IncidentId,
+        incident: &Incident,
+        channel: &Channel,
+    ) -> bool {
         let at = spot_of(world, incident, channel);
         incident.tells_of(Some(channel)).any(|alert| {
             let Elsewhere::Notified(other) = self.elsewhere(world, alert, id, at) else { return false };
-            let there = self.all.get(&other).and_then(|other| channel_at(world, other, at));
-            there.is_some_and(|there| !there.was_opened())
+            let Some(other) = self.all.get(&other) else { return false };
+            let named_in = other.members.get(&alert).and_then(Member::named_as_firing_in);
+            let says_so = |c: &Channel| named_in.is_some_and(|version| c.has_got(version));
+            channel_at(world, other, at).is_some_and(|c| !says_so(c))
         })
     }
 
@@ -481,9 +487,9 @@ impl Incidents {
         }
     }
 
-    /// An integration accepted a page. Incidents that waited to learn whether it says that their alerts fire
-    /// look anew.
-    pub(crate) fn page_accepted(&mut self, id: IncidentId) {
+    /// An integration accepted a page or an update. Incidents that waited for it to say that their alerts
+    /// fire look anew.
+    pub(crate) fn firing_accepted(&mut self, id: IncidentId) {
         let Some(incident) = self.all.get(&id).filter(|_| !self.unsaid.is_empty()) else { return };
         let waiting = incident.members.keys().filter_map(|alert| self.unsaid.get(alert)).flatten();
         self.touched.extend(waiting.filter(|other| **other != id));
@@ -538,6 +544,18 @@ enum Heir {
 pub(crate) fn spot_of<'a>(world: &'a World, incident: &Incident, channel: &'a Channel) -> Spot<'a> {
     let home = &world.destinations.get(incident.group.0).receiver;
     Spot { receiver: channel.receiver(home), integration: &channel.integration }
+}
+
+/// Whether a message to a channel says that a firing member fires, or is about to. A page that was refused
+/// for good reached nobody. People who get no updates learn from a repeat which alerts came after the page.
+fn will_name(incident: &Incident, member: &Member, channel: &Channel) -> bool {
+    if !channel.was_opened() {
+        return !channel.was_refused();
+    }
+    let repeated = |version| channel.has_got(version) || incident.versions().1 >= version;
+    channel.known_by != KnownBy::Nothing
+        || channel.takes_updates()
+        || member.named_as_firing_in().is_some_and(repeated)
 }
 
 /// The channel of an incident that leads to a spot.

@@ -3,7 +3,7 @@
 use super::muted::silence;
 use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{Cause, Duration, Kind, LabelSet, Source, parse_matchers};
+use crate::model::{Cause, Duration, Kind, LabelSet, Source, Status, parse_matchers};
 use crate::policy::{FAN_OUT_WITHIN, Flapping, InhibitRule, IntegrationRef, KnownBy, Noise, Receiver};
 
 /// One group. An alert that fires for long is not paged for that alone.
@@ -196,4 +196,28 @@ fn a_flapping_alert_that_lasts_pages_again_only_if_its_page_is_not_recent() {
         world.advance(Duration::from_mins(15));
         assert_eq!(pages(&world).len(), 1 + usize::from(pages_again), "{merge_window:?}");
     }
+}
+
+#[test]
+fn a_chat_without_updates_learns_the_end_of_an_alert_that_went_on_in_an_open_incident() {
+    let noise = Noise { merge_window: Duration::from_mins(1), ..flaps_at(3_000) };
+    let mut policy = policy(&["cluster"], noise);
+    let chat = IntegrationRef { send_updates: false, ..IntegrationRef::new("slack[0]", KnownBy::Nothing) };
+    policy.receivers.get_mut("pd").unwrap().integrations.push(chat);
+    let mut world = World::new(policy);
+    for _ in 0..5 {
+        fires(&mut world, "A");
+        world.advance(Duration::from_secs(20));
+        resolves(&mut world, "A");
+        world.advance(Duration::from_secs(20));
+    }
+    fires(&mut world, "B");
+    fires(&mut world, "A");
+    world.advance(Duration::from_mins(5));
+    assert_eq!(world.engine.pages.incidents.all.len(), 2, "the older one still ends at the chat");
+    resolves(&mut world, "A");
+    world.advance(Duration::from_hours(1));
+    let newest = world.sent.iter().rev().filter(|n| n.integration == "slack[0]");
+    let of_a = newest.flat_map(|n| &n.alerts).find(|alert| alert.labels.value("alertname") == "A");
+    assert_eq!(of_a.map(|alert| alert.status), Some(Status::Resolved));
 }
