@@ -17,8 +17,8 @@ use squelch::model::{
 };
 
 use crate::bugs::Bug;
+use crate::excused::Excused;
 use crate::image::Files;
-use crate::inhibited::Inhibited;
 use crate::plan::{KNOWN, LANES, Write};
 use crate::replicas::is_of;
 use crate::rng::Rng;
@@ -46,7 +46,7 @@ pub struct State {
     shadow: Option<Engine>,
     /// Alerts that nothing may hold, but for a moment after an inhibition.
     critical: BTreeSet<AlertId>,
-    inhibited: Inhibited,
+    excused: Excused,
     seq: Seq,
     asked: Seq,
     stats: Option<Stats>,
@@ -132,7 +132,7 @@ impl Disk {
             excuses: 0,
             shadow: None,
             critical: BTreeSet::new(),
-            inhibited: Inhibited::default(),
+            excused: Excused::default(),
             seq: 0,
             asked: 0,
             stats: None,
@@ -406,13 +406,14 @@ impl State {
                 }
                 self.batches.push_back(batch);
             }
-            self.inhibited.note(engine, &self.critical);
+            self.excused.note(engine, &self.critical);
         }
         if !is_of(&c.commit(), &effects) {
             self.found(format!("replay of event {} decides otherwise than live did", self.seq));
         }
         self.decisions += c.decisions.len() as u64;
-        let excused = |d| self.shadow.as_ref().is_some_and(|engine| self.inhibited.excuses(engine, d));
+        self.excused.pages(&c.notifications);
+        let excused = |d| self.shadow.as_ref().is_some_and(|engine| self.excused.excuses(engine, d));
         for d in &c.decisions {
             let held = matches!(d.disposition.reason(), "self_resolved" | "rate_limited" | "unsurprising");
             if held && self.critical.contains(&d.alert) && !excused(d) {
