@@ -72,7 +72,7 @@ impl<'a> Json<'a> {
     /// The first byte of the part that comes next. `None` at the end of the text.
     pub(super) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(self.at) {
+        while self.at < bytes.len() && matches!(bytes[self.at], b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
         bytes.get(self.at).copied()
