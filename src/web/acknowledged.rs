@@ -15,7 +15,6 @@ use super::app::App;
 use super::body::ArrivedBody;
 use super::gate::Acknowledgement;
 use super::problem::Problem;
-use crate::config::{Integration, Secret};
 use crate::engine::Acknowledge;
 
 /// How long the files of secrets may take.
@@ -26,32 +25,6 @@ const NAME_CHARS: usize = 100;
 const KEY_BYTES: usize = 512;
 /// The header in which PagerDuty signs: `v1=` and a hexadecimal HMAC-SHA256 of the body, several with commas.
 const SIGNATURE: &str = "x-pagerduty-signature";
-
-/// A secret with which a tool shows that it is the one where a receiver pages.
-#[derive(Clone, Debug)]
-pub struct Callback {
-    /// The receiver type: `pagerduty` or `opsgenie`.
-    pub tool: &'static str,
-    /// The receiver.
-    pub receiver: SmolStr,
-    /// The secret.
-    pub secret: Secret,
-}
-
-impl Callback {
-    /// The secrets of all integrations that have one.
-    pub fn all<'i>(
-        receivers: impl IntoIterator<Item = (&'i SmolStr, &'i Vec<Integration>)>,
-    ) -> Vec<Callback> {
-        let of = |receiver: &SmolStr, integration: &Integration| {
-            let secret = integration.notifier.callback_secret()?.clone();
-            Some(Callback { tool: integration.notifier.kind().name, receiver: receiver.clone(), secret })
-        };
-        let all =
-            receivers.into_iter().flat_map(|(receiver, all)| all.iter().map(move |one| (receiver, one)));
-        all.filter_map(|(receiver, integration)| of(receiver, integration)).collect()
-    }
-}
 
 /// `POST /pagerduty/v3/webhook`
 pub(super) async fn pagerduty(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {

@@ -10,22 +10,24 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use moka::sync::Cache;
+use rustls::pki_types::CertificateDer;
 
 use super::access::Caller;
 use super::body::{ArrivedBody, BodyRoom, RefusedBody};
 use super::changes::Changes;
 use super::crowd::Seat;
 use super::forward::Forwarder;
-use super::guard::Certificate;
 use super::limits::SMALL_BODY;
 use super::outgoing::Outgoing;
 use super::problem::Problem;
 use super::refusals::Refusals;
-use super::{Gate, ServerLimits, v2};
+use super::{Gate, ServerLimits};
 use crate::decision_log::Baseline;
 use crate::model::Timestamp;
 use crate::spans::TraceContext;
 
+/// Everything below it is API v2.
+const V2: &str = "/api/v2";
 /// So many baselines are kept.
 const BASELINES: u64 = 1_000;
 /// A baseline is counted anew after this time. The page of an incident refreshes every few seconds.
@@ -34,6 +36,10 @@ const FRESH: Duration = Duration::from_secs(60);
 /// The address at the other end of the connection. The port is left out: it changes with each connection.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
+
+/// The certificate that the client showed in the handshake.
+#[derive(Clone)]
+pub(super) struct Certificate(pub(super) Arc<CertificateDer<'static>>);
 
 /// The last part of a path that contains a name.
 pub(super) struct Named(pub(super) String);
@@ -141,7 +147,7 @@ impl App {
     /// Whether an address is one of API v2.
     pub(super) fn is_v2(&self, uri: &Uri) -> bool {
         let path = uri.path().strip_prefix(&*self.prefix).unwrap_or_default();
-        path.strip_prefix(v2::ROOT).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        path.strip_prefix(V2).is_some_and(|below| below.is_empty() || below.starts_with('/'))
     }
 
     /// Reads a body within size, time and memory.

@@ -16,10 +16,9 @@ use smol_str::SmolStr;
 
 use super::access::{Admission, Area, Caller, Shown};
 use super::acknowledged::person;
-use super::app::{App, Peer, Posted};
+use super::app::{App, Certificate, Peer, Posted};
 use super::body::{self, ArrivedBody, BodyShare};
 use super::gate::Acknowledgement;
-use super::guard::Certificate;
 use super::problem::{Problem, json as json_response};
 use super::receive::{Sender, read, unusable};
 use crate::ingest::InvalidReason;

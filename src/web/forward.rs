@@ -22,7 +22,7 @@ use rustls::{ClientConfig, ConfigBuilder};
 use subtle::ConstantTimeEq;
 
 use super::access::Caller;
-use super::app::App;
+use super::gate::{Gate, Replicated};
 use super::{problem::Problem, tls};
 use crate::config::Role;
 use crate::deliver::{ByItself, chain};
@@ -48,17 +48,6 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// A connection that is not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How a replica stands to the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replicated {
-    /// The word that only replicas know.
-    pub secret: Arc<str>,
-    /// Where the owner answers, if that is another replica.
-    pub owner: Option<Arc<str>>,
-    /// The owner, in words, if that is another replica.
-    pub why: Arc<str>,
-}
-
 /// Connections to the owner.
 #[derive(Clone)]
 pub(super) struct Forwarder {
@@ -78,6 +67,69 @@ impl Forwarder {
         let mut client = Client::builder(TokioExecutor::new());
         client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(8);
         Forwarder { client: client.build(https.enable_http1().wrap_connector(http)), pin }
+    }
+
+    /// The owner's answer, if another replica is the owner and must answer.
+    pub(super) async fn forward(
+        &self,
+        gate: &dyn Gate,
+        (prefix, patience): (&str, Duration),
+        path: Option<&str>,
+        caller: Option<&Caller>,
+        request: Request,
+    ) -> Result<Response, Request> {
+        let Some(Replicated { secret, owner: Some(owner), why }) = gate.replicated() else {
+            return Err(request);
+        };
+        if path.is_none_or(|path| is_local(request.method(), path)) {
+            return Err(request);
+        }
+        if request.headers().contains_key(WORD) {
+            return Ok(unanswered(&why, "the owner has just changed").into_response());
+        }
+        Ok(self
+            .answer((prefix, patience), &secret, (&owner, &why), caller, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response))
+    }
+
+    async fn answer(
+        &self,
+        (prefix, patience): (&str, Duration),
+        secret: &str,
+        (owner, why): (&str, &str),
+        caller: Option<&Caller>,
+        mut request: Request,
+    ) -> Result<Response, Problem> {
+        let (owner, pin) = owner.split_once('#').unwrap_or((owner, ""));
+        self.pin.store(Some(Arc::new(pin.to_owned())));
+        let path = request.uri().path();
+        let below = path.strip_prefix(prefix).unwrap_or(path);
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let wrong = |_| unanswered(why, &format!("its address {owner} is not a URL"));
+        *request.uri_mut() = format!("{owner}{below}{query}").parse::<Uri>().map_err(wrong)?;
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        HOP.iter().for_each(|name| drop(headers.remove(name)));
+        for (name, value) in [
+            (CALLER, caller.map(|c| c.name.as_str())),
+            (ROLE, caller.map(|c| c.role.as_str())),
+            (WORD, Some(secret)),
+        ] {
+            headers.remove(&name);
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let answer = tokio::time::timeout(patience, self.client.request(request)).await;
+        match answer {
+            Ok(Ok(mut response)) => {
+                HOP.iter().for_each(|name| drop(response.headers_mut().remove(name)));
+                Ok(response.map(Body::new))
+            }
+            Ok(Err(error)) => Err(unanswered(why, &chain(&error))),
+            Err(_) => Err(unanswered(why, "it does not answer in time")),
+        }
     }
 }
 
@@ -103,9 +155,9 @@ fn config(pin: Arc<ArcSwapOption<String>>) -> ClientConfig {
 }
 
 /// The caller, if another replica passes the request on. The inner `None` is an unknown caller.
-pub(super) fn passed_on(app: &App, headers: &HeaderMap) -> Option<Option<Caller>> {
+pub(super) fn passed_on(gate: &dyn Gate, headers: &HeaderMap) -> Option<Option<Caller>> {
     let shown = headers.get(WORD)?;
-    let replicated = app.gate.replicated()?;
+    let replicated = gate.replicated()?;
     let known =
         !replicated.secret.is_empty() && bool::from(shown.as_bytes().ct_eq(replicated.secret.as_bytes()));
     if !known {
@@ -130,65 +182,6 @@ fn is_local(method: &Method, path: &str) -> bool {
         "/pagerduty/v2/enqueue" | "/pagerduty/v2/change/enqueue" | "/pagerduty/v3/webhook" => true,
         "/opsgenie/v2/alerts/{identifier}/{request}" | "/opsgenie/webhook" => true,
         path => path.starts_with("/-/") || path == "/assets/{file}",
-    }
-}
-
-/// The owner's answer, if another replica is the owner and must answer.
-pub(super) async fn forward(
-    app: &App,
-    path: Option<&str>,
-    caller: Option<&Caller>,
-    request: Request,
-) -> Result<Response, Request> {
-    let Some(Replicated { secret, owner: Some(owner), why }) = app.gate.replicated() else {
-        return Err(request);
-    };
-    if path.is_none_or(|path| is_local(request.method(), path)) {
-        return Err(request);
-    }
-    if request.headers().contains_key(WORD) {
-        return Ok(unanswered(&why, "the owner has just changed").into_response());
-    }
-    Ok(answer(app, &secret, (&owner, &why), caller, request)
-        .await
-        .unwrap_or_else(IntoResponse::into_response))
-}
-
-async fn answer(
-    app: &App,
-    secret: &str,
-    (owner, why): (&str, &str),
-    caller: Option<&Caller>,
-    mut request: Request,
-) -> Result<Response, Problem> {
-    let (owner, pin) = owner.split_once('#').unwrap_or((owner, ""));
-    app.forwarder.pin.store(Some(Arc::new(pin.to_owned())));
-    let path = request.uri().path();
-    let below = path.strip_prefix(&*app.prefix).unwrap_or(path);
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let wrong = |_| unanswered(why, &format!("its address {owner} is not a URL"));
-    *request.uri_mut() = format!("{owner}{below}{query}").parse::<Uri>().map_err(wrong)?;
-    *request.version_mut() = Version::HTTP_11;
-    let headers = request.headers_mut();
-    HOP.iter().for_each(|name| drop(headers.remove(name)));
-    for (name, value) in [
-        (CALLER, caller.map(|c| c.name.as_str())),
-        (ROLE, caller.map(|c| c.role.as_str())),
-        (WORD, Some(secret)),
-    ] {
-        headers.remove(&name);
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(name, value);
-        }
-    }
-    let answer = tokio::time::timeout(app.limits.answer_timeout, app.forwarder.client.request(request)).await;
-    match answer {
-        Ok(Ok(mut response)) => {
-            HOP.iter().for_each(|name| drop(response.headers_mut().remove(name)));
-            Ok(response.map(Body::new))
-        }
-        Ok(Err(error)) => Err(unanswered(why, &chain(&error))),
-        Err(_) => Err(unanswered(why, "it does not answer in time")),
     }
 }
 

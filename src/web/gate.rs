@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::access::{Access, Area};
-use super::acknowledged::Callback;
-use super::forward::Replicated;
-use crate::config::Config;
+use crate::config::{Config, Integration, Secret};
 use crate::decision_log::{
     Baseline, DecisionLogError, DecisionPage, DecisionQuery, Flapped, NamedIncident, OnCallEntry,
     PastIncidentPage, PastIncidentQuery, Review, SentPage, Tally, WhichIncident,
@@ -31,6 +29,43 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The result of a search of the decision log.
 pub type Searched<'a, T> = BoxFuture<'a, Result<T, SearchError>>;
+
+/// A secret with which a tool shows that it is the one where a receiver pages.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// The receiver type: `pagerduty` or `opsgenie`.
+    pub tool: &'static str,
+    /// The receiver.
+    pub receiver: SmolStr,
+    /// The secret.
+    pub secret: Secret,
+}
+
+impl Callback {
+    /// The secrets of all integrations that have one.
+    pub fn all<'i>(
+        receivers: impl IntoIterator<Item = (&'i SmolStr, &'i Vec<Integration>)>,
+    ) -> Vec<Callback> {
+        let of = |receiver: &SmolStr, integration: &Integration| {
+            let secret = integration.notifier.callback_secret()?.clone();
+            Some(Callback { tool: integration.notifier.kind().name, receiver: receiver.clone(), secret })
+        };
+        let all =
+            receivers.into_iter().flat_map(|(receiver, all)| all.iter().map(move |one| (receiver, one)));
+        all.filter_map(|(receiver, integration)| of(receiver, integration)).collect()
+    }
+}
+
+/// How a replica stands to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicated {
+    /// The word that only replicas know.
+    pub secret: Arc<str>,
+    /// Where the owner answers, if that is another replica.
+    pub owner: Option<Arc<str>>,
+    /// The owner, in words, if that is another replica.
+    pub why: Arc<str>,
+}
 
 /// The node as the HTTP surface sees it.
 pub trait Gate: Send + Sync + 'static {

@@ -8,13 +8,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use rustls::pki_types::CertificateDer;
 
 use super::ServerLimits;
 use super::access::{Admission, Area, Caller, Shown};
-use super::app::{App, Peer};
+use super::app::{App, Certificate, Peer};
 use super::crowd::Seat;
-use super::forward::{forward, passed_on};
+use super::forward::passed_on;
 use super::gate::Bounded;
 use super::problem::Problem;
 use super::ui;
@@ -45,10 +44,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[derive(Clone, Copy)]
 pub(super) struct OnLoopback(pub(super) bool);
 
-/// The certificate that the client showed in the handshake.
-#[derive(Clone)]
-pub(super) struct Certificate(pub(super) Arc<CertificateDer<'static>>);
-
 /// Lets a request through to its handler, or answers in its place. Then it adds the headers.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let access = app.gate.access();
@@ -61,7 +56,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let page = shows_page.then(|| request.uri().clone());
     let has_origin = app.is_v2(request.uri()).then(|| request.headers().contains_key(header::ORIGIN));
     // Another replica has checked the caller.
-    let passed_on = passed_on(&app, request.headers());
+    let passed_on = passed_on(&*app.gate, request.headers());
     let foreign = match passed_on {
         Some(_) => None,
         None => foreign(&request, (area, matched), &app.limits),
@@ -304,7 +299,9 @@ async fn audited(
     next: Next,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match forward(app, matched, caller.as_ref(), request).await {
+    let owner = &app.forwarder;
+    let way = (&*app.prefix, app.limits.answer_timeout);
+    let response = match owner.forward(&*app.gate, way, matched, caller.as_ref(), request).await {
         Ok(response) => response,
         Err(request) => next.run(request).await,
     };

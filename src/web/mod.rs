@@ -33,11 +33,9 @@ mod v1;
 mod v2;
 
 pub use access::{Access, AccessError, Area};
-pub use acknowledged::Callback;
-pub use forward::Replicated;
 pub use gate::{
-    Acknowledgement, Bounded, BoundsInForce, BoxFuture, Gate, Labelling, Look, ReleaseError, ReplayError,
-    SearchError, Searched, SilenceFailure, Unavailable,
+    Acknowledgement, Bounded, BoundsInForce, BoxFuture, Callback, Gate, Labelling, Look, ReleaseError,
+    ReplayError, Replicated, SearchError, Searched, SilenceFailure, Unavailable,
 };
 pub use limits::ServerLimits;
 pub use router::paths;

@@ -19,10 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::app::{App, Peer};
+use super::app::{App, Certificate, Peer};
 use super::crowd::{Arriving, Crowd, Seat};
 use super::gate::Bounded;
-use super::guard::{Certificate, OnLoopback};
+use super::guard::OnLoopback;
 use super::limits::HEAD_BYTES;
 use super::router::{router, tidied};
 use super::unparsed::Explained;

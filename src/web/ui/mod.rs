@@ -4,6 +4,7 @@
 //! is a request to the node like any other, durable before it is answered.
 
 mod actions;
+mod address;
 mod alert;
 mod assets;
 mod decisions;
@@ -21,6 +22,7 @@ mod refusal;
 mod respond;
 mod routing;
 mod rules;
+mod seen;
 mod silence;
 mod standing;
 mod text;
@@ -36,19 +38,12 @@ pub(super) use text::query as query_of;
 pub(crate) use text::{span, tame, with_code};
 pub(crate) use values::values;
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
-use axum::http::Uri;
 use axum::routing::{MethodRouter, get, post};
-use serde::de::DeserializeOwned;
+
+use address::{ROWS, alert_id, fields, offset, parameters};
 
 use super::app::App;
 use super::look::look;
-use super::problem::Problem;
-use crate::model::AlertId;
-
-/// Rows of one page of a list.
-const ROWS: usize = 50;
 
 /// The pages, the files that they load, and their requests.
 pub(super) fn routes() -> [(&'static str, MethodRouter<App>); 21] {
@@ -85,47 +80,4 @@ pub(super) fn front() -> MethodRouter<App> {
 /// The icon for browsers that ask for it at the root, where the prefix does not reach.
 pub(super) fn icon() -> MethodRouter<App> {
     get(assets::icon)
-}
-
-/// An alert as an address line names it.
-fn alert_id(text: &str) -> Result<AlertId, Problem> {
-    let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
-    number.map(AlertId).ok_or_else(|| Problem::bad("an alert is named by 32 hex digits"))
-}
-
-/// The parameters of an address line.
-fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
-    fields(uri, "address", "Open the page by a link")
-}
-
-/// The fields of an address or a form, which `what` names. An error names the field that is missing or wrong,
-/// and ends with `remedy`.
-fn fields<T: DeserializeOwned>(uri: &Uri, what: &str, remedy: &str) -> Result<T, Problem> {
-    let wrong = |e: QueryRejection| {
-        let text = e.body_text();
-        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-        match text.split_once(": ") {
-            _ if text.contains("missing field") => {
-                let field = text.split('`').nth(1).unwrap_or_default();
-                format!("The {what} has no {field}. {remedy}")
-            }
-            Some((field, why)) => {
-                let right = match why {
-                    _ if why.contains("digit") || why.contains("integer") || why.contains("number") => {
-                        "It takes a whole number from 0 on"
-                    }
-                    _ if why.contains("`true`") => "It takes true or false",
-                    _ => why,
-                };
-                format!("The field {field} of the {what} is wrong. {right}. {remedy}")
-            }
-            None => format!("Squelch cannot read the {what} ({text}). {remedy}"),
-        }
-    };
-    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|e| Problem::bad(wrong(e)))
-}
-
-/// The rows before page `page` (from 1).
-fn offset(page: Option<usize>) -> usize {
-    page.unwrap_or(1).clamp(1, 1_000_000).saturating_sub(1) * ROWS
 }

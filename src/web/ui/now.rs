@@ -362,7 +362,7 @@ fn one(frame: &Frame, row: &Row) -> Markup {
                 }
             }
             td.what {
-                a id=(id) href=(link) { (heading(row)) }
+                a id=(id) href=(link) { (text::heading(row)) }
                 @if !row.summary.is_empty() { p.summary { bdi { (text::tame(&row.summary, SUMMARY)) } } }
                 p.why { (text::cause(row.standing.cause.as_ref())) }
             }
@@ -396,19 +396,6 @@ fn notified(frame: &Frame, row: &Row) -> Markup {
                 @if row.standing.state == RowState::Passing { " " span.dim { "not yet" } }
             },
         }
-    }
-}
-
-/// The subject of a row: an incident in the words of its pages, an alert in its labels.
-pub(super) fn heading(row: &Row) -> Markup {
-    match &row.headline {
-        Some(headline) => {
-            html! {
-                @if !headline.counts.is_empty() { b { (text::tame(&headline.counts, 200)) ":" } " " }
-                (text::alert_name(&headline.names)) " " bdi.rest { (text::tame(&headline.rest, 300)) }
-            }
-        }
-        None => text::title(&row.labels),
     }
 }
 

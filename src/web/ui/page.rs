@@ -221,7 +221,7 @@ async fn said(app: &App, headers: &HeaderMap) -> Option<Markup> {
         (text)
         @if let Some(silence) = silence {
             " It ends at " (super::text::moment(silence.ends_at)) ": "
-            code { bdi { (super::text::tame(&super::silence::matchers(&silence), 300)) } }
+            code { bdi { (super::text::tame(&super::text::written_sets(&silence), 300)) } }
         }
     })
 }

@@ -3,8 +3,8 @@
 
 use maud::{Markup, html};
 
-use super::incident::{IncidentPageParams, Seen};
 use super::page::Frame;
+use super::seen::{IncidentPageParams, Seen};
 use super::{now, text};
 use crate::config::Role;
 

@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::incident::Seen;
+use super::seen::{RULES, Seen};
 use super::text;
 use crate::engine::KnownAlert;
 
-/// So many rules are named.
-pub(super) const RULES: usize = 20;
 /// So many of them are visible at once. The others are in a fold.
 const OPEN: usize = 2;
 /// The links of a rule: their name, their key, and the annotations that have them.

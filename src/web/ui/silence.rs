@@ -12,10 +12,10 @@ use serde::Deserialize;
 use smol_str::SmolStr;
 
 use super::page::{self, Frame};
-use super::{ROWS, look, now, offset, text};
+use super::{ROWS, look, offset, text};
 use crate::config::Role;
 use crate::engine::Matching;
-use crate::model::{Matcher, Silence, SilenceState, Timestamp, parse_matchers_within};
+use crate::model::{Silence, SilenceState, Timestamp, parse_matchers_within};
 use crate::web::app::App;
 use crate::web::problem::Problem;
 use crate::web::v1::PARAMETERS_COMPILED;
@@ -87,7 +87,7 @@ pub(in crate::web) async fn show(State(app): State<App>, uri: Uri, frame: Frame)
     if form.matchers.is_empty() && !form.incident.is_empty() {
         let key = form.incident.clone();
         match look(&app, move |engine| engine.query().propose_silence(&key)).await {
-            Ok(proposed) => form.matchers = written(&proposed.unwrap_or_default()),
+            Ok(proposed) => form.matchers = text::written(&proposed.unwrap_or_default()),
             Err(problem) => return frame.problem(&problem),
         }
     }
@@ -132,7 +132,7 @@ async fn page(
         h1 { "Silences" }
         @if let Some(row) = &about {
             @let incident = frame.to(&format!("incident{}", text::query(&[("key", &form.incident)])));
-            p.about { "A silence for the incident " a href=(incident) { (now::heading(row)) } "." }
+            p.about { "A silence for the incident " a href=(incident) { (text::heading(row)) } "." }
         }
         @if frame.may(Role::Silence) { (fields(frame, form, wrong, &counted)) }
         h2 { "All silences" }
@@ -176,11 +176,6 @@ enum Counted {
     Alerts(Matching, Option<Timestamp>),
 }
 
-/// Matchers as they stand in the form.
-fn written(matchers: &[Matcher]) -> String {
-    matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, Problem> {
     let mut allowance = PARAMETERS_COMPILED;
     let matchers = match parse_matchers_within(matchers, &mut allowance) {
@@ -202,11 +197,11 @@ async fn counted(app: &App, matchers: &str, incident: &str) -> Result<Counted, P
             break;
         }
     }
-    let text = written(&matchers);
+    let text = text::written(&matchers);
     let until = look(app, move |engine| {
         let silences = engine.query().silences().into_iter();
         let same = silences.filter(|(silence, state)| {
-            *state == SilenceState::Active && silence.matchers.iter().any(|set| written(set) == text)
+            *state == SilenceState::Active && silence.matchers.iter().any(|set| text::written(set) == text)
         });
         same.map(|(silence, _)| silence.ends_at).max()
     });
@@ -312,11 +307,6 @@ pub(super) fn same(one: &str, other: &str) -> bool {
     one.split_whitespace().eq(other.split_whitespace())
 }
 
-/// The matchers of a silence.
-pub(super) fn matchers(silence: &Silence) -> String {
-    silence.matchers.iter().map(|set| written(set)).collect::<Vec<_>>().join(" or ")
-}
-
 /// A table of silences.
 pub(super) fn table<'a>(
     frame: &Frame,
@@ -336,7 +326,7 @@ pub(super) fn table<'a>(
 
 fn row(frame: &Frame, silence: &Silence, state: SilenceState) -> Markup {
     let now = frame.now();
-    let matchers = matchers(silence);
+    let matchers = text::written_sets(silence);
     html! {
         tr data-row {
             td data-label="State" { span class=(format!("state {}", state.as_str())) { (state.as_str()) } }

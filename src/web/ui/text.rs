@@ -4,8 +4,8 @@ use maud::{Markup, html};
 use smol_str::SmolStr;
 
 use crate::causes;
-use crate::engine::RowState;
-use crate::model::{Cause, Duration, LabelSet, MatchOp, Matcher, Timestamp};
+use crate::engine::{Row, RowState};
+use crate::model::{Cause, Duration, LabelSet, MatchOp, Matcher, Silence, Timestamp};
 
 /// The most characters of one value in a list.
 const CUT: usize = 120;
@@ -272,6 +272,29 @@ pub(in crate::web) fn query(pairs: &[(&str, &str)]) -> SmolStr {
         }
     }
     text.into()
+}
+
+/// Matchers as they stand in the form.
+pub(super) fn written(matchers: &[Matcher]) -> String {
+    matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The matchers of a silence.
+pub(super) fn written_sets(silence: &Silence) -> String {
+    silence.matchers.iter().map(|set| written(set)).collect::<Vec<_>>().join(" or ")
+}
+
+/// The subject of a row: an incident in the words of its pages, an alert in its labels.
+pub(super) fn heading(row: &Row) -> Markup {
+    match &row.headline {
+        Some(headline) => {
+            html! {
+                @if !headline.counts.is_empty() { b { (tame(&headline.counts, 200)) ":" } " " }
+                (alert_name(&headline.names)) " " bdi.rest { (tame(&headline.rest, 300)) }
+            }
+        }
+        None => title(&row.labels),
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::Refusal;
 use super::parameters::{self, PageLimit, cursor, hex, matchers, parameters, word};
+use super::reply::Refusal;
 use super::{LOOKS, reply};
 use crate::causes;
 use crate::engine::{AlertQuery, AlertStandings, NextStep, Origin, RowState, Standing};

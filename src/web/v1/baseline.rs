@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::document::Refusal;
 use super::parameters::{matchers, parameters};
+use super::reply::Refusal;
 use super::{reply, unsearched};
 use crate::decision_log::Baseline;
 use crate::web::app::App;

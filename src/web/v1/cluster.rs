@@ -6,8 +6,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::document::{Refusal, no_parameters};
+use super::parameters::no_parameters;
 use super::reply;
+use super::reply::Refusal;
 use crate::journal::Ownership;
 use crate::web::app::App;
 use crate::web::problem::Problem;

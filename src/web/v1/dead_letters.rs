@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::{Refusal, no_parameters};
+use super::parameters::no_parameters;
 use super::parameters::{PageLimit, cursor, parameters};
 use super::reply;
+use super::reply::Refusal;
 use crate::causes;
 use crate::journal::{DeadLetter, LetterQuery};
 use crate::model::{Cause, NotificationId, Outcome, Timestamp};

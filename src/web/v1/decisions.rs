@@ -6,10 +6,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::document::Refusal;
 use super::parameters::{PageLimit, cursor, hex, matchers, parameters, read, time};
-use super::{reply, search};
-use crate::decision_log::{DecisionPage, DecisionQuery};
+use super::reply::Refusal;
+use super::{history, reply, unsearched};
+use crate::decision_log::{DecisionPage, DecisionQuery, WhichIncident};
 use crate::model::{AlertId, Disposition, Fingerprint};
 use crate::web::app::App;
 use crate::web::problem::{Details, Problem};
@@ -110,6 +110,15 @@ impl DecisionParams {
             false => Ok(asked),
         }
     }
+}
+
+/// Asks the decision log.
+pub(in crate::web) async fn search(app: &App, mut query: DecisionQuery) -> Result<DecisionPage, Problem> {
+    if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
+        let wanted = WhichIncident { key: key.to_ascii_lowercase(), number: None, observed: None };
+        query.incident = Some(history::incident(app, wanted).await?.incident.dedup_key.clone());
+    }
+    app.gate.decisions(query).await.map_err(unsearched)
 }
 
 #[cfg(test)]

@@ -3,17 +3,17 @@
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as OpenApiDocument, Server};
 
-use super::parameters::parameters;
+use super::parameters::no_parameters;
+use super::reply::{Refusal, reply};
 use super::{
-    alerts, baseline, cluster, dead_letters, decisions, history, incidents, noise, on_call, receivers, reply,
+    alerts, baseline, cluster, dead_letters, decisions, history, incidents, noise, on_call, receivers,
     silences, stats,
 };
 use crate::web::app::App;
-use crate::web::problem::{Details, Problem, json};
+use crate::web::problem::json;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,32 +49,6 @@ use crate::web::problem::{Details, Problem, json};
 )]
 struct Api;
 
-/// The other answers that every path may give.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it is described, not made: `Problem` makes the answers")]
-pub(super) enum Refusal<'a> {
-    /// The question is invalid. The detail says how to correct it.
-    #[response(status = 400, content_type = "application/problem+json")]
-    Bad(Details<'a>),
-    /// The credentials are unknown.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unknown(Details<'a>),
-    /// The caller may not do this, or a page of another site asks.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Details<'a>),
-    /// There is nothing of that name.
-    #[response(status = 404, content_type = "application/problem+json")]
-    Missing(Details<'a>),
-    /// It cannot be answered now. The same may succeed later.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Details<'a>),
-}
-
-/// No parameter is taken.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 /// This description.
 #[utoipa::path(
     get, path = "/api/v1/openapi.json", operation_id = "readDescription", tag = "description",
@@ -93,9 +67,4 @@ pub(super) async fn serve(State(app): State<App>, uri: Uri) -> Response {
 /// The description of API v1, without the server's prefix.
 pub fn description() -> OpenApiDocument {
     Api::openapi()
-}
-
-/// Refuses every parameter.
-pub(super) fn no_parameters(uri: &Uri) -> Result<(), Problem> {
-    parameters::<Nothing>(uri).map(|Nothing {}| ())
 }

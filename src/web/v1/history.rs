@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::{Refusal, no_parameters};
+use super::parameters::no_parameters;
 use super::parameters::{PageLimit, cursor, matchers, parameters, read, time};
+use super::reply::Refusal;
 use super::{reply, unsearched};
 use crate::decision_log::{
     NamedIncident, PastIncident, PastIncidentDetail, PastIncidentPage, PastIncidentQuery, Review,

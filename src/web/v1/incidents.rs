@@ -8,8 +8,8 @@ use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
 use super::alerts::NextEntry;
-use super::document::Refusal;
 use super::parameters::{PageLimit, cursor, matchers, parameters, word};
+use super::reply::Refusal;
 use super::{LOOKS, reply};
 use crate::causes;
 use crate::engine::{IncidentCursor, IncidentQuery, KnownAlert, OpenIncident, Origin, RowState};

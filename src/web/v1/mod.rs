@@ -16,29 +16,23 @@ mod noise;
 mod on_call;
 mod parameters;
 mod receivers;
+mod reply;
 mod silences;
 mod stats;
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use serde::Serialize;
 
 use super::app::App;
-use super::gate::SearchError;
-use super::problem::{Problem, json};
-use crate::decision_log::{DecisionLogError, DecisionPage, DecisionQuery, WhichIncident};
 
 pub use alerts::{AlertEntry, AlertPage, StandingEntry};
 pub use cluster::{ClusterEntry, ReplicaEntry};
-pub(super) use decisions::DecisionParams;
+pub(super) use decisions::{DecisionParams, search};
 pub use document::description;
 pub use incidents::{IncidentEntry, IncidentPage};
 pub(super) use parameters::{PARAMETERS_COMPILED, PageLimit, matchers};
+pub(super) use reply::unsearched;
+use reply::{LOOKS, reply};
 pub use silences::SilencePage;
-
-/// The most looks at the engine for one request, so that rare entries are found on one page.
-const LOOKS: usize = 20;
 
 /// The served paths.
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
@@ -64,30 +58,4 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/api/v1/dead-letters", get(dead_letters::list)),
         ("/api/v1/dead-letters/{id}/replay", post(dead_letters::replay)),
     ]
-}
-
-/// Asks the decision log.
-pub(super) async fn search(app: &App, mut query: DecisionQuery) -> Result<DecisionPage, Problem> {
-    if let Some(key) = query.incident.take_if(|key| key.len() < 64) {
-        let wanted = WhichIncident { key: key.to_ascii_lowercase(), number: None, observed: None };
-        query.incident = Some(history::incident(app, wanted).await?.incident.dedup_key.clone());
-    }
-    app.gate.decisions(query).await.map_err(unsearched)
-}
-
-/// The answer if the decision log was not searched.
-pub(super) fn unsearched(error: SearchError) -> Problem {
-    match error {
-        SearchError::DecisionLog(DecisionLogError::TooLong(_)) => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
-        }
-        other => Problem::unavailable(other.to_string()),
-    }
-}
-
-fn reply<T: Serialize>(found: Result<T, Problem>) -> Response {
-    match found {
-        Ok(found) => json(StatusCode::OK, "application/json", &found),
-        Err(problem) => problem.into_response(),
-    }
 }

@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::document::Refusal;
 use super::parameters::{PageLimit, parameters, time};
+use super::reply::Refusal;
 use super::{reply, unsearched};
 use crate::decision_log::{By, NoiseEntry, changing_labels, unknown_severities};
 use crate::model::Duration;

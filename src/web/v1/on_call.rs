@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::document::Refusal;
 use super::parameters::{parameters, time};
+use super::reply::Refusal;
 use super::{reply, unsearched};
 use crate::decision_log::{LONGEST, OnCallEntry};
 use crate::model::Duration;

@@ -121,6 +121,16 @@ fn wrong(name: &str, text: &str, right: &str) -> String {
     format!("{name} is {shown:?}. Write {right}")
 }
 
+/// No parameter is taken.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Refuses every parameter.
+pub(super) fn no_parameters(uri: &Uri) -> Result<(), Problem> {
+    parameters::<Nothing>(uri).map(|Nothing {}| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::Refusal;
 use super::parameters::{PageLimit, parameters};
 use super::reply;
+use super::reply::Refusal;
 use crate::config::Receiver;
 use crate::deliver::Health;
 use crate::journal::LetterQuery;

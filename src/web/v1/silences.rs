@@ -6,9 +6,10 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::document::{Refusal, no_parameters};
+use super::parameters::no_parameters;
 use super::parameters::{PageLimit, matchers, parameters, word};
 use super::reply;
+use super::reply::Refusal;
 use crate::model::{SilenceRequest, SilenceState};
 use crate::web::app::{App, Named, Posted};
 use crate::web::look::look;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use utoipa::ToSchema;
 
-use super::document::{Refusal, no_parameters};
+use super::parameters::no_parameters;
 use super::reply;
+use super::reply::Refusal;
 use crate::config::Limit;
 use crate::decision_log::{FateEntry, removed};
 use crate::engine::ReceiverStats;

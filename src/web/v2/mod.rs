@@ -20,9 +20,6 @@ use super::receive;
 pub(super) use alerts::counts;
 pub use status::ALERTMANAGER_VERSION;
 
-/// Everything below it is API v2.
-pub(super) const ROOT: &str = "/api/v2";
-
 /// The served paths.
 pub(super) fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     let all = [
