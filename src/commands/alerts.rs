@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::asking::{filters, matchers, senseless};
+use super::asking::{filters, matchers};
+use super::ending::senseless;
 use super::screen::{ListView, Screen};
 use super::server::{self, Listed, ServerClient};
 use super::storage::place;

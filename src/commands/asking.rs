@@ -1,9 +1,5 @@
 //! The common part of the commands that read: how alerts are named, where they read, how they answer.
 
-use std::io::Write;
-use std::process::ExitCode;
-
-use super::{complain, failed, wrote};
 use crate::model::{Matcher, Timestamp, parse_matchers};
 
 /// Matchers as amtool takes them: one or several in a word. The first may be a bare alertname.
@@ -43,25 +39,6 @@ fn name_of(uid: u32, accounts: &str) -> Option<String> {
     let mut lines = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let line = lines.find(|fields| fields.get(2).is_some_and(|id| id.parse() == Ok(uid)))?;
     Some(line[0].to_owned())
-}
-
-/// Ends a command whose question makes no sense: 2.
-pub fn senseless(why: &str) -> ExitCode {
-    complain(why);
-    ExitCode::from(2)
-}
-
-/// Ends a command with its result.
-pub fn say(text: &str) -> ExitCode {
-    wrote(std::io::stdout().lock().write_all(text.as_bytes()))
-}
-
-/// Ends a command with its result, as JSON.
-pub fn say_json(found: &impl serde::Serialize) -> ExitCode {
-    match serde_json::to_string_pretty(found) {
-        Ok(text) => say(&(text + "\n")),
-        Err(e) => failed(&e.to_string()),
-    }
 }
 
 /// To the second.

@@ -108,11 +108,11 @@ mod tests {
         let Given::Incidents(args) = parsed(file, &["squelch", "incidents"]) else { panic!("others") };
         assert_eq!(args.server.url, "http://a:1");
         assert_eq!(args.server.http_config.as_deref(), Some(Path::new("/home/ada/http.yml")));
-        assert_eq!(args.view.output, super::super::backtest::Output::Json);
+        assert_eq!(args.view.output, super::super::ending::Output::Json);
         let args = ["squelch", "incidents", "--url=http://b:2", "--output=simple"];
         let Given::Incidents(args) = parsed(file, &args) else { panic!("others") };
         assert_eq!(args.server.url, "http://b:2");
-        assert_eq!(args.view.output, super::super::backtest::Output::Simple);
+        assert_eq!(args.view.output, super::super::ending::Output::Simple);
         let Given::Silence(args) = parsed(file, &["squelch", "silence", "add", "Down", "-c=x"]) else {
             panic!("others")
         };
@@ -120,7 +120,7 @@ mod tests {
         // A command that asks no server has no defaults of the file.
         let args = ["squelch", "backtest", "--history=a.jsonl"];
         let Given::Backtest(args) = parsed(file, &args) else { panic!("others") };
-        assert_eq!((args.output, args.http_config), (super::super::backtest::Output::Simple, None));
+        assert_eq!((args.output, args.http_config), (super::super::ending::Output::Simple, None));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::asking::{matchers, say, say_json, senseless};
+use super::asking::matchers;
+use super::ending::Output;
+use super::ending::{say, say_json, senseless};
+use super::failed;
 use super::screen::Screen;
 use super::server::{self, ServerClient};
-use super::{backtest::Output, failed};
 use crate::decision_log::{
     DecisionPage, DecisionQuery, NamedIncident, Reader, SHORTEST_KEY, WhichIncident, timeline,
 };

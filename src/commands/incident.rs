@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{account, say, say_json};
-use super::backtest::Output;
+use super::asking::account;
+use super::ending::Output;
+use super::ending::{say, say_json};
 use super::failed;
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use smol_str::SmolStr;
 
-use super::asking::{filters, senseless};
+use super::asking::filters;
+use super::ending::senseless;
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};
 use crate::decision_log::{PastIncident, PastIncidentPage};

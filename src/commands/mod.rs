@@ -10,10 +10,12 @@ pub mod cluster;
 pub mod completion;
 pub mod demo;
 mod document;
+mod ending;
 pub mod explain;
 pub mod fake_pager;
 pub mod incident;
 pub mod incidents;
+mod listen;
 pub mod log;
 pub mod man;
 pub mod migrate;
@@ -25,14 +27,14 @@ pub mod silence;
 pub mod storage;
 pub mod test;
 
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use asking::senseless;
 use clap::error::ErrorKind;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser};
+
+use ending::{Stopped, complain, failed, senseless, unwritten, wrote};
+use listen::address;
 
 use crate::REVISION;
 
@@ -146,79 +148,6 @@ fn misses_serve(first: Option<&str>) -> Option<String> {
     let serve = Cli::command().find_subcommand("serve")?.clone();
     let its = serve.get_arguments().any(|arg| arg.get_long() == Some(flag));
     its.then(|| format!("--{flag} is a flag of serve. Write: squelch serve --{flag}"))
-}
-
-/// Reads an address to listen on. As for Alertmanager, `:9096` means every interface. The only name is
-/// `localhost`, since another one may stand for several addresses.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let port = |prefix| text.strip_prefix(prefix).and_then(|port: &str| port.parse::<u16>().ok());
-    if let Some(port) = port(":") {
-        return Ok((every_interface(), port).into());
-    }
-    if let Some(port) = port("localhost:") {
-        return Ok((Ipv4Addr::LOCALHOST, port).into());
-    }
-    text.parse().map_err(|_| {
-        let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok());
-        let port = port.unwrap_or("9096");
-        format!("write an IP address and a port: 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface")
-    })
-}
-
-/// All addresses of this machine: those of IPv6 include those of IPv4. A machine may have no IPv6.
-fn every_interface() -> IpAddr {
-    match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-        Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
-        Err(_) => Ipv4Addr::UNSPECIFIED.into(),
-    }
-}
-
-fn failed(why: &str) -> ExitCode {
-    complain(why);
-    ExitCode::FAILURE
-}
-
-/// Says on standard error why a command ends. The status says it too, where standard error cannot be written.
-fn complain(why: &str) {
-    let _ = writeln!(io::stderr(), "squelch: {why}");
-}
-
-/// Why a command ends before it has written all that it found.
-#[derive(Debug)]
-enum Stopped {
-    /// It cannot do its work, for this reason.
-    Failed(String),
-    /// Its output cannot be written.
-    Unwritten(io::Error),
-}
-
-impl From<String> for Stopped {
-    fn from(why: String) -> Self {
-        Stopped::Failed(why)
-    }
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Stopped::Unwritten(error)
-    }
-}
-
-/// Ends a command that writes its result. A reader that closes the pipe, as `head` does, has read enough,
-/// so the command ends well and says nothing.
-fn wrote(written: Result<(), impl Into<Stopped>>) -> ExitCode {
-    match written.map_err(Into::into) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Stopped::Unwritten(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Stopped::Unwritten(error)) => failed(&format!("cannot write the output: {error}")),
-        Err(Stopped::Failed(why)) => failed(&why),
-    }
-}
-
-/// Ends a command whose status is its result, and that could not write all of it: never with 0.
-fn unwritten(error: io::Error) -> ExitCode {
-    wrote(Err::<(), _>(error));
-    ExitCode::FAILURE
 }
 
 /// `0.1.0 (revision 0123456789ab, 2026-11-28)`, with the parts that `build.rs` knows.
@@ -366,14 +295,6 @@ mod tests {
                 assert!(error.contains(&format!("127.0.0.1:{port}, or 0.0.0.0:{port}")), "{error}");
             }
         }
-    }
-
-    #[test]
-    fn an_address_of_alertmanager_means_what_it_means_there() {
-        let every = address(":9093").unwrap();
-        assert!(every.ip().is_unspecified() && every.port() == 9093, "{every}");
-        assert_eq!(address("localhost:9096"), Ok(SocketAddr::from(([127, 0, 0, 1], 9096))));
-        assert!(address(":70000").is_err() && address("localhost:").is_err());
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::ColorChoice;
 use serde::Serialize;
 
-use super::asking::{say, say_json};
-use super::backtest::Output;
+use super::ending::Output;
+use super::ending::{say, say_json};
 use super::server::Listed;
 use super::{complain, failed, wrote};
 use crate::decision_log::plain;

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::asking::{account, filters, matchers, say, say_json, senseless};
-use super::backtest::Output;
+use super::asking::{account, filters, matchers};
+use super::ending::Output;
+use super::ending::{say, say_json, senseless};
 use super::failed;
 use super::screen::{ListView, Screen};
 use super::server::{self, ServerClient};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::asking::senseless;
+use super::ending::{Output, senseless};
 use super::storage::place;
 use super::{Stopped, complain, wrote};
 use crate::config::{self, HttpConfig};
@@ -84,15 +84,6 @@ Examples:
     squelch backtest --history=alerts.jsonl.gz --noise=balanced --against=squelch.yml
   Replay what a running server still has in its journal:
     squelch backtest --storage.path=data/";
-
-/// How the report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// Tables for people.
-    Simple,
-    /// One JSON object.
-    Json,
-}
 
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

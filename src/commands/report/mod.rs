@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::asking::{say, say_json, senseless};
+use super::ending::{say, say_json, senseless};
 use super::screen::Screen;
 use super::server::{self, ServerClient};
 use super::{complain, failed};

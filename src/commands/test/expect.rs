@@ -5,7 +5,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use super::spec::SpecPlace;
+use super::place::SpecPlace;
 use crate::model::{
     Disposition, Duration, Kind, LabelSet, Matcher, Reason, Status, Timestamp, parse_matchers,
 };

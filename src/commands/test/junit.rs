@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::table;
-use super::{FileOutcome, TestOutcome};
+use super::report::{FileOutcome, TestOutcome, table};
 
 /// All files as one document: a suite a file, a case a test. A file that cannot be read is a suite of
 /// one case that ends in an error.

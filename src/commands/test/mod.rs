@@ -7,6 +7,7 @@
 mod compare;
 mod expect;
 mod junit;
+mod place;
 mod report;
 mod run;
 mod series;
@@ -19,8 +20,7 @@ use std::process::ExitCode;
 
 use regex::Regex;
 
-use crate::config::ConfigErrors;
-use crate::model::Duration;
+use report::{FileOutcome, TestOutcome};
 
 /// Runs behaviour tests of a configuration.
 #[derive(clap::Args, Debug)]
@@ -55,40 +55,6 @@ pub enum Output {
     Simple,
     /// One JSON document.
     Json,
-}
-
-/// The result of one file.
-pub struct FileOutcome {
-    /// The file, as the command line names it.
-    pub file: String,
-    /// The results of its tests, or why there are none.
-    pub tests: Result<Vec<TestOutcome>, ConfigErrors>,
-}
-
-/// The result of one test.
-pub struct TestOutcome {
-    /// Its name.
-    pub name: String,
-    /// The line on which it begins.
-    pub line: u32,
-    /// How long it lasted, on its own clock.
-    pub lasted: Duration,
-    /// The comparison of expected and seen decisions, or why the test did not end.
-    pub result: Result<compare::TestComparison, run::Stopped>,
-}
-
-impl FileOutcome {
-    /// Whether the file is valid and every test that ran passed.
-    pub fn passed(&self) -> bool {
-        self.tests.as_ref().is_ok_and(|tests| tests.iter().all(TestOutcome::passed))
-    }
-}
-
-impl TestOutcome {
-    /// Whether all was as expected.
-    pub fn passed(&self) -> bool {
-        self.result.as_ref().is_ok_and(compare::TestComparison::passed)
-    }
 }
 
 /// Runs the tests and writes their results to `out`. The code is 0 if all passed. It is 1 if one failed, a

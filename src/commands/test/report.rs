@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::compare::{ComparedRow, RowSide, TestComparison};
-use super::{FileOutcome, TestOutcome};
+use super::run::Stopped;
+use crate::config::ConfigErrors;
+use crate::model::Duration;
 
 /// The most columns of the output. Paths and names may be longer.
 const COLUMNS: usize = 100;
@@ -15,6 +17,40 @@ const GAP: &str = " | ";
 /// How many rows are shown of one test, and alerts of one side.
 const MOST_ROWS: usize = 100;
 const MOST_ALERTS: usize = 3;
+
+/// The result of one file.
+pub struct FileOutcome {
+    /// The file, as the command line names it.
+    pub file: String,
+    /// The results of its tests, or why there are none.
+    pub tests: Result<Vec<TestOutcome>, ConfigErrors>,
+}
+
+/// The result of one test.
+pub struct TestOutcome {
+    /// Its name.
+    pub name: String,
+    /// The line on which it begins.
+    pub line: u32,
+    /// How long it lasted, on its own clock.
+    pub lasted: Duration,
+    /// The comparison of expected and seen decisions, or why the test did not end.
+    pub result: Result<TestComparison, Stopped>,
+}
+
+impl FileOutcome {
+    /// Whether the file is valid and every test that ran passed.
+    pub fn passed(&self) -> bool {
+        self.tests.as_ref().is_ok_and(|tests| tests.iter().all(TestOutcome::passed))
+    }
+}
+
+impl TestOutcome {
+    /// Whether all was as expected.
+    pub fn passed(&self) -> bool {
+        self.result.as_ref().is_ok_and(TestComparison::passed)
+    }
+}
 
 /// The result of one file, in promtool's words.
 pub fn simple(outcome: &FileOutcome) -> String {

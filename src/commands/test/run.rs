@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use smol_str::SmolStr;
 
 use super::expect::{DecisionKind, Seen};
-use super::spec::{ScriptedAnswer, StatedContent, Statement, Test};
+use super::series::{StatedContent, Statement};
+use super::spec::{ScriptedAnswer, Test};
 use super::steps::{self, Does, PersonStep};
 use crate::causes;
 use crate::config::Policy;

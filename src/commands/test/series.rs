@@ -2,10 +2,42 @@
 
 use smol_str::SmolStr;
 
-use super::spec::{MAX_STATEMENTS, SpecPlace, StatedContent, Statement};
-use crate::model::{Duration, LabelSet, Source, Status};
+use super::place::SpecPlace;
+use crate::model::{Duration, LabelSet, Source, Status, Timestamp};
 use crate::settings::section::{Section, Text, shown};
 use crate::settings::yaml::Value;
+
+/// The most statements of one test. Beyond it, the file is refused.
+pub const MAX_STATEMENTS: usize = 100_000;
+/// One alert as one request states it.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// When the request arrives.
+    pub at: Timestamp,
+    /// The source of the statement.
+    pub source: Source,
+    /// From which member of a pair.
+    pub peer: SmolStr,
+    /// Its content.
+    pub said: StatedContent,
+    /// The full label set.
+    pub labels: LabelSet,
+    /// Free text for people.
+    pub annotations: LabelSet,
+    /// Start of the occurrence, unless it follows from earlier statements.
+    pub starts_at: Option<Timestamp>,
+    /// End of the occurrence, unless it follows from the time of the statement.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// The content of a statement about an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatedContent {
+    /// That it fires or is resolved.
+    Is(Status),
+    /// The sender's previous statement about it, or none if there was none.
+    Again,
+}
 
 /// Reads `input`. Statements come back by time, those of the same moment in the order of the file.
 pub(super) fn statements(

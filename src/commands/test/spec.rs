@@ -8,12 +8,13 @@ use std::path::Path;
 use smol_str::SmolStr;
 
 use super::expect::{self, Expectation, Tally};
-use super::series;
+use super::place::SpecPlace;
+use super::series::{self, Statement};
 use super::steps::{self, Does, PersonStep};
 use crate::config::{self, ConfigErrors, Policy, Problem};
-use crate::model::{Duration, LabelSet, Source, Status, Timestamp};
-use crate::settings::section::{Problems, Section, nearest, shown};
-use crate::settings::yaml::{self, Node};
+use crate::model::{Duration, Timestamp};
+use crate::settings::section::{Problems, Section, shown};
+use crate::settings::yaml::{self};
 
 /// A file of tests, and the configuration that they are about.
 #[derive(Debug)]
@@ -51,36 +52,6 @@ pub struct Test {
     pub receivers: BTreeSet<SmolStr>,
 }
 
-/// One alert as one request states it.
-#[derive(Debug, Clone)]
-pub struct Statement {
-    /// When the request arrives.
-    pub at: Timestamp,
-    /// The source of the statement.
-    pub source: Source,
-    /// From which member of a pair.
-    pub peer: SmolStr,
-    /// Its content.
-    pub said: StatedContent,
-    /// The full label set.
-    pub labels: LabelSet,
-    /// Free text for people.
-    pub annotations: LabelSet,
-    /// Start of the occurrence, unless it follows from earlier statements.
-    pub starts_at: Option<Timestamp>,
-    /// End of the occurrence, unless it follows from the time of the statement.
-    pub ends_at: Option<Timestamp>,
-}
-
-/// The content of a statement about an alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatedContent {
-    /// That it fires or is resolved.
-    Is(Status),
-    /// The sender's previous statement about it, or none if there was none.
-    Again,
-}
-
 /// How a receiver answers from a moment on.
 #[derive(Debug, Clone)]
 pub struct Answering {
@@ -104,8 +75,6 @@ pub enum ScriptedAnswer {
     Hang,
 }
 
-/// The most statements of one test. Beyond it, the file is refused.
-pub const MAX_STATEMENTS: usize = 100_000;
 /// The longest that the clock of one test runs.
 pub const MAX_SPAN: Duration = Duration::from_hours(366 * 24);
 /// How long the clock runs on after the last time that a test names. It is long enough for the last
@@ -290,61 +259,4 @@ fn answers(keys: &mut Section<'_>, place: &SpecPlace<'_>) -> Vec<Answering> {
     }
     answers.sort_by_key(|a| a.at);
     answers
-}
-
-/// Where in the file a test is being read, and the names that it may use.
-pub(super) struct SpecPlace<'a> {
-    pub(super) problems: &'a Problems,
-    pub(super) start: Timestamp,
-    /// Each policy that comes into force in the test. Without any, every name may be right.
-    pub(super) policies: Vec<&'a Policy>,
-}
-
-impl SpecPlace<'_> {
-    /// The moment `at`, which must be there.
-    pub(super) fn at(&self, keys: &mut Section<'_>) -> Option<Timestamp> {
-        if keys.node("at").is_none() {
-            self.problems.add(keys.line, "at is missing. Write how long after the start, such as 5m");
-        }
-        keys.duration("at").map(|at| self.start + at)
-    }
-
-    /// A moment that may lie before the start: `-5m`.
-    pub(super) fn moment(&self, keys: &mut Section<'_>, key: &'static str) -> Option<Timestamp> {
-        const RIGHT: &str = "how long after the start, such as 5m, or before it, such as -5m";
-        keys.parsed(key, RIGHT, |text| match text.strip_prefix('-') {
-            Some(before) => Some(self.start - before.trim().parse::<Duration>().ok()?),
-            None => Some(self.start + text.parse::<Duration>().ok()?),
-        })
-    }
-
-    /// A receiver's name, if a configuration of the test has it.
-    pub(super) fn receiver(&self, line: u32, name: &str) -> Option<SmolStr> {
-        let names: BTreeSet<&str> =
-            self.policies.iter().flat_map(|p| p.receivers.keys().map(SmolStr::as_str)).collect();
-        if self.policies.is_empty() || names.contains(name) {
-            return Some(name.into());
-        }
-        let hint = match nearest(name, names.iter().copied()) {
-            Some(near) => format!("Did you mean {near}?"),
-            None => format!("There are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
-        };
-        self.problems.add(line, format!("the configuration has no receiver {}. {hint}", shown(name)));
-        None
-    }
-
-    /// The receiver that `receiver` names.
-    pub(super) fn named_receiver(&self, keys: &mut Section<'_>) -> Option<SmolStr> {
-        let name = keys.text("receiver")?;
-        self.receiver(name.line, name.text)
-    }
-
-    /// The list under `key`, each of its items a mapping called `what`.
-    pub(super) fn sections<'n>(
-        &'n self,
-        nodes: Option<&'n [Node]>,
-        what: &'static str,
-    ) -> impl Iterator<Item = Section<'n>> {
-        nodes.unwrap_or_default().iter().filter_map(move |node| Section::new(node, what, self.problems))
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use smol_str::SmolStr;
 
-use super::spec::SpecPlace;
+use super::place::SpecPlace;
 use crate::commands::asking;
 use crate::config::read_node;
 use crate::config::{self, ConfigErrors, Policy};

@@ -12,10 +12,7 @@ use super::page::{self, Frame};
 use super::seen::{IncidentPageParams, Seen, seen};
 use super::{history, now, plot, respond, rules, text, timeline};
 use crate::causes;
-use crate::decision_log::{
-    AsSentEntry, IncidentRuleEntry, PastIncidentDetail,
-    WhichIncident,
-};
+use crate::decision_log::{AsSentEntry, IncidentRuleEntry, PastIncidentDetail, WhichIncident};
 use crate::engine::{KnownAlert, NextStep, OpenIncident, Origin, Row, RowState};
 use crate::ingest::events::pagerduty::ChangeEvent;
 use crate::model::{Cause, Timestamp};
