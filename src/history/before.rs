@@ -15,20 +15,9 @@ use smol_str::SmolStr;
 
 use super::inhibited::Inhibition;
 use super::outcomes::{Firing, MOST, Told, key};
+use super::report::{Paged, Sent};
 use crate::config::{GroupTimes, Policy};
 use crate::model::{AlertId, Batch, LabelSet, Observation, Status, Timestamp};
-
-/// A page that came, or would have come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Paged {
-    pub(super) at: Timestamp,
-    /// Of the alert that made it.
-    pub(super) alertname: SmolStr,
-    /// The position of its level of severity, 0 = the highest.
-    pub(super) level: usize,
-    /// Start of the alert that made it.
-    pub(super) started: Timestamp,
-}
 
 /// The model of both rules. It is deterministic. It holds the firing alerts, and one `Firing` for each
 /// occurrence.
@@ -51,14 +40,6 @@ pub struct Alertmanager {
     pub(super) sent: Sent,
     /// How many alerts began to fire.
     count: u64,
-}
-
-/// The notifications of Alertmanager that page no person.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) updates: u64,
-    pub(super) repeats: u64,
-    pub(super) resolves: u64,
 }
 
 /// Index of a route, and the labels that its `group_by` names.

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::outcomes::SAME_MS;
+use super::time::SAME_MS;
 use super::told::Telling;
 use crate::model::{AlertView, Kind, Timestamp};
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::report::{Delays, SeverityFigures};
+use super::report::SeverityFigures;
+use super::time::SAME_MS;
 use super::told::Telling;
 use crate::config::Severities;
 use crate::model::{AlertId, Duration, Kind, Timestamp};
@@ -14,10 +15,6 @@ pub(super) const MOST: usize = 2_000_000;
 /// The first notification of an alert may be the update of an incident of at most this age. Beyond it the
 /// alert is swallowed: people do not look at an old incident again.
 pub const SWALLOWED_AFTER: Duration = Duration::from_mins(15);
-
-/// Two times of a notification or a page count as the same if they differ by no more than this, in
-/// milliseconds.
-pub(super) const SAME_MS: u64 = 1000;
 
 /// One firing of an alert at one receiver, and when Alertmanager notifies of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,13 +190,6 @@ impl SeverityFigures {
             }
         }
     }
-}
-
-/// The delays of all levels together.
-pub(super) fn all_delays(figures: &[SeverityFigures]) -> Delays {
-    let mut all = Delays::default();
-    figures.iter().for_each(|one| all.extend(&one.delay));
-    all
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use smol_str::SmolStr;
 
-use super::before::{Paged, Sent};
+use super::Replayed;
 use super::compare::Comparison;
 use super::told::Telling;
-use super::{Replayed, outcomes};
 use crate::model::{Disposition, Duration, Kind, LabelSet, Timestamp};
 
 /// Alertnames that are counted one by one. Further ones count under [`OTHERS`].
@@ -72,6 +71,26 @@ pub struct Grouped {
     pub repeats: u64,
     /// Notifications that close one.
     pub resolves: u64,
+}
+
+/// A page that came, or would have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Paged {
+    pub(super) at: Timestamp,
+    /// Of the alert that made it.
+    pub(super) alertname: SmolStr,
+    /// The position of its level of severity, 0 = the highest.
+    pub(super) level: usize,
+    /// Start of the alert that made it.
+    pub(super) started: Timestamp,
+}
+
+/// The notifications of Alertmanager that page no person.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) updates: u64,
+    pub(super) repeats: u64,
+    pub(super) resolves: u64,
 }
 
 /// The events that were read.
@@ -244,7 +263,7 @@ impl PageTally {
     /// Takes over the outcomes of the firings, and the pages of each level.
     fn judge(&mut self, pages: Vec<u64>, mut figures: Vec<SeverityFigures>) {
         figures.iter_mut().zip(pages).for_each(|(figures, pages)| figures.pages = pages);
-        self.delay = outcomes::all_delays(&figures);
+        figures.iter().for_each(|one| self.delay.extend(&one.delay));
         self.by_severity = figures;
     }
 
@@ -291,7 +310,7 @@ impl Delays {
     }
 
     /// Adds all of the other ones.
-    pub(super) fn extend(&mut self, other: &Delays) {
+    fn extend(&mut self, other: &Delays) {
         for (ms, count) in &other.0 {
             *self.0.entry(*ms).or_default() += count;
         }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::changed::{Changed, RuleChange, Setting, Spans};
-use super::outcomes::{SAME_MS, SWALLOWED_AFTER};
+use super::outcomes::SWALLOWED_AFTER;
+use super::time::SAME_MS;
 use super::told::Told;
 use super::{HistoryError, Past, Replay};
 use crate::config::{Mode, Policy};

@@ -1,10 +1,14 @@
-//! RFC 3339 in the one form that histories are full of, without a general parser's cost.
+//! Moments of a history: RFC 3339 in the one form that histories are full of, without a general parser's cost.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::model::Timestamp;
+
+/// Two times of a notification or a page count as the same if they differ by no more than this, in
+/// milliseconds.
+pub(super) const SAME_MS: u64 = 1000;
 
 /// A moment in the format of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,6 +137,11 @@ pub(super) fn checksum(numbers: &[i64], body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// The integers of SQLite and PostgreSQL are signed. No number here comes near the bound.
+pub(super) fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

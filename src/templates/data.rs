@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 
 use gotmpl::Value;
 
-use super::is_template;
-use super::library::Library;
 use super::order::in_order;
-use super::route;
 use super::text::clean_line;
 use super::time::GoTime;
 use super::value::{Struct, list, record, set, text};
@@ -63,18 +60,6 @@ pub struct Data {
 }
 
 impl Data {
-    /// The data of a notification. The labels of its route may call the templates of the library.
-    pub fn new(n: &Notification, facts: Facts<'_>, library: &Library, now: Timestamp) -> Self {
-        let raw = of_set(&n.route_labels);
-        if n.route_labels.iter().all(|(_, value)| !is_template(value)) {
-            return Data { value: of_notification(n, facts, raw, reason(n)), wrong: Vec::new() };
-        }
-        // The labels of a route see no reason, as in Alertmanager, because they belong to the group.
-        let first = Data { value: of_notification(n, facts, raw, "unknown"), wrong: Vec::new() };
-        let (labels, wrong) = route::rendered(library, &n.route_labels, &first, now);
-        Data { value: of_notification(n, facts, labels, reason(n)), wrong }
-    }
-
     /// The labels of the route, rendered. Labels that fail are left out.
     pub fn route_labels(&self) -> LabelSet {
         match self.value.field("RouteLabels") {
@@ -106,7 +91,12 @@ fn key_of(n: &Notification) -> &str {
     n.incident_key.as_ref().unwrap_or(&n.dedup_key)
 }
 
-fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reason: &str) -> Value {
+pub(super) fn of_notification(
+    n: &Notification,
+    facts: Facts<'_>,
+    route_labels: Value,
+    reason: &str,
+) -> Value {
     let common = |labels: fn(&AlertView) -> &LabelSet| of_set(&LabelSet::common(n.alerts.iter().map(labels)));
     let title = n.headline().to_string();
     record(
@@ -138,7 +128,7 @@ fn of_notification(n: &Notification, facts: Facts<'_>, route_labels: Value, reas
     )
 }
 
-fn of_set(labels: &LabelSet) -> Value {
+pub(super) fn of_set(labels: &LabelSet) -> Value {
     set(labels.iter())
 }
 

@@ -8,8 +8,7 @@ use gotmpl::parse::ListNode;
 use gotmpl::{MissingKey, TemplateError, Value, html};
 
 use super::library::{self, Library, Parsed};
-use super::route::Routes;
-use super::scope::{self, Scope};
+use super::scope::{self, Routes, Scope};
 use super::text::Escape;
 use super::{Data, as_it_is, functions};
 use crate::model::Timestamp;

@@ -4,62 +4,37 @@
 //! (`routeLabelResolver`). A rendering that asks for a label without a value yet ends, and begins anew when
 //! that label has one. So no rendering runs inside of another one.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gotmpl::{TemplateError, Value};
+use gotmpl::Value;
 
+use super::data::{of_notification, of_set};
 use super::library::Library;
 use super::render::{Compiled, TemplateText};
-use super::scope::failed;
+use super::scope::Routes;
 use super::value::text;
-use super::{Data, as_it_is, is_template};
-use crate::model::{LabelSet, Timestamp};
+use super::{Data, Facts, as_it_is, is_template, reason};
+use crate::model::{LabelSet, Notification, Timestamp};
 
 /// Labels that may ask for each other in a row.
 const DEPTH: usize = 16;
 
-/// The labels of the route that a rendering may ask for.
-#[derive(Clone, Default)]
-pub(super) struct Routes {
-    /// Those with a value.
-    pub(super) values: BTreeMap<Arc<str>, Value>,
-    /// Those without one yet.
-    waiting: BTreeSet<String>,
-    /// The labels that cannot have one.
-    failed: BTreeSet<String>,
-    /// The label without a value yet that the rendering asked for.
-    asked: Option<String>,
-}
-
-impl Routes {
-    /// The labels of data that has them rendered.
-    pub(super) fn of(data: &Value) -> Self {
-        let values = match data.field("RouteLabels") {
-            Some(Value::Map(values)) => BTreeMap::clone(values),
-            _ => BTreeMap::new(),
-        };
-        Routes { values, ..Routes::default() }
-    }
-
-    /// A label. It is empty if the route has none by this name.
-    pub(super) fn get(&mut self, name: &str) -> Result<Value, TemplateError> {
-        if let Some(value) = self.values.get(name) {
-            return Ok(value.clone());
+impl Data {
+    /// The data of a notification. The labels of its route may call the templates of the library.
+    pub fn new(n: &Notification, facts: Facts<'_>, library: &Library, now: Timestamp) -> Self {
+        let raw = of_set(&n.route_labels);
+        if n.route_labels.iter().all(|(_, value)| !is_template(value)) {
+            return Data { value: of_notification(n, facts, raw, reason(n)), wrong: Vec::new() };
         }
-        if self.failed.contains(name) {
-            return Err(failed(format!("the label {name:?} of the route has no value, because it fails")));
-        }
-        if self.waiting.contains(name) {
-            self.asked = Some(name.to_owned());
-            return Err(failed(format!("the label {name:?} of the route has no value yet")));
-        }
-        Ok(text(""))
+        // The labels of a route see no reason, as in Alertmanager, because they belong to the group.
+        let first = Data { value: of_notification(n, facts, raw, "unknown"), wrong: Vec::new() };
+        let (labels, wrong) = rendered(library, &n.route_labels, &first, now);
+        Data { value: of_notification(n, facts, labels, reason(n)), wrong }
     }
 }
 
 /// Renders the labels of a route with the data of a notification. It also returns the errors, by the label.
-pub(super) fn rendered(
+fn rendered(
     library: &Library,
     labels: &LabelSet,
     data: &Data,

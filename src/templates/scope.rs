@@ -4,14 +4,14 @@
 //! their arguments, so that they find the rendering under way by the thread.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gotmpl::{TemplateError, Value};
 use regex::Regex;
 
 use super::Escape;
-use super::route::Routes;
+use super::value::text;
 use crate::model::{Timestamp, go_pattern};
 
 /// Steps of one rendering: actions, fields, methods, and functions. 1,000 alerts with 20 labels each take
@@ -24,6 +24,45 @@ const COMPILE: u32 = 1_000;
 
 thread_local! {
     static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// The labels of the route that a rendering may ask for.
+#[derive(Clone, Default)]
+pub(super) struct Routes {
+    /// Those with a value.
+    pub(super) values: BTreeMap<Arc<str>, Value>,
+    /// Those without one yet.
+    pub(super) waiting: BTreeSet<String>,
+    /// The labels that cannot have one.
+    pub(super) failed: BTreeSet<String>,
+    /// The label without a value yet that the rendering asked for.
+    pub(super) asked: Option<String>,
+}
+
+impl Routes {
+    /// The labels of data that has them rendered.
+    pub(super) fn of(data: &Value) -> Self {
+        let values = match data.field("RouteLabels") {
+            Some(Value::Map(values)) => BTreeMap::clone(values),
+            _ => BTreeMap::new(),
+        };
+        Routes { values, ..Routes::default() }
+    }
+
+    /// A label. It is empty if the route has none by this name.
+    pub(super) fn get(&mut self, name: &str) -> Result<Value, TemplateError> {
+        if let Some(value) = self.values.get(name) {
+            return Ok(value.clone());
+        }
+        if self.failed.contains(name) {
+            return Err(failed(format!("the label {name:?} of the route has no value, because it fails")));
+        }
+        if self.waiting.contains(name) {
+            self.asked = Some(name.to_owned());
+            return Err(failed(format!("the label {name:?} of the route has no value yet")));
+        }
+        Ok(text(""))
+    }
 }
 
 /// One rendering.

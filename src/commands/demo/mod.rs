@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 
-use crate::model::{Kind, Timestamp};
+use crate::model::Timestamp;
 use crate::node::clock::wall;
 use crate::node::{Node, NodeError, NodeOptions};
 
@@ -257,14 +257,6 @@ noise:
         resolve_hold = time(2),
         merge_window = time(20),
     )
-}
-
-/// Pages that the engine decided on.
-fn pages(stats: &crate::engine::Stats) -> u64 {
-    let pages = |r: &crate::engine::ReceiverStats| {
-        r.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_, n)| n).sum::<u64>()
-    };
-    stats.receivers.values().map(pages).sum()
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::engine::Stats;
-use crate::model::{Disposition, Timestamp};
+use crate::engine::{ReceiverStats, Stats};
+use crate::model::{Disposition, Kind, Timestamp};
 
 use super::super::fake_pager::Incident;
-use super::pages;
 use super::storm::Without;
 
 /// The table at the end.
@@ -48,6 +47,14 @@ pub fn text(stats: &Stats, without: &Without, incidents: &[Incident], began: Tim
     out
 }
 
+/// Pages that the engine decided on.
+pub(super) fn pages(stats: &Stats) -> u64 {
+    let pages = |r: &ReceiverStats| {
+        r.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_, n)| n).sum::<u64>()
+    };
+    stats.receivers.values().map(pages).sum()
+}
+
 fn row(out: &mut String, what: &str, n: u64) {
     let _ = writeln!(out, "{what:<40}{n:>8}");
 }
@@ -56,8 +63,7 @@ fn row(out: &mut String, what: &str, n: u64) {
 mod tests {
     use super::super::storm;
     use super::*;
-    use crate::engine::ReceiverStats;
-    use crate::model::{Kind, Reason, Source, Status};
+    use crate::model::{Reason, Source, Status};
 
     #[test]
     fn the_share_removed_is_of_what_would_have_paged() {

@@ -7,7 +7,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{failed, number};
+use super::calls::{Param, failed, number};
 use crate::journal::batch::checksum;
 use crate::journal::{Handed, JournalError};
 
@@ -33,8 +33,7 @@ pub(super) const TAKEN: &str = "WITH d AS (
 /// Makes `batches` durable for the owner.
 pub(super) async fn hand_over(client: &Client, batches: &str) -> Result<(), JournalError> {
     let sha256 = checksum(&[], batches.as_bytes()).to_vec();
-    let values: [super::write::Param<'_>; 3] =
-        [(&sha256, Type::BYTEA), (&batches, Type::TEXT), (&MOST_BYTES, Type::INT8)];
+    let values: [Param<'_>; 3] = [(&sha256, Type::BYTEA), (&batches, Type::TEXT), (&MOST_BYTES, Type::INT8)];
     match client.execute_typed(HAND_OVER, &values).await.map_err(failed)? {
         0 => Err(JournalError::Refused(format!(
             "{} MiB of alerts wait for a replica to take over already. Try again",
@@ -46,7 +45,7 @@ pub(super) async fn hand_over(client: &Client, batches: &str) -> Result<(), Jour
 
 /// The oldest rows that wait.
 pub(super) async fn waiting(client: &Client) -> Result<Vec<Handed>, JournalError> {
-    let bounds: [super::write::Param<'_>; 2] = [(&MOST_ROWS, Type::INT8), (&MOST_TAKEN_BYTES, Type::INT8)];
+    let bounds: [Param<'_>; 2] = [(&MOST_ROWS, Type::INT8), (&MOST_TAKEN_BYTES, Type::INT8)];
     let rows = client.query_typed(WAITING, &bounds).await.map_err(failed)?;
     let handed = rows.iter().map(|row| {
         let (row, sha256, body): (i64, &[u8], &str) = (row.get(0), row.get(1), row.get(2));

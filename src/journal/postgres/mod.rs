@@ -24,6 +24,7 @@
 //! a statement: a server that waits for its own standby would keep the commit all the same. A row that does
 //! not match its checksum keeps the journal from opening. The backup of the database is the remedy.
 
+mod calls;
 mod connect;
 mod copy;
 mod decided;
@@ -36,12 +37,11 @@ mod schema;
 mod write;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
 pub use connect::wrong_url;
@@ -52,9 +52,11 @@ pub(super) use past::PastDatabase;
 pub use replicas::{Advertised, Cluster, Replica, wrong_address};
 
 use super::batch::Tail;
+use super::batch::int;
 use super::{Commit, DeadLetter, Handed, Journal, JournalError, JournalSource, LetterQuery, Recovered, Seq};
 use crate::model::{self, Timestamp};
 use crate::settings::Secret;
+use calls::{failed, number, run, runtime, said};
 use connect::DatabasePlace;
 use lease::Lease;
 
@@ -324,45 +326,4 @@ impl Journal for PostgresJournal {
             Err(error) => tracing::warn!(%error, "the ownership of the database ends with its lease"),
         }
     }
-}
-
-fn runtime() -> Result<Runtime, JournalError> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| JournalError::Failed(format!("the system refuses a resource for a connection: {e}")))
-}
-
-/// Runs `work` on this thread, for at most `patience`.
-fn run<T>(
-    rt: &Runtime,
-    patience: Duration,
-    work: impl Future<Output = Result<T, JournalError>>,
-) -> Result<T, JournalError> {
-    let late = || {
-        let seconds = patience.as_secs();
-        Err(JournalError::Failed(format!("the database has not answered within {seconds} s")))
-    };
-    rt.block_on(async { tokio::time::timeout(patience, work).await }).unwrap_or_else(|_| late())
-}
-
-/// The error text of the server or the connection.
-fn said(error: &tokio_postgres::Error) -> String {
-    use std::error::Error as _;
-    match (error.as_db_error(), error.source()) {
-        (Some(db), _) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
-        (None, Some(source)) => format!("{error}: {source}"),
-        (None, None) => error.to_string(),
-    }
-}
-
-fn failed(error: tokio_postgres::Error) -> JournalError {
-    JournalError::Failed(said(&error))
-}
-
-/// PostgreSQL's integers are signed. No number here comes near the bound.
-fn int(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn number(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
 }

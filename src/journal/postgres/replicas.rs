@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{failed, number};
+use super::calls::{Param, failed, number};
 use crate::journal::JournalError;
 use crate::model::Timestamp;
 
@@ -154,7 +154,7 @@ pub(super) async fn meet(
 ) -> Result<Cluster, JournalError> {
     let config = Some(own.config.as_str()).filter(|config| !config.is_empty());
     let wall = own.wall.map(|wall| wall().as_millis());
-    let values: [super::write::Param<'_>; 5] = [
+    let values: [Param<'_>; 5] = [
         (&process, Type::TEXT),
         (&name, Type::TEXT),
         (&url, Type::TEXT),

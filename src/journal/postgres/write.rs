@@ -4,15 +4,14 @@
 use std::collections::BTreeSet;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use super::{failed, int, said};
+use super::super::batch::int;
+use super::calls::{Param, failed, said};
 use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{Commit, DEAD_LETTERS_KEPT, JournalError, PRUNE_BATCH, Seq};
 use crate::model::{Outcome, Timestamp};
-
-pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A commit as rows.
 pub(super) struct Rows {

@@ -7,9 +7,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use smol_str::SmolStr;
 
+use super::super::batch::int;
 use super::place::{DataDir, with_suffix};
+use super::read::failed;
 use super::schema::{self, OpenError};
-use super::{failed, open, pack, read, wal};
+use super::{open, pack, read, wal};
 use crate::journal::batch::checksum;
 use crate::journal::copy::{self, CopiedRow, CopyStore, Draft, End, PAGE, Table, damaged};
 use crate::journal::{JournalError, Recovered};
@@ -209,7 +211,7 @@ fn insert_notification(
     body: &str,
     end: Option<&End>,
 ) -> Result<usize, rusqlite::Error> {
-    let (id, body) = (super::int(n.id.0), pack::Packed::new(body.to_owned()));
+    let (id, body) = (int(n.id.0), pack::Packed::new(body.to_owned()));
     let state = match end {
         None => "queued",
         Some(end) if end.dead => "dead",

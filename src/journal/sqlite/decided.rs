@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::read::failed;
 use super::schema;
-use super::{failed, pack, read};
+use super::{pack, read};
 use crate::journal::batch::checksum;
 use crate::journal::{Decided, Decisions, JournalError};
 

@@ -66,6 +66,7 @@ pub use room::{Part, Usage};
 use super::batch::Tail;
 use super::{Commit, Crowding, DeadLetter, Journal, JournalError, LetterQuery, Recovered, Seq};
 use crate::model::Timestamp;
+use read::failed;
 
 /// The journal in a directory. One process owns it at a time.
 #[derive(Debug)]
@@ -296,13 +297,17 @@ impl Journal for SqliteJournal {
     }
 }
 
-fn failed(e: rusqlite::Error) -> JournalError {
-    JournalError::Failed(e.to_string())
-}
-
-/// SQLite's integers are signed. No number here comes near the bound.
-fn int(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+impl DataDir {
+    /// Opens the journal. See [`SqliteJournal::open`].
+    ///
+    /// # Errors
+    /// The directory cannot be used any more, it holds another program's database or a newer one, or its
+    /// filesystem cannot do WAL.
+    pub fn open(self: &Arc<Self>) -> Result<SqliteJournal, JournalError> {
+        self.hold_on()?;
+        self.make_room();
+        open::open(self.clone())
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::super::batch::int;
 use super::schema;
-use super::{int, pack, read};
+use super::{pack, read};
 use crate::journal::batch::{self, checksum};
 use crate::journal::past::{COMMITS, PastStore};
 use crate::journal::{JournalError, Record, Seq};

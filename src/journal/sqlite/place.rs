@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use rustix::io::Errno;
 
 use super::room::{self, Part, Room, Usage};
-use super::{SqliteJournal, open};
+
 use crate::journal::JournalError;
 
 /// The files that SQLite keeps beside a database, and the database itself.
@@ -148,17 +148,6 @@ impl DataDir {
         }))
     }
 
-    /// Opens the journal. See [`SqliteJournal::open`].
-    ///
-    /// # Errors
-    /// The directory cannot be used any more, it holds another program's database or a newer one, or its
-    /// filesystem cannot do WAL.
-    pub fn open(self: &Arc<Self>) -> Result<SqliteJournal, JournalError> {
-        self.hold_on()?;
-        self.make_room();
-        open::open(self.clone())
-    }
-
     /// The bytes that the files take. It records them, and drops damaged files for which there is no room
     /// any more.
     ///
@@ -194,7 +183,7 @@ impl DataDir {
     }
 
     /// Deletes the reserve if the disk is full, since the removal of old data has to write too.
-    fn make_room(&self) {
+    pub(super) fn make_room(&self) {
         let reserve = self.dir.join(room::RESERVE);
         if room::free(&self.dir).is_ok_and(|free| free < self.room.reserve())
             && fs::remove_file(&reserve).is_ok()

@@ -6,7 +6,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use smol_str::SmolStr;
 
-use super::{int, pack};
+use super::super::batch::int;
+use super::pack;
+use crate::journal::JournalError;
 use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{DeadLetter, LetterQuery, Record, Recovered, Seq};
 use crate::model::{Notification, NotificationId, Outcome, Rejection, Report, Timestamp};
@@ -196,4 +198,8 @@ pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], rus
 /// Numbers were written from unsigned ones.
 pub(super) fn number(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
+}
+
+pub(super) fn failed(e: rusqlite::Error) -> JournalError {
+    JournalError::Failed(e.to_string())
 }

@@ -3,9 +3,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
+use super::super::batch::int;
 use super::place::DataDir;
 use super::read::{bytes, number, parse};
-use super::{int, read, schema, wal};
+use super::{read, schema, wal};
 use crate::journal::batch::checksum;
 use crate::journal::{JournalError, Recovered, Seq};
 use crate::model::NotificationId;

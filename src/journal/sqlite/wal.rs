@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::int;
+use super::super::batch::int;
 
 /// Bytes of a page.
 pub(super) const PAGE: u64 = 4_096;

@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
+use super::super::batch::int;
 use super::pack::Packed;
+use super::read::failed;
 use super::room::Part;
 use super::wal::PAGE;
-use super::{failed, int};
 use crate::journal::batch::{self, Tail, checksum};
 use crate::journal::{Commit, DEAD_LETTERS_KEPT, JournalError, PRUNE_BATCH, Seq};
 use crate::model::{Notification, Outcome, Report, Timestamp};

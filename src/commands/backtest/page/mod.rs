@@ -3,20 +3,18 @@
 mod days;
 mod delays;
 mod rules;
+mod series;
 mod week;
 
 use std::io::{self, Write};
 
 use maud::{Markup, html};
 
-use crate::commands::document::document;
-use crate::history::{
-    Against, BacktestReport, BacktestSide, Difference, PageTally, length, swallowed, thousands,
-};
-use crate::web::{pages_text as pages, tame};
+use series::{CUT, Series, legend};
 
-/// The longest name of a file or an alert, in characters.
-const CUT: usize = 120;
+use crate::commands::document::document;
+use crate::history::{Against, BacktestReport, BacktestSide, Difference, length, swallowed, thousands};
+use crate::web::{pages_text as pages, tame};
 
 /// Writes the page.
 ///
@@ -25,13 +23,6 @@ const CUT: usize = 120;
 pub(super) fn write(out: &mut impl Write, report: &BacktestReport) -> io::Result<()> {
     out.write_all(page(report).into_string().as_bytes())?;
     out.flush()
-}
-
-/// One line of a figure: its name, the class that draws it, and its count.
-struct Series<'r> {
-    name: String,
-    class: &'static str,
-    tally: &'r PageTally,
 }
 
 /// The compared series: Alertmanager first, the configuration on trial last.
@@ -112,18 +103,6 @@ fn body(report: &BacktestReport) -> Markup {
         h2 { "Pages by rule" }
         (rules::figure(&series))
         @if let Some(against) = &report.against { (difference(report, against)) }
-    }
-}
-
-/// The names of all series, each with its mark.
-fn legend(series: &[Series<'_>]) -> Markup {
-    html! {
-        ul.legend aria-hidden="true" {
-            @for one in series { li {
-                svg.mark viewBox="0 0 24 8" { line class=(one.class) x1="0" y1="4" x2="24" y2="4" {} }
-                bdi { (one.name) }
-            } }
-        }
     }
 }
 
