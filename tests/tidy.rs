@@ -6,6 +6,8 @@
 
 #[path = "tidy/calls.rs"]
 mod calls;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/prose.rs"]
 mod prose;
 #[path = "tidy/source.rs"]
@@ -85,6 +87,11 @@ const MOST_FILES_OF_ENGINE: usize = 4;
 /// So many files may lead to each other by calls of a type on itself.
 const MOST_IN_CIRCLE: usize = 2;
 
+/// So many files of the program may import each other, as a file and its parts do. In the core none may.
+const MOST_IN_IMPORTS: usize = 3;
+/// Where a circle is larger for now, and how large it may be.
+const LARGER: (&str, usize) = ("src/ingest/", 6);
+
 /// The sources of the program: the core and everything around it.
 fn product() -> Vec<Source> {
     sources("src").into_iter().chain(sources("crates/core/src")).collect()
@@ -132,6 +139,22 @@ fn upward_imports(files: &[Source]) -> Vec<String> {
         }
     }
     findings
+}
+
+#[test]
+fn imports_make_no_large_circles() {
+    no_findings(large_circles(&product()));
+}
+
+fn large_circles(files: &[Source]) -> Vec<String> {
+    let most = |file: &str| match file {
+        _ if file.starts_with("crates/core/") => 1,
+        _ if file.starts_with(LARGER.0) => LARGER.1,
+        _ => MOST_IN_IMPORTS,
+    };
+    let circles = calls::circles(&imports::imports(files));
+    let large = circles.into_iter().filter(|circle| circle.iter().any(|file| circle.len() > most(file)));
+    large.map(|circle| format!("{circle:?} import each other: move shared data below them")).collect()
 }
 
 fn rank(room: &str) -> Option<usize> {
@@ -458,6 +481,19 @@ fn the_rules_bite() {
     let blocks = calls::blocks(&circle);
     assert_eq!(calls::largest_circle(&blocks).len(), 3);
     assert_eq!(calls::size(&blocks, "Engine"), (16, 3));
+    let ring = |places: [(&str, &str); 4]| {
+        let files: Vec<Source> = places.into_iter().map(|(path, text)| file(path, text)).collect();
+        large_circles(&files).len()
+    };
+    let (a, b) =
+        (("src/a/mod.rs", "mod b;\npub use b::{B, c::C as D};"), "use super::{D, d};\npub struct B;");
+    let c = "pub(crate) struct C;\nfn f() {\n    crate::a::d::g(\"crate::a::B\");\n}";
+    let d = |text| ("src/a/d.rs", text);
+    assert_eq!(ring([a, ("src/a/b/mod.rs", b), ("src/a/b/c.rs", c), d("pub fn g() {}")]), 0);
+    let back = "use crate::a::B;\npub fn g() {}";
+    assert_eq!(ring([a, ("src/a/b/mod.rs", b), ("src/a/b/c.rs", c), d(back)]), 0, "three files");
+    let core = ["a/mod.rs", "a/b/mod.rs", "a/b/c.rs", "a/d.rs"].map(|end| format!("crates/core/src/{end}"));
+    assert_eq!(ring([(&core[0], a.1), (&core[1], b), (&core[2], c), (&core[3], back)]), 1);
     assert_eq!(sleepers(&file("tests/it/a.rs", "std::thread::sleep(d);")).len(), 1);
     assert_eq!(sleepers(&file("tests/it/a.rs", "// reason: real\nstd::thread::sleep(d);")).len(), 0);
     assert_eq!(sleepers(&file("src/node/a.rs", "std::thread::sleep(d);")).len(), 0);

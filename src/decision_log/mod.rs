@@ -48,14 +48,14 @@ pub use noise::{
     ReceiverNoiseEntry, StepEntry, SuggestionEntry, TrendEntry, UnknownSeverityEntry, changing_labels,
     line_to_ignore, unknown_severities,
 };
-pub use on_call::{BUDGET, LONGEST, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
+pub use on_call::{BUDGET, OnCallEntry, ReceiverLoadEntry, ShiftEntry, TOIL_LINE, WeekEntry};
 pub use pages::{SentPage, of_them};
 pub use query::{DecisionPage, DecisionQuery, MAX_LIMIT};
 pub use report::{Compared, PRICED, change, named, sparkline, trend};
 pub use review::{AroundEntry, Review};
 pub use search::Reader;
 pub use tally::{Name, Observed, Saved, Tally, removed, share};
-pub use trend::{AnswersEntry, By, RuleIncident};
+pub use trend::{AnswersEntry, By, LONGEST, RuleIncident};
 
 /// Why the decision log could not do its work.
 #[derive(Debug, thiserror::Error)]

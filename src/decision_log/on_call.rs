@@ -15,8 +15,6 @@ use crate::model::{Duration, Timestamp};
 pub const BUDGET: u64 = 2;
 /// Operational work should take at most this share of the time, in percent, after Google's SRE book.
 pub const TOIL_LINE: u64 = 50;
-/// The report looks back so far at most.
-pub const LONGEST: Duration = Duration::from_hours(400 * 24);
 
 /// The load of the people on call over a time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -4,8 +4,10 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::LONGEST;
-use crate::model::Timestamp;
+use crate::model::{Duration, Timestamp};
+
+/// The report looks back so far at most.
+pub const LONGEST: Duration = Duration::from_hours(400 * 24);
 
 /// The length of one step of a trend, by the calendar in UTC. A week begins on Monday.
 #[derive(

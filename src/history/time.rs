@@ -1,4 +1,4 @@
-//! Moments of a history: RFC 3339 in the one form that histories are full of, without a general parser's cost.
+//! Moments of a history: RFC 3339 in the one form that histories are full of, read without a general parser.
 
 use std::fmt;
 

@@ -12,15 +12,13 @@ use crate::web::{ReplayError, Unavailable};
 use super::core::{Core, Flow, PRUNE_EVERY, SNAPSHOT_NOW, Store, Upkeep};
 use super::failopen::{FAIL_OPEN, Meanwhile, ORPHAN};
 use super::input::InputWatch;
-use super::observe::Accepted;
+use super::observe::{Accepted, DAMAGE_LASTS};
 use super::poison::{Broken, TickFailure};
 use super::queue::Command;
 use super::recover::{RecoverError, rebuild};
 use super::tick::{Open, Tick};
 
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
-/// How long the incident about damaged storage stays open. Squelch cannot see whether a person looked.
-pub(super) const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 /// How long nothing is taken after the files of the storage went, if they do not come back.
 const SETTLES: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);

@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Acknowledge, Alarm, Event};
 use crate::journal::Handed;
-use crate::model::{Batch, Problem};
+use crate::model::{Batch, Duration, Problem};
 use crate::web::Acknowledgement;
 
 use super::clock::EngineClock;
-use super::down::DAMAGE_LASTS;
 use super::poison::{TickFailure, guarded};
 use super::published::Published;
 use super::tick::{Open, Tick};
+
+/// How long the incident about damaged storage stays open. Squelch cannot see whether a person looked.
+pub(super) const DAMAGE_LASTS: Duration = Duration::from_hours(24);
 
 /// One thing that a standby accepts for the owner. A row of the inbox has a list of them.
 #[derive(Debug, Serialize, Deserialize)]

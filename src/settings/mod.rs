@@ -4,6 +4,7 @@
 mod addresses;
 mod client;
 pub(crate) mod http;
+mod keys;
 mod oauth2;
 mod problem;
 mod proxy;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::http::secret;
+use super::keys::secret;
 use super::proxy::proxy;
 use super::section::{Section, scalar, shown};
 use super::tls::{given, tls_config};

@@ -110,7 +110,7 @@ fn connect_headers(keys: &mut Section<'_>) -> Vec<(String, Vec<Secret>)> {
     let Some(section) = keys.section("proxy_connect_header") else { return Vec::new() };
     let mut found = Vec::new();
     for (line, name, node) in section.entries() {
-        if !super::http::is_token(name) {
+        if !super::keys::is_token(name) {
             let message = format!("{} is not the name of a header. Write letters, digits and -", shown(name));
             section.problems.add(line, message);
             continue;
@@ -122,7 +122,7 @@ fn connect_headers(keys: &mut Section<'_>) -> Vec<(String, Vec<Secret>)> {
         };
         let key = format!("proxy_connect_header {name}");
         let secret =
-            |text| super::http::inline_secret(section.problems, &key, text, super::SecretForm::Header);
+            |text| super::keys::inline_secret(section.problems, &key, text, super::SecretForm::Header);
         found.push((name.to_owned(), values.into_iter().map(secret).collect()));
     }
     found

@@ -73,7 +73,13 @@ pub fn largest_circle(blocks: &[Block<'_>]) -> BTreeSet<String> {
         let called = block.calls().filter_map(|name| home.get(&(block.of, name.as_str())).copied());
         leads.entry(block.file).or_default().extend(called.filter(|file| *file != block.file));
     }
-    let reach = |from: &str| {
+    let of = |circle: BTreeSet<&str>| circle.into_iter().map(str::to_owned).collect();
+    circles(&leads).into_iter().max_by_key(BTreeSet::len).map(of).unwrap_or_default()
+}
+
+/// The sets of files that all lead to each other.
+pub fn circles<'a>(leads: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeSet<&'a str>> {
+    let reach = |from: &&'a str| {
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut next: Vec<&str> = leads.get(from).into_iter().flatten().copied().collect();
         while let Some(file) = next.pop() {
@@ -84,10 +90,9 @@ pub fn largest_circle(blocks: &[Block<'_>]) -> BTreeSet<String> {
         seen
     };
     let reached: BTreeMap<&str, BTreeSet<&str>> = leads.keys().map(|file| (*file, reach(file))).collect();
-    let circle = |file: &str| -> BTreeSet<String> {
-        let back =
-            reached[file].iter().filter(|other| reached.get(*other).is_some_and(|all| all.contains(file)));
-        back.map(|other| (*other).to_owned()).collect()
+    let back = |(file, all): (&&'a str, &BTreeSet<&'a str>)| -> BTreeSet<&'a str> {
+        let returns = |other: &&&str| reached.get(**other).is_some_and(|all| all.contains(file));
+        all.iter().filter(returns).copied().collect()
     };
-    leads.keys().map(|file| circle(file)).max_by_key(BTreeSet::len).unwrap_or_default()
+    reached.iter().map(back).filter(|circle| !circle.is_empty()).collect()
 }

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use receivers::Defaults;
 pub use storage::database_url;
+pub use templates::MAX_FILE;
 
 use super::Problem;
 use super::masked::masked;
@@ -32,9 +33,6 @@ use crate::receivers::TYPES;
 use crate::settings::section::{Problems, Section};
 use crate::settings::yaml::Node;
 use crate::settings::{http, yaml};
-
-/// The largest configuration file, in bytes.
-pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 
 /// Keys of Alertmanager's `global` for its integrations. Those that no receiver type here reads are refused.
 const OF_INTEGRATIONS: [&str; 24] = [

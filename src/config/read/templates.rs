@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use super::MAX_FILE;
 use crate::outside;
 use crate::settings::section::{Problems, Section, Text, shown};
 use crate::templates::{Library, TemplateFile};
+
+/// The largest file of a configuration, in bytes.
+pub const MAX_FILE: u64 = 10 * 1024 * 1024;
 
 /// The most files.
 const MOST_FILES: usize = 1_000;

@@ -3,6 +3,7 @@
 //! Source: OpenTelemetry Protocol 1.x, "OTLP/gRPC", "OTLP/HTTP" and "JSON Protobuf Encoding", and "gRPC over
 //! HTTP2". A batch that the collector does not take is lost, and counted.
 
+mod clock;
 mod proto;
 
 use std::io::Write as _;
@@ -17,6 +18,8 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use clock::Clock;
+
 use super::{DeliverError, HttpClient};
 use crate::config::{Secret, Tracing};
 use crate::model::Timestamp;
@@ -29,8 +32,6 @@ const BATCH: usize = 512;
 const GATHER: Duration = Duration::from_secs(1);
 /// Squelch reads so much of an answer.
 const ANSWER_BYTES: usize = 4096;
-/// The wall clock was set if it is off by more.
-const DRIFT_NANOS: u128 = 100_000_000;
 
 /// The exporter of spans, ready to be started.
 pub(super) struct Exporter {
@@ -138,40 +139,6 @@ impl Exporter {
 fn framed(message: &[u8], gzip: bool) -> Result<Vec<u8>, String> {
     let length = u32::try_from(message.len()).map_err(|_| "the message is larger than 4 GiB")?;
     Ok([&[u8::from(gzip)], &length.to_be_bytes()[..], message].concat())
-}
-
-/// Puts moments of this process into wall time.
-struct Clock {
-    wall: fn() -> Timestamp,
-    /// The same moment on both.
-    same: (u128, std::time::Instant),
-}
-
-impl Clock {
-    fn new(wall: fn() -> Timestamp) -> Clock {
-        Clock { wall, same: (nanos(wall()), std::time::Instant::now()) }
-    }
-
-    /// Follows a wall clock that was set.
-    fn check(&mut self) {
-        let now = std::time::Instant::now();
-        if self.at(now).abs_diff(nanos((self.wall)())) > DRIFT_NANOS {
-            self.same = (nanos((self.wall)()), now);
-        }
-    }
-
-    /// In nanoseconds since 1970.
-    fn at(&self, moment: std::time::Instant) -> u128 {
-        let (wall, same) = self.same;
-        match moment.checked_duration_since(same) {
-            Some(later) => wall + later.as_nanos(),
-            None => wall.saturating_sub((same - moment).as_nanos()),
-        }
-    }
-}
-
-fn nanos(wall: Timestamp) -> u128 {
-    u128::try_from(wall.as_millis()).unwrap_or(0) * 1_000_000
 }
 
 /// An `ExportTraceServiceRequest`. Whole numbers of 64 bits are texts in this encoding.

@@ -4,7 +4,7 @@
 
 use prost::Message;
 
-use super::Clock;
+use super::clock::Clock;
 use crate::spans::{AttributeValue, Ended, SpanRole, TraceContext};
 
 /// The flag of a context that is sampled.
