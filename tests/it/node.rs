@@ -18,10 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use smol_str::SmolStr;
-use squelch::config::{
-    FailOpen, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route, SelfCheckSettings,
-    Severities, Windows,
-};
+use squelch::config::{FailOpen, IntegrationRef, KnownBy, Noise, Policy, Receiver, Route, SelfCheckSettings};
 use squelch::engine::Event;
 use squelch::engine::{Alarm, AlertQuery};
 use squelch::journal::{
@@ -245,38 +242,12 @@ fn noise() -> Noise {
 }
 
 fn policy() -> Policy {
+    let mut policy = squelch::engine::testing::policy(&["alertname"], noise());
+    policy.ignore_labels.clear();
+    policy.routes[0].receiver = "oncall".into();
     let integration = IntegrationRef::new("webhook[0]", KnownBy::Group);
-    let root = Route {
-        key: "{}".into(),
-        matchers: Vec::new(),
-        continue_: false,
-        children: Vec::new(),
-        receiver: "oncall".into(),
-        group_by: GroupBy::Labels(vec!["alertname".into()]),
-        group_wait: Duration::ZERO,
-        group_interval: Duration::from_secs(15),
-        repeat_interval: Duration::from_hours(4),
-        noise: "default".into(),
-        windows: Windows::default(),
-        labels: Default::default(),
-        line: 1,
-    };
-    Policy {
-        severities: Severities::default(),
-        ignore_labels: Vec::new(),
-        routes: vec![root],
-        receivers: BTreeMap::from([("oncall".into(), Receiver::new(vec![integration]))]),
-        noise: BTreeMap::from([("default".into(), noise())]),
-        resolve_timeout: Duration::from_mins(5),
-        stale_after: Duration::from_hours(12),
-        time_intervals: BTreeMap::new(),
-        inhibit_rules: Vec::new(),
-        lines: Default::default(),
-        failopen: FailOpen::default(),
-        heartbeats: Vec::new(),
-        self_check: SelfCheckSettings { enabled: false, ..SelfCheckSettings::default() },
-        limits: Limits::default(),
-    }
+    policy.receivers = BTreeMap::from([("oncall".into(), Receiver::new(vec![integration]))]);
+    policy
 }
 
 fn batch(name: &str, status: Status) -> Batch {

@@ -9,11 +9,11 @@ use crate::engine::consumers::{Consumers, assert_true};
 use crate::engine::{Effects, Engine, Event};
 use crate::model::{
     AlertId, Batch, Cause, Duration, Kind, LabelSet, Notification, NotificationId, Observation, Outcome,
-    Rejection, Report, Source, Status, Timestamp,
+    Rejection, Report, Silence, SilenceRequest, Source, Status, Timestamp, parse_matchers,
 };
 use crate::policy::{
     Alone, FailOpen, Flapping, GroupBy, IntegrationRef, KnownBy, Limits, Noise, Policy, Receiver, Route,
-    SelfCheckSettings, Severities, Windows,
+    SelfCheckSettings, Severities,
 };
 
 /// Where every timeline starts.
@@ -26,19 +26,8 @@ pub fn policy(group_by: &[&str], noise: Noise) -> Policy {
         severities: Severities::default(),
         ignore_labels: vec!["replica".into()],
         routes: vec![Route {
-            key: "{}".into(),
-            matchers: Vec::new(),
-            continue_: false,
-            children: Vec::new(),
-            receiver: "pd".into(),
             group_by: GroupBy::Labels(group_by.iter().map(|g| (*g).into()).collect()),
-            group_wait: Duration::ZERO,
-            group_interval: Duration::from_secs(15),
-            repeat_interval: Duration::from_hours(4),
-            noise: "default".into(),
-            windows: Windows::default(),
-            labels: Default::default(),
-            line: 1,
+            ..Route::root("pd".into(), 1)
         }],
         receivers: BTreeMap::from([("pd".into(), Receiver::new(vec![pager]))]),
         noise: BTreeMap::from([("default".into(), noise)]),
@@ -266,6 +255,25 @@ impl World {
     /// The policy that it was born under, as far as none was adopted since.
     pub fn events_policy(&self) -> Policy {
         self.engine.policy().clone()
+    }
+
+    /// A person silences the alerts that the matchers find, from then on and for so long.
+    pub fn silence(&mut self, matchers: &str, starts_at: Timestamp, lasts: Duration) {
+        self.ask_silence(&SilenceRequest::Set(Silence {
+            id: "".into(),
+            matchers: vec![parse_matchers(matchers).expect("matchers of a test")],
+            starts_at,
+            ends_at: starts_at + lasts,
+            updated_at: START,
+            created_by: "ada".into(),
+            comment: "c".into(),
+        }));
+    }
+
+    /// A person makes, changes or ends a silence.
+    pub fn ask_silence(&mut self, request: &SilenceRequest) {
+        let change = self.engine.query().plan_silence(self.now, request);
+        self.handle(Event::Silence(change.expect("a silence of a test")));
     }
 
     /// One request.

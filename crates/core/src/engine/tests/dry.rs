@@ -1,11 +1,8 @@
 //! Dry runs: their result equals the later events.
 
 use crate::engine::testing::{World, firing, labels, policy};
-use crate::engine::{DryOutcome, DryStep, Event};
-use crate::model::{
-    Cause, Disposition, Duration, MatchOp, Matcher, Reason, Silence, SilenceRequest, Source, Status,
-    Timestamp,
-};
+use crate::engine::{DryOutcome, DryStep};
+use crate::model::{Cause, Disposition, Duration, Reason, Source, Status, Timestamp};
 use crate::policy::{Level, Noise};
 
 fn world() -> World {
@@ -63,18 +60,7 @@ fn it_waits_pages_or_is_silenced_as_the_time_has_it() {
     let pages = |minutes| DryOutcome::Pages { receiver: "pd".into(), after: Duration::from_mins(minutes) };
     assert_eq!(world.engine.query().dry_run(&of("critical"), at(0)).outcome(), pages(0));
     assert_eq!(world.engine.query().dry_run(&of("warning"), at(0)).outcome(), pages(5));
-    let matchers = vec![vec![Matcher::new("alertname", MatchOp::Equal, "Disk").unwrap()]];
-    let silence = Silence {
-        id: "".into(),
-        matchers,
-        starts_at: at(10),
-        ends_at: at(40),
-        updated_at: at(0),
-        created_by: "ada".into(),
-        comment: "work".into(),
-    };
-    let change = world.engine.query().plan_silence(world.now, &SilenceRequest::Set(silence)).unwrap();
-    world.handle(Event::Silence(change));
+    world.silence("alertname=Disk", at(10), Duration::from_mins(30));
     let run = |minute| world.engine.query().dry_run(&of("critical"), at(minute)).outcome();
     assert_eq!(run(0), pages(0));
     assert_eq!(run(12), pages(28), "once the silence ends, if it still fires");

@@ -7,10 +7,7 @@ use super::laws::{Step, policy_variant, run_under, step, trusted};
 use crate::engine::incidents::incident::Side;
 use crate::engine::testing::*;
 use crate::engine::{Acknowledge, Engine, Event, IncidentQuery, NextStep};
-use crate::model::{
-    Cause, Duration, IncidentChange, Kind, Notification, Silence, SilenceRequest, Source, Timestamp,
-    parse_matchers,
-};
+use crate::model::{Cause, Duration, IncidentChange, Kind, Notification, Source, Timestamp, parse_matchers};
 use crate::policy::{IntegrationRef, KnownBy, Mode, Noise, Policy, Receiver, Route};
 
 const WITHIN: Duration = Duration::from_mins(10);
@@ -182,17 +179,7 @@ fn a_worse_page_goes_at_once_where_the_former_went() {
 fn a_muted_incident_does_not_escalate_and_has_the_whole_time_afterwards() {
     let mut world = paged(escalating(Noise::default()), "critical");
     world.advance(Duration::from_mins(5));
-    let request = SilenceRequest::Set(Silence {
-        id: "".into(),
-        matchers: vec![parse_matchers("alertname=A").unwrap()],
-        starts_at: world.now,
-        ends_at: world.now + Duration::from_mins(12),
-        updated_at: START,
-        created_by: "me".into(),
-        comment: "".into(),
-    });
-    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
-    world.handle(Event::Silence(change));
+    world.silence("alertname=A", world.now, Duration::from_mins(12));
     assert_eq!(shown(&world).0.map(|(_, what)| what), None, "no promise while it is muted");
     world.advance(Duration::from_mins(14));
     assert_eq!(told(&world), [], "its time began anew after 10m");

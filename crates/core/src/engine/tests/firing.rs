@@ -1,10 +1,8 @@
 //! Firing alerts for Alertmanager's API v2.
 
 use crate::engine::testing::{World, firing, flaps_at, labels, policy, resolved};
-use crate::engine::{Event, FiringAlert, RowState};
-use crate::model::{
-    Duration, Fingerprint, LabelSet, Matcher, Silence, SilenceRequest, Source, Timestamp, parse_matchers,
-};
+use crate::engine::{FiringAlert, RowState};
+use crate::model::{Duration, Fingerprint, LabelSet, Matcher, Source, parse_matchers};
 use crate::policy::{GroupBy, InhibitRule, Level, Noise, Route};
 
 fn of(name: &str) -> LabelSet {
@@ -62,21 +60,9 @@ fn tells_what_suppresses_an_alert() {
     let mut world = World::new(policy);
     let now = world.now;
     world.webhook("a", ["Source", "Target", "Quiet"].map(|name| firing(&of(name), now)).into());
-    let silence = Silence {
-        id: "".into(),
-        matchers: vec![parse_matchers("alertname=Quiet").unwrap()],
-        starts_at: now,
-        ends_at: now + Duration::from_hours(1),
-        updated_at: Timestamp::ZERO,
-        created_by: "ada".into(),
-        comment: "c".into(),
-    };
-    let mut later = silence.clone();
-    later.starts_at = now + Duration::from_mins(30);
-    for wanted in [silence, later] {
-        let change = world.engine.query().plan_silence(now, &SilenceRequest::Set(wanted)).unwrap();
-        world.handle(Event::Silence(change));
-    }
+    world.silence("alertname=Quiet", now, Duration::from_hours(1));
+    let half = Duration::from_mins(30);
+    world.silence("alertname=Quiet", now + half, half);
     let one = |name: &str| shown(&world, &format!("alertname={name}")).remove(0);
     let source = Fingerprint::of(&of("Source"));
     assert_eq!((one("Source").inhibited_by, one("Source").is_suppressed()), (None, false));

@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::engine::Event;
 use crate::engine::testing::*;
-use crate::model::{Duration, Kind, LabelSet, Silence, SilenceRequest, Status, Timestamp, parse_matchers};
+use crate::model::{Duration, Kind, LabelSet, SilenceRequest, Status, Timestamp, parse_matchers};
 use crate::policy::{InhibitRule, Noise, Policy, TimeInterval, TimeRange};
 
 /// The causes that can hold the page of the alert.
@@ -142,21 +141,13 @@ impl Overlap {
         let active = self.world.engine.query().silences().into_iter().map(|(silence, _)| silence);
         let active =
             active.filter(|silence| silence.ends_at > self.world.now).map(|silence| silence.id).next();
-        let request = match (begins, active) {
-            (true, None) => SilenceRequest::Set(Silence {
-                id: "".into(),
-                matchers: vec![parse_matchers("alertname=Target").unwrap()],
-                starts_at: self.world.now,
-                ends_at: self.world.now + Duration::from_hours(24),
-                updated_at: START,
-                created_by: "me".into(),
-                comment: "".into(),
-            }),
-            (false, Some(id)) => SilenceRequest::Expire(id),
-            _ => return,
-        };
-        let change = self.world.engine.query().plan_silence(self.world.now, &request).unwrap();
-        self.world.handle(Event::Silence(change));
+        match (begins, active) {
+            (true, None) => {
+                self.world.silence("alertname=Target", self.world.now, Duration::from_hours(24));
+            }
+            (false, Some(id)) => self.world.ask_silence(&SilenceRequest::Expire(id)),
+            _ => {}
+        }
     }
 
     fn inhibit(&mut self, begins: bool) {

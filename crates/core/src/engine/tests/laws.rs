@@ -8,8 +8,8 @@ use crate::engine::incidents::incident::Side;
 use crate::engine::testing::*;
 use crate::engine::{Engine, Event};
 use crate::model::{
-    AlertId, Duration, Fingerprint, Kind, LabelSet, Notification, Silence, SilenceRequest, Source, Status,
-    Timestamp, parse_matchers,
+    AlertId, Duration, Fingerprint, Kind, LabelSet, Notification, SilenceRequest, Source, Status, Timestamp,
+    parse_matchers,
 };
 use crate::policy::{
     Flapping, GroupBy, InhibitRule, IntegrationRef, KnownBy, Limit, Mode, Noise, Policy, Storm, TimeInterval,
@@ -238,23 +238,11 @@ pub(super) fn run_under(steps: &[Step], variants: fn(u8) -> Policy) -> World {
             Step::Reload(variant) => world.handle(Event::Policy(Box::new(variants(*variant)))),
             Step::Silence { matchers, delay, length } => {
                 let starts_at = world.now + Duration::from_millis(*delay);
-                let request = SilenceRequest::Set(Silence {
-                    id: "".into(),
-                    matchers: vec![parse_matchers(MATCHERS[*matchers]).unwrap()],
-                    starts_at,
-                    ends_at: starts_at + Duration::from_millis(*length),
-                    updated_at: START,
-                    created_by: "me".into(),
-                    comment: "".into(),
-                });
-                let change = world.engine.query().plan_silence(world.now, &request).unwrap();
-                world.handle(Event::Silence(change));
+                world.silence(MATCHERS[*matchers], starts_at, Duration::from_millis(*length));
             }
             Step::Expire(index) => {
                 if let Some((silence, _)) = world.engine.query().silences().get(*index) {
-                    let request = SilenceRequest::Expire(silence.id.clone());
-                    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
-                    world.handle(Event::Silence(change));
+                    world.ask_silence(&SilenceRequest::Expire(silence.id.clone()));
                 }
             }
             Step::Acknowledge(taken) => {

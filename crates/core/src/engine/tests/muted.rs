@@ -2,10 +2,7 @@
 
 use crate::engine::testing::*;
 use crate::engine::{AlertQuery, Engine, Event};
-use crate::model::{
-    Cause, Duration, Kind, Notification, Reason, Silence, SilenceRequest, SilenceState, Source, Timestamp,
-    parse_matchers,
-};
+use crate::model::{Cause, Duration, Kind, Notification, Reason, SilenceState, Source, parse_matchers};
 use crate::policy::{InhibitRule, Noise, Policy, Span, TimeInterval};
 
 fn known(source: &str) -> InhibitRule {
@@ -33,17 +30,7 @@ fn with(mute: &[&str], active: &[&str]) -> Policy {
 
 /// A person silences the alerts that the matchers find, for an hour.
 pub(super) fn silence(world: &mut World, matchers: &str) {
-    let wanted = Silence {
-        id: "".into(),
-        matchers: vec![parse_matchers(matchers).unwrap()],
-        starts_at: world.now,
-        ends_at: world.now + Duration::from_hours(1),
-        updated_at: Timestamp::ZERO,
-        created_by: "ada".into(),
-        comment: "c".into(),
-    };
-    let change = world.engine.query().plan_silence(world.now, &SilenceRequest::Set(wanted)).unwrap();
-    world.handle(Event::Silence(change));
+    world.silence(matchers, world.now, Duration::from_hours(1));
 }
 
 /// The reason for which the newest alert of this name is suppressed, with the setting and its line.

@@ -191,17 +191,7 @@ fn a_resolve_that_was_refused_says_later_what_is_true_then() {
 
 /// A person silences the alerts that the matchers find, for three hours.
 fn silence(world: &mut World, matchers: &str) {
-    let request = crate::model::SilenceRequest::Set(crate::model::Silence {
-        id: "".into(),
-        matchers: vec![crate::model::parse_matchers(matchers).unwrap()],
-        starts_at: world.now,
-        ends_at: world.now + Duration::from_hours(3),
-        updated_at: START,
-        created_by: "me".into(),
-        comment: "".into(),
-    });
-    let change = world.engine.query().plan_silence(world.now, &request).unwrap();
-    world.handle(Event::Silence(change));
+    world.silence(matchers, world.now, Duration::from_hours(3));
 }
 
 #[test]
