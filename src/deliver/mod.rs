@@ -368,24 +368,10 @@ mod tests {
 
     /// PagerDuty with this key and the default texts.
     pub(super) fn pagerduty(key: &str) -> PagerdutyConfig {
-        PagerdutyConfig {
-            routing_key: Secret::Inline(key.into()),
-            service_key: None,
-            url: Url("https://events.pagerduty.com/v2/enqueue".into()),
-            client: None,
-            client_url: None,
-            description: None,
-            severity: None,
-            source: None,
-            component: None,
-            group: None,
-            class: None,
-            details: Vec::new(),
-            texts: Default::default(),
-            images: Vec::new(),
-            links: Vec::new(),
-            webhook_secret: None,
-        }
+        PagerdutyConfig::new(
+            Secret::Inline(key.into()),
+            Url("https://events.pagerduty.com/v2/enqueue".into()),
+        )
     }
 
     #[test]

@@ -92,6 +92,28 @@ pub struct PagerdutyConfig {
 }
 
 impl PagerdutyConfig {
+    /// An integration by its key, with the default texts.
+    pub fn new(routing_key: Secret, url: Url) -> Self {
+        PagerdutyConfig {
+            routing_key,
+            service_key: None,
+            url,
+            client: None,
+            client_url: None,
+            description: None,
+            severity: None,
+            source: None,
+            component: None,
+            group: None,
+            class: None,
+            details: Vec::new(),
+            texts: Texts::default(),
+            images: Vec::new(),
+            links: Vec::new(),
+            webhook_secret: None,
+        }
+    }
+
     /// Gives it these `details`: names and templates of texts.
     #[must_use]
     pub fn with_details<'d>(mut self, details: impl IntoIterator<Item = (&'d str, &'d str)>) -> Self {
