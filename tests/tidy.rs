@@ -329,24 +329,6 @@ fn nothing_is_left_undone() {
 }
 
 #[test]
-fn comments_draw_no_lines() {
-    let mut findings = Vec::new();
-    for file in product().iter().chain(&sources("tests")) {
-        for (i, line) in file.text.lines().enumerate() {
-            let comment = line.trim_start().strip_prefix("//").unwrap_or("").trim();
-            if ["----", "====", "****", "────"].iter().any(|rule| comment.starts_with(rule)) {
-                findings.push(format!(
-                    "{}:{}: a drawn line. A file of two parts is two files",
-                    file.path,
-                    i + 1
-                ));
-            }
-        }
-    }
-    no_findings(findings);
-}
-
-#[test]
 fn exceptions_give_their_reason() {
     let files: Vec<Source> = product().into_iter().chain(sources("tests")).collect();
     no_findings(files.iter().flat_map(unreasoned).collect());

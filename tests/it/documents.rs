@@ -94,20 +94,6 @@ fn every_link_in_a_document_leads_to_a_file() {
     }
 }
 
-#[test]
-fn the_summary_lists_every_page_once() {
-    let docs = place("docs");
-    let summary = read("docs/SUMMARY.md");
-    let mut listed: Vec<&str> = targets(&summary).collect();
-    listed.sort_unstable();
-    let pages = pages(&docs);
-    let mut expected: Vec<&str> =
-        pages.iter().map(|page| page.strip_prefix(&docs).unwrap().to_str().unwrap()).collect();
-    expected.retain(|page| *page != "SUMMARY.md");
-    expected.sort_unstable();
-    assert_eq!(listed, expected);
-}
-
 /// The YAML blocks of a document, each without the indentation of its fence.
 fn yaml_blocks(document: &str) -> Vec<String> {
     let mut found = Vec::new();

@@ -41,7 +41,6 @@ mod observing;
 mod outgoing;
 mod packages;
 mod postgres;
-mod reliability;
 mod report;
 mod repository;
 mod scenario;
