@@ -50,19 +50,8 @@ fn raw(dir: &Path, batch: u64) -> Vec<Duration> {
 fn sqlite(dir: &Path, batch: u64) -> Vec<Duration> {
     let mut journal = SqliteJournal::open(&dir.join(batch.to_string())).unwrap();
     journal.recover().unwrap();
-    let decision = Decision {
-        at: Timestamp::from_millis(0),
-        alert: AlertId(7),
-        route: "{}".into(),
-        receiver: "team-a".into(),
-        disposition: Disposition::Suppressed(Reason::Duplicate),
-        observed: false,
-        count: 1,
-        incident: "".into(),
-        cause: squelch::model::Cause::UnchangedRepeats,
-        release: None,
-        basis: Default::default(),
-    };
+    let (at, cause) = (Timestamp::from_millis(0), squelch::model::Cause::UnchangedRepeats);
+    let decision = Decision::new(at, AlertId(7), "team-a", Disposition::Suppressed(Reason::Duplicate), cause);
     let decisions = vec![decision; batch as usize];
     measure(|n| {
         let records = records(n * batch + 1, batch);

@@ -224,25 +224,14 @@ fn pairs(text: &mut String, title: &str, set: &LabelSet) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlertId, Notification, NotificationId, Status, Timestamp};
+    use crate::model::{Notification, NotificationId, Status, Timestamp};
 
     /// A page of alerts with these names, services and severities.
     fn page(alerts: &[(&str, &str, &str)], group: LabelSet) -> Notification {
         let view = |(name, service, severity): &(&str, &str, &str)| {
             let pairs =
                 [("alertname", *name), ("cluster", "eu-1"), ("service", service), ("severity", severity)];
-            let labels = LabelSet::from_pairs(pairs);
-            AlertView {
-                id: AlertId::of(&labels, |_| false),
-                status: Status::Firing,
-                labels,
-                annotations: LabelSet::default(),
-                starts_at: Timestamp::ZERO,
-                ends_at: None,
-                generator_url: Default::default(),
-                problem: None,
-                flaps: None,
-            }
+            AlertView::new(LabelSet::from_pairs(pairs), Status::Firing, Timestamp::ZERO)
         };
         Notification {
             id: NotificationId(1),

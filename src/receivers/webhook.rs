@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use smol_str::SmolStr;
 use squelch_core::policy::KnownBy;
 
 use super::field::{Field, field};
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::causes;
 use crate::model::{
-    AlertId, AlertView, Cause, Duration, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp,
+    AlertView, Cause, Duration, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp,
 };
 use crate::settings::http::{secret, secret_url};
 use crate::settings::section::Section;
@@ -236,15 +235,9 @@ fn digest(view: &View<'_>) -> Notification {
     }
     let description = lines.join("\n");
     let summary = AlertView {
-        id: AlertId::of(&labels, |_| false),
-        status: Status::Resolved,
-        labels,
         annotations: LabelSet::from_pairs([("summary", summary.as_str()), ("description", &description)]),
-        starts_at: n.opened_at,
         ends_at: Some(n.at),
-        generator_url: SmolStr::default(),
-        problem: None,
-        flaps: None,
+        ..AlertView::new(labels, Status::Resolved, n.opened_at)
     };
     Notification { alerts: vec![summary], truncated: 0, ..n.clone() }
 }

@@ -7,7 +7,7 @@ use super::lint::{Found, Type};
 use super::place::WrongTemplate;
 use super::render::{Compiled, TemplateText, undefined};
 use super::{Data, Facts, Readings, RuleReading, as_it_is, nearest, old};
-use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Status, Timestamp};
+use crate::model::{AlertView, Kind, LabelSet, Notification, NotificationId, Status, Timestamp};
 
 /// The most labels of a sample.
 const LABELS: usize = 200;
@@ -156,15 +156,11 @@ fn sample(
     });
     let labels = labels.unwrap_or_default();
     let alert = AlertView {
-        id: AlertId::of(&labels, |_| false),
-        status,
-        labels: labels.clone(),
         annotations: labels.clone(),
-        starts_at: NOW,
         ends_at: (!firing).then_some(NOW),
         generator_url: "https://prometheus.example/graph".into(),
-        problem: None,
         flaps: (!labels.is_empty()).then_some(3),
+        ..AlertView::new(labels.clone(), status, NOW)
     };
     let notification = Notification {
         id: NotificationId(1),

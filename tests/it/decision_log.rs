@@ -27,16 +27,9 @@ fn labels(n: u64) -> LabelSet {
 
 /// The decision about alert `n`, with its labels.
 fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
+    let receiver = if n.is_multiple_of(3) { "slack" } else { "pager" };
     Decision {
-        at: now,
-        alert: AlertId(u128::from(n)),
-        route: "{}".into(),
-        receiver: if n.is_multiple_of(3) { "slack" } else { "pager" }.into(),
-        disposition,
-        observed: false,
-        count: 1,
         incident: format!("incident-{}", n % 5).into(),
-        cause: Cause::FirstPage,
         release: Some(now + Duration::from_mins(5)),
         basis: Basis {
             setting: "noise.default.flapping".into(),
@@ -46,6 +39,7 @@ fn decision(now: Timestamp, n: u64, disposition: Disposition) -> Decision {
             repeats_since: None,
             otherwise: Some(Otherwise::Page(now)),
         },
+        ..Decision::new(now, AlertId(u128::from(n)), receiver, disposition, Cause::FirstPage)
     }
 }
 

@@ -12,8 +12,7 @@ use squelch::commands::fake_pager::{FakePager, Fault};
 use squelch::config::{Integration, Secret, SecretUrl, Url};
 use squelch::deliver::{Backoff, Deliverer, DeliveryOptions};
 use squelch::model::{
-    AlertId, AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Rejection, Report, Status,
-    Timestamp,
+    AlertView, Kind, LabelSet, Notification, NotificationId, Outcome, Rejection, Report, Status, Timestamp,
 };
 use squelch::receivers::Notifier;
 use squelch::receivers::pagerduty::PagerdutyConfig;
@@ -24,24 +23,7 @@ use tokio::sync::mpsc;
 pub const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 pub fn pagerduty_config(url: String) -> PagerdutyConfig {
-    PagerdutyConfig {
-        routing_key: Secret::Inline(ROUTING_KEY.into()),
-        service_key: None,
-        url: Url(url),
-        client: None,
-        client_url: None,
-        description: None,
-        severity: None,
-        source: None,
-        component: None,
-        group: None,
-        class: None,
-        details: Vec::new(),
-        texts: Default::default(),
-        images: vec![],
-        links: vec![],
-        webhook_secret: None,
-    }
+    PagerdutyConfig::new(Secret::Inline(ROUTING_KEY.into()), Url(url))
 }
 
 pub fn slack_config(url: String) -> SlackConfig {
@@ -97,17 +79,11 @@ pub fn notification(id: u64, receiver: &str, integration: &str, kind: Kind) -> N
         group_labels: LabelSet::from_pairs([("alertname", "HighLatency")]),
         severity: "critical".into(),
         level: (0, 3),
-        alerts: vec![AlertView {
-            id: AlertId::of(&labels, |_| false),
-            status: if kind == Kind::Resolve { Status::Resolved } else { Status::Firing },
+        alerts: vec![AlertView::new(
             labels,
-            annotations: LabelSet::default(),
-            starts_at: Timestamp::parse("2026-11-23T09:59:00Z").unwrap(),
-            ends_at: None,
-            generator_url: "".into(),
-            problem: None,
-            flaps: None,
-        }],
+            if kind == Kind::Resolve { Status::Resolved } else { Status::Firing },
+            Timestamp::parse("2026-11-23T09:59:00Z").unwrap(),
+        )],
         ..Notification::new(Timestamp::parse("2026-11-23T10:00:00Z").unwrap(), receiver, kind)
     }
 }

@@ -239,20 +239,12 @@ fn fired(folder: &Path, at: &[&str]) -> Arc<Reader> {
     let other = LabelSet::from_pairs([("alertname", "Other")]);
     let rule = LabelSet::from_pairs([("alertname", "HighLatency"), ("severity", "critical")]);
     let all = at.iter().map(|at| (*at, &rule));
-    let decisions =
-        std::iter::once(("2026-10-19T10:00:00Z", &other)).chain(all).map(|(at, labels)| Decision {
-            at: Timestamp::parse(at).unwrap(),
-            alert: AlertId::of(labels, |_| false),
-            route: "{}".into(),
-            receiver: "team".into(),
-            disposition: Disposition::Page,
-            observed: false,
-            count: 1,
-            incident: "i".into(),
-            cause: Cause::FirstPage,
-            release: None,
-            basis: Basis { labels: labels.clone(), starts_at: Timestamp::parse(at).ok(), ..Basis::default() },
-        });
+    let decisions = std::iter::once(("2026-10-19T10:00:00Z", &other)).chain(all).map(|(at, labels)| {
+        let (at, alert) = (Timestamp::parse(at).unwrap(), AlertId::of(labels, |_| false));
+        let basis = Basis { labels: labels.clone(), starts_at: Some(at), ..Basis::default() };
+        let decision = Decision::new(at, alert, "team", Disposition::Page, Cause::FirstPage);
+        Decision { incident: "i".into(), basis, ..decision }
+    });
     let decisions: Vec<Decision> = decisions.collect();
     let records = [Record { seq: 1, now: Timestamp::ZERO, event: b"\"tick\"".to_vec() }];
     journal.commit(&Commit { records: &records, decisions: &decisions, ..Commit::default() }).unwrap();

@@ -73,18 +73,13 @@ fn alert(instance: &str, status: Status) -> AlertView {
         ("severity", "warning"),
     ]);
     AlertView {
-        id: AlertId::of(&labels, |_| false),
-        status,
-        labels,
         annotations: LabelSet::from_pairs([
             ("summary", "p99 > 2s & rising <!channel> @here \u{202e}evil"),
             ("runbook_url", "https://runbooks.example/latency?a=1&b=2"),
         ]),
-        starts_at: Timestamp::parse("2026-11-23T09:58:30.25Z").unwrap(),
         ends_at: (status == Status::Resolved).then(|| Timestamp::parse("2026-11-23T10:20:00Z").unwrap()),
         generator_url: "http://prometheus.example/graph?g0.expr=a%3Cb&g0.tab=1".into(),
-        problem: None,
-        flaps: None,
+        ..AlertView::new(labels, status, Timestamp::parse("2026-11-23T09:58:30.25Z").unwrap())
     }
 }
 

@@ -64,17 +64,9 @@ fn closed() -> IncidentChange {
 fn joined(n: u64) -> Decision {
     let host = format!("host-{n}");
     Decision {
-        at: at(n * 100),
-        alert: AlertId(n.into()),
-        route: "{}".into(),
-        receiver: "pager".into(),
-        disposition: Disposition::Page,
-        observed: false,
-        count: 1,
         incident: key(n).into(),
-        cause: Cause::FirstPage,
-        release: None,
         basis: Basis { labels: LabelSet::from_pairs([("host", host.as_str())]), ..Basis::default() },
+        ..Decision::new(at(n * 100), AlertId(n.into()), "pager", Disposition::Page, Cause::FirstPage)
     }
 }
 

@@ -84,19 +84,8 @@ pub(crate) fn notification(id: u64, now: Timestamp) -> Notification {
 }
 
 pub(crate) fn decision(now: Timestamp) -> Decision {
-    Decision {
-        at: now,
-        alert: AlertId(7),
-        route: "{}".into(),
-        receiver: "team-a".into(),
-        disposition: Disposition::Suppressed(Reason::Duplicate),
-        observed: false,
-        count: 1,
-        incident: "".into(),
-        cause: squelch::model::Cause::UnchangedRepeats,
-        release: None,
-        basis: Default::default(),
-    }
+    let cause = squelch::model::Cause::UnchangedRepeats;
+    Decision::new(now, AlertId(7), "team-a", Disposition::Suppressed(Reason::Duplicate), cause)
 }
 
 pub(crate) fn accepted(id: u64) -> Report {

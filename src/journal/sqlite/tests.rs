@@ -48,19 +48,8 @@ fn notification(seq: Seq) -> Notification {
 }
 
 fn decision(seq: Seq, bytes: usize) -> Decision {
-    Decision {
-        at: at(seq),
-        alert: AlertId(7),
-        route: "{}".into(),
-        receiver: "team-a".into(),
-        disposition: Disposition::Suppressed(Reason::Duplicate),
-        observed: false,
-        count: 1,
-        incident: "".into(),
-        cause: Cause::Released { by: noise(seq, bytes).into() },
-        release: None,
-        basis: Default::default(),
-    }
+    let cause = Cause::Released { by: noise(seq, bytes).into() };
+    Decision::new(at(seq), AlertId(7), "team-a", Disposition::Suppressed(Reason::Duplicate), cause)
 }
 
 fn accepted(id: u64) -> Report {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::refusal::Refusal;
 use crate::engine::{FiringAlert, RouteStanding};
-use crate::model::{AlertId, AlertView, Kind, LabelSet, Notification, Status};
+use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
 use crate::templates::{Data, Facts, NO_READINGS, is_template};
 use crate::web::app::App;
 use crate::web::problem::Problem;
@@ -60,15 +60,9 @@ pub(super) async fn of_groups(
 
 fn view(alert: &FiringAlert) -> AlertView {
     AlertView {
-        id: AlertId::of(&alert.labels, |_| false),
-        status: Status::Firing,
-        labels: alert.labels.clone(),
         annotations: alert.annotations.clone(),
-        starts_at: alert.starts_at,
-        ends_at: None,
         generator_url: alert.generator_url.clone(),
-        problem: None,
-        flaps: None,
+        ..AlertView::new(alert.labels.clone(), Status::Firing, alert.starts_at)
     }
 }
 

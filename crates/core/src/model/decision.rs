@@ -37,6 +37,31 @@ pub struct Decision {
     pub basis: Basis,
 }
 
+impl Decision {
+    /// The disposition of one observation at the root of the routes, without an incident and a basis.
+    pub fn new(
+        at: Timestamp,
+        alert: AlertId,
+        receiver: impl Into<SmolStr>,
+        disposition: Disposition,
+        cause: Cause,
+    ) -> Decision {
+        Decision {
+            at,
+            alert,
+            route: "{}".into(),
+            receiver: receiver.into(),
+            disposition,
+            observed: false,
+            count: 1,
+            incident: SmolStr::default(),
+            cause,
+            release: None,
+            basis: Basis::default(),
+        }
+    }
+}
+
 /// The facts on which a decision rests. Rows from versions that did not store one read as empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

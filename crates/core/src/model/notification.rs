@@ -203,6 +203,23 @@ pub struct AlertView {
     pub flaps: Option<u32>,
 }
 
+impl AlertView {
+    /// An alert with these labels and no more.
+    pub fn new(labels: LabelSet, status: Status, starts_at: Timestamp) -> AlertView {
+        AlertView {
+            id: AlertId::of(&labels, |_| false),
+            status,
+            labels,
+            annotations: LabelSet::default(),
+            starts_at,
+            ends_at: None,
+            generator_url: SmolStr::default(),
+            problem: None,
+            flaps: None,
+        }
+    }
+}
+
 /// Failed attempts at a notification that has not reached its end. Its worker says so after the first one,
 /// and again before the end if there were several.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -140,18 +140,12 @@ impl Internal {
 
     /// The alert, as a notification of `kind` shows it.
     pub(crate) fn view(&self, kind: Kind, now: Timestamp) -> AlertView {
-        let labels = self.labels.clone();
         let over = kind == Kind::Resolve;
+        let status = if over { Status::Resolved } else { Status::Firing };
         AlertView {
-            id: AlertId::of(&labels, |_| false),
-            status: if over { Status::Resolved } else { Status::Firing },
-            labels,
-            annotations: LabelSet::default(),
-            starts_at: self.starts_at,
             ends_at: over.then_some(now),
-            generator_url: SmolStr::default(),
             problem: Some(self.problem.clone()),
-            flaps: None,
+            ..AlertView::new(self.labels.clone(), status, self.starts_at)
         }
     }
 }
