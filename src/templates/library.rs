@@ -109,16 +109,6 @@ impl Library {
         if wrong.is_empty() { Ok(Arc::new(library)) } else { Err(wrong) }
     }
 
-    /// How many templates there are.
-    pub fn len(&self) -> usize {
-        self.templates.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.templates.is_empty()
-    }
-
     /// The names of the templates.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.templates.keys().map(String::as_str)

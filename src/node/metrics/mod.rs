@@ -21,9 +21,6 @@ use exposition::{Exposition, Type};
 
 pub use meter::NodeMeter;
 
-/// Value of the header `Content-Type` that goes with [`render`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Renders everything that Squelch exports: the engine's state from `stats`, the process, and the build.
 /// `registry` adds the metrics of delivery, of the web and of the node.
 ///

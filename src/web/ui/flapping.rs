@@ -345,7 +345,6 @@ mod tests {
             half_life: Duration::from_mins(30),
             since: None,
             until: None,
-            dedup_key: None,
         };
         let curve = Curve::of(at(60), &flapper).unwrap();
         assert_eq!((curve.past[0], curve.past[1]), ((at(0), 0), (at(0), 1000)));

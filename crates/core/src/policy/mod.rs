@@ -186,6 +186,14 @@ fn fallback_after() -> Duration {
 }
 
 impl Receiver {
+    /// The integrations that get digests and reports: those that can show them and want updates. If none of
+    /// these wants updates, all that can show them.
+    pub(crate) fn digest_takers(&self) -> impl Iterator<Item = &IntegrationRef> {
+        let takes = || self.integrations.iter().filter(|one| one.takes_digests);
+        let any = takes().any(|one| one.send_updates);
+        takes().filter(move |one| one.send_updates || !any)
+    }
+
     /// A receiver without a fallback.
     pub fn new(integrations: Vec<IntegrationRef>) -> Self {
         Receiver { integrations, fallback: None, fallback_after: fallback_after() }

@@ -34,8 +34,7 @@ impl Incidents {
             }
             let kind = channel.next(world.now, wanted);
             if let Some(kind) = kind {
-                let notification = NotificationId(self.next_notification);
-                self.next_notification += 1;
+                let notification = self.new_notification();
                 let replaces = channel.sent(world.now, notification, kind, incident.version);
                 self.in_flight.insert(notification, (id, index));
                 self.notify(world, (notification, kind), (id, &incident), channel, replaces);

@@ -105,6 +105,12 @@ impl Default for Incidents {
 }
 
 impl Incidents {
+    /// The number of one more notification.
+    pub(crate) fn new_notification(&mut self) -> NotificationId {
+        self.next_notification += 1;
+        NotificationId(self.next_notification - 1)
+    }
+
     /// Whether all that fires in an incident is muted: then it is not repeated.
     pub(crate) fn is_muted(&self, world: &World, id: IncidentId) -> bool {
         let Some(incident) = self.all.get(&id).filter(|i| i.internal.is_none()) else { return false };

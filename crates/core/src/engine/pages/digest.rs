@@ -23,6 +23,7 @@ use crate::model::{
     AlertId, AlertView, Cause, Counted, Duration, HeldBack, Kind, LabelSet, NameCount, Notification,
     NotificationId, Outcome, Reason, Status, Timestamp, shortened,
 };
+use crate::policy::Receiver;
 
 /// A period lists at most this many alerts one by one for each receiver. It only counts further ones.
 const REMEMBERED: usize = 1_000;
@@ -189,15 +190,12 @@ impl Digests {
         (incidents, groups): (&mut Incidents, &Groups),
         receiver: &SmolStr,
     ) {
-        let integrations = world.policy.receivers.get(receiver).map(|r| r.integrations.as_slice());
-        let takes = || integrations.unwrap_or_default().iter().filter(|i| i.takes_digests);
-        if takes().next().is_none() {
+        let takers = || world.policy.receivers.get(receiver).into_iter().flat_map(Receiver::digest_takers);
+        if takers().next().is_none() {
             self.periods.remove(receiver);
             return;
         }
-        let any = takes().any(|i| i.send_updates);
-        let wants = takes().filter(|i| i.send_updates || !any);
-        let free = wants.filter(|i| !self.is_busy(receiver, &i.name)).map(|i| i.name.clone());
+        let free = takers().filter(|i| !self.is_busy(receiver, &i.name)).map(|i| i.name.clone());
         let free: Vec<SmolStr> = free.collect();
         if free.is_empty() {
             return;
@@ -210,8 +208,7 @@ impl Digests {
         let notified = digest_of(world, receiver, &period, &withheld);
         let first = NotificationId(incidents.next_notification);
         for integration in free {
-            let id = NotificationId(incidents.next_notification);
-            incidents.next_notification += 1;
+            let id = incidents.new_notification();
             world.accounting.notified(receiver, &integration, Kind::Digest);
             let way = OnWay { receiver: receiver.clone(), integration: integration.clone(), first };
             self.on_way.insert(id, way);

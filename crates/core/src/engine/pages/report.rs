@@ -38,16 +38,12 @@ impl PeriodReports {
             return;
         }
         let Some(receiver) = world.policy.receivers.get(&report.receiver) else { return };
-        let takes = || receiver.integrations.iter().filter(|one| one.takes_digests);
-        let any = takes().any(|one| one.send_updates);
-        let integrations: Vec<SmolStr> =
-            takes().filter(|one| one.send_updates || !any).map(|one| one.name.clone()).collect();
+        let integrations: Vec<SmolStr> = receiver.digest_takers().map(|one| one.name.clone()).collect();
         self.last = Some(report.due);
         let cause = Cause::Report { text: report.text.clone() };
         let notified = message(world, &report.receiver, ("report", "SquelchReport"), report.since, cause);
         for integration in integrations {
-            let id = NotificationId(incidents.next_notification);
-            incidents.next_notification += 1;
+            let id = incidents.new_notification();
             self.on_way.insert(id, (report.receiver.clone(), integration.clone()));
             world.accounting.notified(&report.receiver, &integration, Kind::Digest);
             incidents.outgoing.push(Notification { id, integration, ..notified.clone() });

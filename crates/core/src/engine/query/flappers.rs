@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use smol_str::SmolStr;
 
 use crate::engine::ids::DestinationId;
-use crate::engine::incidents::incident::Phase;
 use crate::engine::query::Query;
 use crate::model::{AlertId, Duration, LabelSet, Timestamp};
 use crate::policy::Flapping;
@@ -40,8 +39,6 @@ pub struct Flapper {
     pub since: Option<Timestamp>,
     /// When it is calm at the latest, if it changes no more.
     pub until: Option<Timestamp>,
-    /// The incident that it is in, or was in last, if that is open.
-    pub dedup_key: Option<SmolStr>,
 }
 
 impl Query<'_> {
@@ -67,7 +64,6 @@ impl Query<'_> {
     pub(crate) fn flapper(&self, now: Timestamp, id: AlertId, destination: DestinationId) -> Option<Flapper> {
         let (alert, state) = (self.world.alerts.alert(id)?, self.world.alerts.state(id, destination)?);
         let settings = self.world.destinations.get(destination);
-        let incident = state.incident().and_then(|id| self.pages.incidents.all.get(&id));
         Some(Flapper {
             alert: id,
             labels: alert.told().clone(),
@@ -82,7 +78,6 @@ impl Query<'_> {
             by_alone: settings.noise.alone.applies(self.world.policy.severities.level(&alert.labels)),
             since: state.damping.since(),
             until: state.damping.reuse_deadline(&settings.noise.flapping),
-            dedup_key: incident.filter(|i| i.phase != Phase::Closed).map(|i| i.dedup_key.clone()),
         })
     }
 }

@@ -69,17 +69,6 @@ pub enum Origin {
     Internal,
 }
 
-impl Origin {
-    /// The word of the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Origin::Squelch => "squelch",
-            Origin::Sender => "sender",
-            Origin::Internal => "internal",
-        }
-    }
-}
-
 impl RowState {
     /// Every state on the board and of an alert, in order.
     pub const ALL: [RowState; 9] = [
