@@ -75,7 +75,6 @@ const WORLD: [&str; 12] = [
 ];
 
 const MOST_LINES: usize = 600;
-const MANY_LINES: usize = 400;
 const MOST_COLUMNS: usize = 110;
 
 const ENGINE: &str = "crates/core/src/engine";
@@ -274,8 +273,6 @@ fn files_are_short() {
         let lines = file.text.lines().count();
         if lines > MOST_LINES {
             findings.push(format!("{}: {lines} lines. At most {MOST_LINES}: make it a folder", file.path));
-        } else if lines > MANY_LINES {
-            println!("{}: {lines} lines. When it grows a second thing, make it a folder", file.path);
         }
     }
     no_findings(findings);

@@ -61,10 +61,6 @@ impl Demonstration {
     }
 }
 
-fn compose() -> Compose {
-    ONE.compose()
-}
-
 /// The port on which a service listens inside: that of its `--web.listen-address`, else of the
 /// mapping that it publishes.
 fn port(name: &str, service: &Service) -> String {
@@ -162,33 +158,6 @@ fn addresses(text: &str) -> Vec<String> {
         .collect()
 }
 
-#[test]
-fn alertmanager_hands_over_at_once() {
-    for Demonstration { configurations, called, .. } in [ONE, REPLICAS] {
-        let text = read(configurations[1]);
-        let replicas = called.iter().filter(|address| address.starts_with("squelch"));
-        let hooks = replicas.map(|address| format!("url: http://{address}/alertmanager/webhook"));
-        for line in hooks.chain(["group_wait: 1s", "group_interval: 15s"].map(str::to_owned)) {
-            assert!(text.contains(&line), "{line}");
-        }
-        let (_, around) = text.split_once("routes:").unwrap();
-        assert!(around.contains("Squelch.*"), "alerts about Squelch go around it");
-    }
-}
-
-#[test]
-fn the_dashboard_is_where_grafana_looks() {
-    let compose = compose();
-    let grafana = &compose.services["grafana"];
-    let home = &grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
-    let (folder, file) = home.rsplit_once('/').unwrap();
-    let mounted = grafana.volumes.iter().find_map(|v| v.strip_suffix(&format!(":{folder}:ro"))).unwrap();
-    assert!(place(mounted).join(file).exists(), "{mounted}/{file}");
-    let provider = read("config/grafana/provisioning/dashboards/squelch.yml");
-    assert!(provider.contains(&format!("path: {folder}")), "{provider}");
-    assert_eq!(grafana.environment["GF_AUTH_ANONYMOUS_ORG_ROLE"], "Viewer");
-}
-
 /// Replicas read the same configuration, and the same database.
 #[test]
 fn the_replicas_share_a_database_and_keep_what_is_their_own() {
@@ -204,28 +173,6 @@ fn the_replicas_share_a_database_and_keep_what_is_their_own() {
         ["USER", "PASSWORD", "DB"].map(|name| &postgres[&format!("POSTGRES_{name}")]);
     let url = format!("postgres://{user}:{password}@postgres:5432/{database}?sslmode=disable\n");
     assert_eq!(read("config/compose/database-url"), url);
-}
-
-#[test]
-fn the_image_is_what_compose_expects() {
-    for (demonstration, service) in [(ONE, "squelch"), (REPLICAS, "squelch-a"), (REPLICAS, "squelch-b")] {
-        expects(&demonstration.compose().services[service]);
-    }
-}
-
-fn expects(squelch: &Service) {
-    let dockerfile = read("Dockerfile");
-    for line in ["USER 65534:65534", "EXPOSE 9096", "VOLUME /squelch", "ENTRYPOINT [\"/bin/squelch\"]"] {
-        assert!(dockerfile.lines().any(|l| l == line), "{line}");
-    }
-    for (variable, path) in
-        [("SQUELCH_CONFIG_FILE", "/etc/squelch/squelch.yml"), ("SQUELCH_STORAGE_PATH", "/squelch")]
-    {
-        assert!(dockerfile.lines().any(|l| l.contains(&format!("{variable}={path}"))), "{variable}");
-        let mounted = squelch.volumes.iter().any(|v| v.split(':').nth(1) == Some(path));
-        assert!(mounted && !squelch.environment.contains_key(variable), "{path} outlives the container");
-    }
-    assert!(dockerfile.contains("SQUELCH_WEB_LISTEN_ADDRESS=0.0.0.0:9096"), "other containers reach it");
 }
 
 /// The program itself is asked: every flag that compose and the image pass is one that it has.
