@@ -527,10 +527,10 @@ fn known_severity(text: &str) -> &'static str {
 fn details(view: &View<'_>, configured: &BTreeMap<String, Value>, most: usize) -> BTreeMap<String, Value> {
     let n = view.notification;
     let own = [
-        ("firing".to_owned(), alert_list(&view.firing, view.readings, most, n.truncated)),
-        ("resolved".to_owned(), alert_list(&view.resolved, view.readings, most, 0)),
-        ("num_firing".to_owned(), view.firing.len().to_string()),
-        ("num_resolved".to_owned(), view.resolved.len().to_string()),
+        ("firing".to_owned(), alert_list(&view.firing, view.readings, most, n.truncated_firing)),
+        ("resolved".to_owned(), alert_list(&view.resolved, view.readings, most, view.truncated_resolved())),
+        ("num_firing".to_owned(), view.num_firing().to_string()),
+        ("num_resolved".to_owned(), view.num_resolved().to_string()),
         ("why".to_owned(), clean_text(&causes::text(&n.cause))),
         ("baseline".to_owned(), clean_text(&view.readings.baseline)),
         ("generation".to_owned(), n.generation.to_string()),

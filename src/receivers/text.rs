@@ -87,13 +87,17 @@ pub fn cut_bytes(text: String, max: usize) -> String {
 }
 
 /// `[FIRING:2] HighLatency eu-west (checkout critical)`: the state, and the incident's title. A digest says
-/// `[DIGEST:5]`, how many alerts it is about.
+/// `[DIGEST:5]`, how many alerts it is about. An incident that is open while none of its alerts fires says
+/// `[FIRING:0, RESOLVED:2]`.
 pub fn subject(view: &View<'_>) -> String {
     let n = view.notification;
     let state = match n.kind {
         Kind::Digest if is_report(n) => "[REPORT]".to_owned(),
         Kind::Digest => format!("[DIGEST:{}]", n.alerts.len() as u64 + n.truncated),
-        _ if view.is_firing() => format!("[FIRING:{}]", view.firing.len()),
+        _ if view.is_firing() => match view.num_firing() {
+            0 => format!("[FIRING:0, RESOLVED:{}]", view.num_resolved()),
+            firing => format!("[FIRING:{firing}]"),
+        },
         _ => "[RESOLVED]".to_owned(),
     };
     clean_line(format!("{state} {}", n.headline()).trim_end())
@@ -177,7 +181,10 @@ pub fn story(view: &View<'_>, style: &Style) -> String {
         text.push_str(&(style.link)(&url, "Runbook"));
         text.push('\n');
     }
-    let lists = [("Firing:", &view.firing, view.notification.truncated), ("Resolved:", &view.resolved, 0)];
+    let lists = [
+        ("Firing:", &view.firing, view.notification.truncated_firing),
+        ("Resolved:", &view.resolved, view.truncated_resolved()),
+    ];
     for (title, alerts, left_out) in lists {
         if !alerts.is_empty() {
             let list = (style.escape)(&alert_list(alerts, view.readings, style.alerts, left_out));
@@ -264,6 +271,24 @@ mod tests {
         assert!(
             title(&page(&alerts, merged))
                 .starts_with("[FIRING:4] Latency, Errors, Disk eu-1 (service=db: 3 of 4")
+        );
+    }
+
+    #[test]
+    fn a_title_counts_alerts_that_its_list_leaves_out() {
+        let title = |n: &Notification| subject(&View::new(n, "", false));
+        let alerts = [("Disk", "db", "critical"), ("Disk", "web", "critical")];
+        let mut n = page(&alerts, LabelSet::default());
+        (n.truncated, n.truncated_firing) = (500, 400);
+        assert!(title(&n).starts_with("[FIRING:402] Disk"), "{}", title(&n));
+        n.alerts.iter_mut().for_each(|alert| alert.status = Status::Resolved);
+        assert!(title(&n).starts_with("[FIRING:400] Disk"), "{}", title(&n));
+        (n.truncated, n.truncated_firing) = (500, 0);
+        assert!(title(&n).starts_with("[FIRING:0, RESOLVED:502] Disk"), "{}", title(&n));
+        let view = View::new(&n, "", false);
+        assert!(
+            alert_list(&view.resolved, view.readings, 1, view.truncated_resolved())
+                .ends_with("… and 501 more")
         );
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::text::http_url;
 use crate::model::{AlertView, Kind, LabelSet, Notification, Status};
-use crate::templates::{NO_READINGS, Readings, in_order, incident_url};
+use crate::templates::{NO_READINGS, Readings, incident_url};
 
 /// So many rules of one incident have links.
 const LINKED_RULES: usize = 10;
@@ -34,8 +34,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The view of one attempt.
     pub fn new(notification: &'a Notification, external_url: &'a str, possible_repeat: bool) -> Self {
-        let alerts = in_order(&notification.alerts).into_iter();
-        let (firing, resolved) = alerts.partition(|a| a.status == Status::Firing);
+        let (firing, resolved) = notification.alerts.iter().partition(|a| a.status == Status::Firing);
         View {
             notification,
             external_url,
@@ -56,6 +55,21 @@ impl<'a> View<'a> {
             Kind::Page | Kind::Update | Kind::Acknowledge => true,
             Kind::Resolve | Kind::Digest => false,
         }
+    }
+
+    /// How many alerts fire, listed or not.
+    pub fn num_firing(&self) -> u64 {
+        self.firing.len() as u64 + self.notification.truncated_firing
+    }
+
+    /// How many alerts resolved, listed or not.
+    pub fn num_resolved(&self) -> u64 {
+        self.resolved.len() as u64 + self.truncated_resolved()
+    }
+
+    /// How many alerts resolved that the list leaves out.
+    pub fn truncated_resolved(&self) -> u64 {
+        self.notification.truncated.saturating_sub(self.notification.truncated_firing)
     }
 
     /// The page of the incident. It may be empty.

@@ -239,7 +239,7 @@ fn digest(view: &View<'_>) -> Notification {
         ends_at: Some(n.at),
         ..AlertView::new(labels, Status::Resolved, n.opened_at)
     };
-    Notification { alerts: vec![summary], truncated: 0, ..n.clone() }
+    Notification { alerts: vec![summary], truncated: 0, truncated_firing: 0, ..n.clone() }
 }
 
 fn alert<'a>(alert: &'a AlertView, n: &Notification) -> Alert<'a> {

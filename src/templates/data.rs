@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 
 use gotmpl::Value;
 
-use super::order::in_order;
 use super::text::clean_line;
 use super::time::GoTime;
-use super::value::{Struct, list, record, set, text};
+use super::value::{PLACE, Struct, list, record, set, text};
 use crate::causes;
-use crate::model::{AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp};
+use crate::model::{
+    AlertId, AlertView, Cause, Fingerprint, Kind, LabelSet, Notification, Status, Timestamp,
+    alertmanager_order,
+};
 
 /// So many digits of a key name an incident: every command and page takes them, and two incidents hardly
 /// share them.
@@ -91,6 +93,13 @@ fn key_of(n: &Notification) -> &str {
     n.incident_key.as_ref().unwrap_or(&n.dedup_key)
 }
 
+/// The alerts in the order of Alertmanager. Each knows its place among the worst.
+fn of_alerts(n: &Notification, readings: &Readings) -> Value {
+    let mut alerts: Vec<(usize, &AlertView)> = n.alerts.iter().enumerate().collect();
+    alerts.sort_by(|(_, a), (_, b)| alertmanager_order(&a.labels, &b.labels));
+    list(alerts.into_iter().map(|(place, alert)| of_alert((alert, place), n.at, readings)))
+}
+
 pub(super) fn of_notification(
     n: &Notification,
     facts: Facts<'_>,
@@ -104,17 +113,16 @@ pub(super) fn of_notification(
         [
             ("Receiver", text(quote_meta(&n.receiver))),
             ("Status", text(facts.status)),
-            (
-                "Alerts",
-                list(in_order(&n.alerts).into_iter().map(|alert| of_alert(alert, n.at, facts.readings))),
-            ),
+            ("Alerts", of_alerts(n, facts.readings)),
             ("GroupLabels", of_set(&n.group_labels)),
             ("CommonLabels", common(|alert| &alert.labels)),
             ("CommonAnnotations", common(|alert| &alert.annotations)),
             ("RouteLabels", route_labels),
             ("ExternalURL", text(facts.external_url)),
             ("NotificationReason", text(reason)),
-            ("TruncatedAlerts", Value::Int(i64::try_from(n.truncated).unwrap_or(i64::MAX))),
+            ("TruncatedAlerts", number(n.truncated)),
+            ("TruncatedFiring", number(n.truncated_firing)),
+            ("TruncatedResolved", number(n.truncated.saturating_sub(n.truncated_firing))),
             ("Kind", text(n.kind.as_str())),
             ("Severity", text(&n.severity)),
             ("Title", text(clean_line(&title))),
@@ -128,12 +136,16 @@ pub(super) fn of_notification(
     )
 }
 
+fn number(n: u64) -> Value {
+    Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
 pub(super) fn of_set(labels: &LabelSet) -> Value {
     set(labels.iter())
 }
 
 /// An alert that fires has no end: Go's zero time.
-fn of_alert(alert: &AlertView, at: Timestamp, readings: &Readings) -> Value {
+fn of_alert((alert, place): (&AlertView, usize), at: Timestamp, readings: &Readings) -> Value {
     let reading = readings.of_alerts.get(&alert.id);
     let ends_at = match alert.status {
         Status::Firing => Timestamp::ZERO,
@@ -149,6 +161,7 @@ fn of_alert(alert: &AlertView, at: Timestamp, readings: &Readings) -> Value {
             ("EndsAt", GoTime::utc(ends_at).value()),
             ("GeneratorURL", text(&alert.generator_url)),
             ("Fingerprint", text(Fingerprint::of(&alert.labels).to_string())),
+            (PLACE, number(place as u64)),
             ("Flaps", Value::Int(alert.flaps.unwrap_or(0).into())),
             ("Value", text(reading.map_or("", |reading| &reading.value))),
             ("Graph", text(reading.map_or("", |reading| &reading.graph))),

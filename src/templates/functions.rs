@@ -10,7 +10,7 @@ use gotmpl::{FuncMap, SafeKind, TemplateError, Value};
 use super::methods::{call, duration, get, joined, kind_of, string, unknown_zone};
 use super::scope::{self, failed, spend, step};
 use super::time::{GoDuration, GoTime, humanize, zone};
-use super::value::{Struct, as_set, list, shown, text};
+use super::value::{PLACE, Struct, as_set, list, shown, text};
 use super::{json, layout};
 
 type Answer = Result<Value, TemplateError>;
@@ -282,10 +282,15 @@ fn many(args: &[Value]) -> Result<(usize, &[Value]), TemplateError> {
     }
 }
 
-/// So many items from the beginning of a list.
+/// So many items from the beginning of a list. Of a list of alerts these are the worst, so that no alert
+/// hides behind others that matter less.
 fn first(args: &[Value]) -> Answer {
     let (most, items) = many(args)?;
-    Ok(list(items.iter().take(most).cloned()))
+    let place = |item: &&Value| item.field(PLACE).and_then(|place| place.as_int());
+    let mut items: Vec<&Value> = items.iter().collect();
+    // Other items have no place, and keep their order.
+    items.sort_by_key(place);
+    Ok(list(items.into_iter().take(most).cloned()))
 }
 
 /// How many items of a list `first` leaves out, and so many more.

@@ -240,7 +240,7 @@ fn member(of: Type, name: &str) -> Result<Type, String> {
             match name {
                 "Alerts" => Type::Alerts,
                 "GroupLabels" | "CommonLabels" | "CommonAnnotations" | "RouteLabels" => Type::Set,
-                "TruncatedAlerts" | "PossibleRepeat" => Type::Plain,
+                "TruncatedAlerts" | "TruncatedFiring" | "TruncatedResolved" | "PossibleRepeat" => Type::Plain,
                 _ => Type::Text,
             },
         ),

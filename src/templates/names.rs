@@ -14,6 +14,8 @@ pub(super) const DATA: &[&str] = &[
     "RouteLabels",
     "NotificationReason",
     "TruncatedAlerts",
+    "TruncatedFiring",
+    "TruncatedResolved",
     "Kind",
     "Severity",
     "Title",

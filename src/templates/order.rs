@@ -1,28 +1,10 @@
 //! The order of the alerts of a message.
 
-use std::cmp::Ordering;
+use crate::model::{AlertView, alertmanager_order};
 
-use crate::model::{AlertView, LabelSet};
-
-/// Alerts in the order of Alertmanager: by `job`, then by `instance`, then by all labels. A set with fewer
-/// labels comes first.
-///
-/// Source: Alertmanager `types.AlertSlice.Less` and `model.LabelSet.Before` of Prometheus.
+/// Alerts in the order of Alertmanager.
 pub fn in_order<'a>(alerts: impl IntoIterator<Item = &'a AlertView>) -> Vec<&'a AlertView> {
     let mut alerts: Vec<&AlertView> = alerts.into_iter().collect();
-    alerts.sort_by(|a, b| of_labels(&a.labels, &b.labels));
+    alerts.sort_by(|a, b| alertmanager_order(&a.labels, &b.labels));
     alerts
-}
-
-fn of_labels(a: &LabelSet, b: &LabelSet) -> Ordering {
-    let of = |name: &str| match (a.value(name), b.value(name)) {
-        // A set without the label comes after all that have it.
-        (a, b) if a.is_empty() || b.is_empty() => a.is_empty().cmp(&b.is_empty()),
-        (a, b) => a.cmp(b),
-    };
-    of("job").then_with(|| of("instance")).then_with(|| a.len().cmp(&b.len())).then_with(|| {
-        // Both are sorted by name. At the first name that only one of them has, the other comes first.
-        let differing = a.iter().zip(b.iter()).find(|(a, b)| a != b);
-        differing.map_or(Ordering::Equal, |((a, of_a), (b, of_b))| b.cmp(a).then_with(|| of_a.cmp(of_b)))
-    })
 }

@@ -13,6 +13,8 @@ use super::time::{GoDuration, GoTime};
 
 /// The key that a struct has beside its fields. No label has this name.
 const TYPE: &str = "\u{0}type";
+/// The place of an alert among those of its message, the worst first.
+pub(super) const PLACE: &str = "\u{0}place";
 
 /// A struct of Go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

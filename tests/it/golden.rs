@@ -108,6 +108,7 @@ fn digest(integration: &str) -> Notification {
         title: Some(LabelSet::default()),
         headline: None,
         truncated: 2,
+        truncated_firing: 2,
         cause: Cause::Digest {
             period: Duration::from_hours(24),
             held_back: vec![HeldBack {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use squelch::model::{Kind, LabelSet, Notification, Status, Timestamp};
+use squelch::model::{AlertView, Kind, LabelSet, Notification, Status, Timestamp};
 use squelch::receivers::View;
 use squelch::templates::{Compiled, Data, Facts, Library, TemplateFile, TemplateText, as_it_is};
 
@@ -275,7 +275,7 @@ fn squelch_adds_to_the_default_texts_what_only_it_knows() {
     let library = Library::built_in();
     let mut group = group(true);
     group.alerts[0].flaps = Some(4);
-    group.truncated = 3;
+    (group.truncated, group.truncated_firing) = (3, 3);
     let alert = group.alerts[0].clone();
     group.alerts.extend(std::iter::repeat_n(alert, 12));
     let shown = |text: &str, group: &Notification| rendered(&library, text, &data(group)).unwrap();
@@ -291,6 +291,25 @@ fn squelch_adds_to_the_default_texts_what_only_it_knows() {
         shown("{{ .Kind }} {{ .DedupKey }} {{ .PossibleRepeat }}", &group).split(' ').next(),
         Some("digest")
     );
+}
+
+/// The worst come first, as the engine has them. A list of ten must not hide them behind others.
+#[test]
+fn a_short_list_has_the_worst_alerts() {
+    let mut group = group(true);
+    let alert = group.alerts[0].clone();
+    let labels = |instance: &str| LabelSet::from_pairs([("instance", instance)]);
+    let named = |instance: &str| AlertView { labels: labels(instance), ..alert.clone() };
+    group.alerts = vec![named("z-critical")];
+    group.alerts.extend((0..60).map(|n| named(&format!("a-{n:02}"))));
+    let shown = |text: &str| rendered(&Library::built_in(), text, &data(&group)).unwrap();
+    for name in ["slack.default.text", "discord.default.message", "email.default.html"] {
+        let text = shown(&format!("{{{{ template \"{name}\" . }}}}"));
+        let places = ["z-critical", "a-00"].map(|instance| text.find(instance));
+        assert!(places[0].is_some() && places[0] < places[1], "{name}: {text}");
+    }
+    let all = shown("{{ range .Alerts }}{{ .Labels.instance }} {{ end }}");
+    assert!(all.starts_with("a-00 a-01 ") && all.ends_with("z-critical "), "as in Alertmanager: {all}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod labels;
 mod matcher;
 mod matcher_syntax;
 mod notification;
+mod order;
 mod problem;
 mod shares;
 mod silence;
@@ -40,6 +41,7 @@ pub use matcher_syntax::MatchOp;
 pub use notification::{
     AlertView, FailedDelivery, Kind, Notification, NotificationId, Outcome, Recalled, Rejection, Report,
 };
+pub use order::alertmanager_order;
 pub use problem::{ClockError, NameCount, OrphanedIncident, Problem};
 pub use shares::{Share, partial_shares, shares};
 pub use silence::{Silence, SilenceChange, SilenceError, SilenceRequest, SilenceState};

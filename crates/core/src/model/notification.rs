@@ -87,9 +87,9 @@ pub struct Notification {
     pub severity: SmolStr,
     /// That level's position, 0 = the highest, and the number of levels.
     pub level: (u8, u8),
-    /// The incident's alerts: firing ones first, then by label set. If not all fit, the page and the
-    /// resolve both list those that came in first. For a digest, these are the alerts that are held back
-    /// now, the worst first, at most 100.
+    /// The incident's alerts: firing ones first, then the highest severity, then as Alertmanager orders
+    /// them. If not all fit, the page and the resolve both list those that came in first. For a digest, these
+    /// are the alerts that are held back now, the worst first, at most 100.
     pub alerts: Vec<AlertView>,
     /// Alerts of other incidents of its group, for consumers that know a problem by its group: if one fires,
     /// the group does.
@@ -98,6 +98,9 @@ pub struct Notification {
     /// How many further alerts the bound left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub truncated: u64,
+    /// How many of these fire.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated_firing: u64,
     /// When the incident was first paged. For a digest, the start of its period.
     pub opened_at: Timestamp,
     /// The message about the incident that the integration already shows, by the receiver's name for it,
@@ -153,6 +156,7 @@ impl Notification {
             alerts: Vec::new(),
             beside: Vec::new(),
             truncated: 0,
+            truncated_firing: 0,
             opened_at: at,
             message: None,
             replaces: None,

@@ -237,15 +237,18 @@ impl Members {
     }
 
     /// Returns the members that go on in another incident, as not notified there: firing ones, and resolved
-    /// ones that receivers know as firing. Members notified here stay, as ended here. The others go.
+    /// ones that receivers know as firing. Members notified here stay, as ended here. The others go. Those of
+    /// the highest level come first: a notification that cannot list all alerts leaves out the last.
     pub(crate) fn move_out(&mut self, now: Timestamp) -> Members {
         let mut moved = Members::default();
         let goes_on = |member: &Member| member.firing || member.notified.is_some() && member.changed();
-        for (alert, member) in self.listed().filter(|(_, member)| goes_on(member)) {
-            moved.insert(alert, Member { notified: None, ..member.clone() });
-        }
-        for (alert, member) in self.all.iter().filter(|(_, m)| m.listed.is_none() && goes_on(m)) {
-            moved.insert(*alert, Member { notified: None, ..member.clone() });
+        let unlisted = self.all.iter().filter(|(_, member)| member.listed.is_none());
+        let all = || self.listed().chain(unlisted.clone().map(|(alert, member)| (*alert, member)));
+        let worst = self.highest();
+        for among_worst in [true, false] {
+            let is_worst = |member: &Member| worst == Some(member.level);
+            let going = all().filter(|(_, member)| goes_on(member) && is_worst(member) == among_worst);
+            moved.extend(going.map(|(alert, member)| (alert, Member { notified: None, ..member.clone() })));
         }
         let notified =
             std::mem::take(&mut self.all).into_iter().filter(|(_, member)| member.notified.is_some());

@@ -48,6 +48,13 @@ impl Incidents {
         self.touched.insert(id);
     }
 
+    /// So many observations of an alert wait for the next version of an incident.
+    pub(crate) fn wait_in(&mut self, id: IncidentId, alert: AlertId, count: u64) {
+        if let Some(incident) = self.all.get_mut(&id).filter(|_| count > 0) {
+            incident.waiting.push((alert, count));
+        }
+    }
+
     /// Leaves members out of an incident that are over and notified as over.
     pub(crate) fn bound_members(&mut self, world: &mut World, id: crate::engine::IncidentId) {
         let Some(incident) = self.all.get_mut(&id) else { return };

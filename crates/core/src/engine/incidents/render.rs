@@ -10,8 +10,8 @@ use crate::engine::incidents::incident::Incident;
 use crate::engine::incidents::members::Member;
 use crate::engine::world::World;
 use crate::model::{
-    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, SEVERITY, Status, headline,
-    merged_headline, shares,
+    AlertId, AlertView, Headline, Kind, LabelSet, Notification, NotificationId, SEVERITY, Status,
+    alertmanager_order, headline, merged_headline, shares,
 };
 use crate::policy::{KnownBy, Severities};
 
@@ -33,22 +33,29 @@ impl Incidents {
         let status = |fires| if fires { Status::Firing } else { Status::Resolved };
         let known = |(alert, member): (AlertId, _)| {
             let fires = self.shown(world, (id, incident), (alert, member), channel)?;
-            Some((status(fires), alert, member, world.alerts.alert(alert)?))
+            let rank = (status(fires), world.level_of(alert));
+            Some((rank, alert, member, world.alerts.alert(alert)?))
         };
         let most = channel.most_alerts();
-        let mut alerts: Vec<(Status, AlertId, &Member, &Alert)> =
-            members.listed().take(most).filter_map(known).collect();
-        alerts.sort_unstable_by(|a, b| (a.0, a.3.told(), a.1).cmp(&(b.0, b.3.told(), b.1)));
+        let mut alerts: Vec<_> = members.listed().take(most).filter_map(known).collect();
+        alerts.sort_unstable_by(|(a, of_a, _, alert), (b, of_b, _, other)| {
+            let as_alertmanager = || alertmanager_order(alert.told(), other.told());
+            a.cmp(b).then_with(as_alertmanager).then_with(|| of_a.cmp(of_b))
+        });
         let mut alerts: Vec<AlertView> = alerts
             .into_iter()
-            .map(|(status, id, m, alert)| alert_view(world, id, m, alert, status))
+            .map(|((status, _), id, m, alert)| alert_view(world, id, m, alert, status))
             .collect();
         alerts.extend(incident.internal.as_ref().map(|own| own.view(kind, world.now)));
         let level = match kind {
             Kind::Resolve => incident.level.min(levels.len() - 1),
             _ => incident.level_now(levels.len()),
         };
-        let left_out = members.len() - members.listed().take(most).count();
+        let (listed, firing) = members
+            .listed()
+            .take(most)
+            .fold((0, 0), |(listed, firing), (_, member)| (listed + 1, firing + usize::from(member.firing)));
+        let left_out = members.len() - listed;
         let title = title_of(world, incident);
         let destination = world.destinations.get(incident.group.0);
         Notification {
@@ -72,6 +79,7 @@ impl Incidents {
             alerts,
             beside: self.beside(world, id, incident, channel),
             truncated: left_out as u64 + incident.shed,
+            truncated_firing: members.firing().saturating_sub(firing) as u64,
             opened_at: incident.paged_at,
             message: channel.message.clone(),
             replaces: None,
@@ -131,10 +139,12 @@ pub(crate) fn headline_of(world: &World, incident: &Incident) -> Headline {
     let listed = incident.members.listed().take(TITLED);
     let known = listed.filter_map(|(id, member)| {
         let labels = world.alerts.alert(id)?.told();
-        Some((Reverse(member.firing), labels, id))
+        Some(((Reverse(member.firing), world.level_of(id)), labels, id))
     });
     let mut all: Vec<_> = known.collect();
-    all.sort_unstable();
+    all.sort_unstable_by(|(a, labels, of_a), (b, others, of_b)| {
+        a.cmp(b).then_with(|| alertmanager_order(labels, others)).then_with(|| of_a.cmp(of_b))
+    });
     let labels: Vec<&LabelSet> = all.into_iter().map(|(_, labels, _)| labels).collect();
     let left_out = incident.members.len().saturating_sub(TITLED) as u64 + incident.shed;
     headline(&group, &labels, severity, true, left_out)

@@ -409,6 +409,7 @@ fn digest_of(
         severity: severities.levels[level].name.clone(),
         level: (level as u8, message.level.1),
         truncated: alerts.len().saturating_sub(LISTED) as u64,
+        truncated_firing: alerts.iter().skip(LISTED).filter(|a| a.1 == Status::Firing).count() as u64,
         alerts: alerts.into_iter().take(LISTED).map(|(.., view)| view).collect(),
         ..message
     }

@@ -53,7 +53,8 @@ impl Pages {
         pending.into_iter().map(|p| (p.alert, p.count, p.recovered)).chain(notified).collect()
     }
 
-    /// Puts the alerts of a page into an incident, with the observations that wait.
+    /// Puts the alerts of a page into an incident, with the observations that wait. The worst come first: a
+    /// notification that cannot list all alerts leaves out the last.
     pub(crate) fn enter_all(
         &mut self,
         world: &mut World,
@@ -61,17 +62,21 @@ impl Pages {
         from: &GroupKey,
         all: &[(AlertId, u64, bool)],
     ) {
-        for &(alert, count, recovered) in all {
-            self.enter(world, id, from, alert, recovered);
-            if let Some(incident) = self.incidents.all.get_mut(&id).filter(|_| count > 0) {
-                incident.waiting.push((alert, count));
-            }
+        let mut worst_first: Vec<_> = all.iter().enumerate().collect();
+        worst_first.sort_by_cached_key(|(_, (alert, _, recovered))| (*recovered, world.level_of(*alert)));
+        let mut held = vec![0; all.len()];
+        for (index, (alert, _, recovered)) in worst_first {
+            held[index] = self.enter(world, id, from, *alert, *recovered);
+        }
+        for ((alert, count, _), held) in all.iter().zip(held) {
+            self.incidents.wait_in(id, *alert, held);
+            self.incidents.wait_in(id, *alert, *count);
         }
     }
 
     /// Puts an alert that waited in `from` into an incident, as firing, or as recovered if it is not in it
     /// yet. An alert that waits elsewhere on another destination goes on to wait there. One that recovered
-    /// and fires again is held no longer than this page.
+    /// and fires again is held no longer than this page. The observations that this hold had are returned.
     pub(crate) fn enter(
         &mut self,
         world: &mut World,
@@ -79,7 +84,7 @@ impl Pages {
         from: &GroupKey,
         alert: AlertId,
         recovered: bool,
-    ) {
+    ) -> u64 {
         let now = world.now;
         let mut flaps = None;
         let (mut recovered, mut held) = (recovered, 0);
@@ -101,10 +106,7 @@ impl Pages {
         let since = world.alerts.alert(alert).map_or(now, |a| a.starts_at);
         let level = world.level_of(alert);
         self.incidents.bound_members(world, id);
-        let Some(incident) = self.incidents.all.get_mut(&id) else { return };
-        if held > 0 {
-            incident.waiting.push((alert, held));
-        }
+        let Some(incident) = self.incidents.all.get_mut(&id) else { return held };
         if let Some(known) = world.alerts.alert(alert).filter(|_| flaps.is_none()) {
             incident.came(now, known.labels.value("alertname"));
         }
@@ -113,6 +115,7 @@ impl Pages {
         } else if !incident.members.contains_key(&alert) {
             incident.members.insert(alert, Member::resolved(since, now));
         }
+        held
     }
 
     /// Firing alerts that flap in older incidents of a group become part of its new page.

@@ -70,7 +70,8 @@ impl Pages {
         cause: &Cause,
     ) {
         for (alert, count, recovered) in all {
-            self.enter(world, id, key, *alert, *recovered);
+            let held = self.enter(world, id, key, *alert, *recovered);
+            self.incidents.wait_in(id, *alert, held);
             self.suppress(world, *alert, key.0, *count, cause.clone());
         }
         self.incidents.reopen(world, id);

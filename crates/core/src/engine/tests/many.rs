@@ -2,7 +2,7 @@
 
 use super::super::{AlertQuery, IncidentQuery};
 use crate::engine::testing::{START, World, firing, labels, policy, resolved};
-use crate::model::{Cause, Duration, Kind, Source, Status};
+use crate::model::{Cause, Duration, Kind, LabelSet, Notification, Source, Status};
 use crate::policy::Noise;
 
 #[test]
@@ -48,6 +48,65 @@ fn a_critical_alert_among_many_told_warnings_pages_again() {
     assert!(world.sent.iter().any(|n| n.cause == worse), "{:?}", world.sent.last());
     world.say(Source::Alertmanager, "a", vec![firing(&alert(51, "critical"), world.now)]);
     assert_eq!(pages(&world), 2, "it was told to be critical");
+}
+
+/// 1,500 warnings of these names, and a critical alert whose labels come last.
+fn many_and_a_needle(names: usize) -> (Vec<LabelSet>, LabelSet) {
+    let warning = |n: usize| {
+        let (name, instance) = (format!("Down{}", n % names), format!("{n:04}"));
+        labels(&[("alertname", &name), ("instance", &instance), ("severity", "warning")])
+    };
+    let needle = labels(&[("alertname", "Needle"), ("instance", "zzz"), ("severity", "critical")]);
+    ((0..1500).map(warning).collect(), needle)
+}
+
+/// A page that wakes a person for a critical alert has to name it, however many other alerts it has.
+#[test]
+fn a_page_for_a_critical_alert_names_it_among_very_many() {
+    let fires = |all: &[LabelSet]| all.iter().map(|labels| firing(labels, START)).collect::<Vec<_>>();
+    let page_of_needle = |world: &World, needle: &LabelSet| {
+        let named = |n: &&Notification| n.alerts.iter().any(|alert| alert.labels == *needle);
+        let page = world.sent.iter().filter(|n| n.kind == Kind::Page).find(named);
+        let page = page.expect("no page names the critical alert");
+        assert_eq!(page.alerts[0].labels, *needle, "the worst comes first");
+        assert_eq!(page.alerts.len(), 1000);
+        page.clone()
+    };
+    // In the first page of its group.
+    let (many, needle) = many_and_a_needle(1);
+    let mut world = World::new(policy(&[], Noise::default()));
+    world.say(Source::Alertmanager, "a", fires(&[many.clone(), vec![needle.clone()]].concat()));
+    page_of_needle(&world, &needle);
+
+    // In a page that a higher severity made.
+    let mut world = World::new(policy(&[], Noise::default()));
+    world.say(Source::Alertmanager, "a", fires(&many));
+    world.advance(Duration::from_mins(1));
+    world.say(Source::Alertmanager, "a", fires(std::slice::from_ref(&needle)));
+    let page = page_of_needle(&world, &needle);
+    assert_eq!(page.cause, Cause::HigherSeverity { level: "critical".into() });
+
+    // In a page that merges those of many groups.
+    let (many, needle) = many_and_a_needle(300);
+    let mut world = World::new(policy(&["alertname"], Noise::default()));
+    world.say(Source::Alertmanager, "a", fires(&[many, vec![needle.clone()]].concat()));
+    page_of_needle(&world, &needle);
+}
+
+#[test]
+fn a_cut_list_says_how_many_of_the_others_fire() {
+    let mut world = World::new(policy(&[], Noise { growth: 0, ..Noise::default() }));
+    let (many, _) = many_and_a_needle(1);
+    world.say(Source::Alertmanager, "a", many.iter().map(|labels| firing(labels, START)).collect());
+    let page = world.sent.last().unwrap();
+    assert_eq!((page.truncated, page.truncated_firing), (500, 500));
+    // All alerts that the list has recover, and 100 of the others.
+    let end = world.now;
+    world.say(Source::Alertmanager, "a", many[..1100].iter().map(|l| resolved(l, START, end)).collect());
+    world.advance(Duration::from_mins(1));
+    let update = world.sent.last().unwrap();
+    assert!(update.alerts.iter().all(|alert| alert.status == Status::Resolved));
+    assert_eq!((update.truncated, update.truncated_firing), (500, 400));
 }
 
 #[test]

@@ -63,9 +63,9 @@ fn a_later_alert_of_a_group_joins_the_merged_page_that_names_the_group() {
         told(&world),
         [
             said(0, Kind::Page, "First", ""),
-            said(600, Kind::Page, "Three Two", ""),
-            said(660, Kind::Update, "Late Three Two", ""),
-            said(840, Kind::Resolve, "", "Late Three Two"),
+            said(600, Kind::Page, "Two Three", ""),
+            said(660, Kind::Update, "Late Two Three", ""),
+            said(840, Kind::Resolve, "", "Late Two Three"),
         ]
     );
 }
