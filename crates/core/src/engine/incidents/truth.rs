@@ -258,13 +258,16 @@ impl Incidents {
     ) -> Wanted {
         let (version, repeat) = incident.versions();
         let (over, closed) = (incident.is_over(), incident.phase == Phase::Closed);
+        // A page that no receiver has yet would wake a person for what is over. It leaves if an alert fires
+        // again.
+        let lingers = incident.phase == Phase::Resolving && incident.internal.is_none();
         let wanted = Wanted {
             version,
             repeat,
             over,
             closed,
             silent: false,
-            waits: false,
+            waits: lingers && !channel.was_opened(),
             acknowledged: incident.acknowledged.is_some(),
         };
         if incident.side == Side::Forwarded {
@@ -305,7 +308,6 @@ impl Incidents {
             KnownBy::Group if !over => {
                 // An incident that is about to end gets its notification when it has ended, or when it
                 // fires again.
-                let lingers = incident.phase == Phase::Resolving && channel.was_opened();
                 Wanted {
                     waits: lingers && !self.shows_one_that_fires(world, id, incident, channel),
                     ..wanted

@@ -148,6 +148,8 @@ impl Pages {
             false => {
                 world.timers.set(Timer::ResolveHold(id), until);
                 self.incidents.group_changed(&labels);
+                // A page that still waits for its receiver is taken back.
+                self.incidents.pump(world, id);
             }
         }
     }

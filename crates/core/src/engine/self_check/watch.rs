@@ -115,11 +115,13 @@ impl Watch {
         };
         let alarm = world.undelivered_after().filter(|_| !own).map(|after| since + after);
         let (due, alarm) = (alarm.is_some_and(|at| at <= world.now), alarm.filter(|at| *at > world.now));
-        if due {
-            self.stuck.insert(id);
-            world.timers.set_if_unset(Timer::SelfCheck, world.now);
+        if incident.is_open() {
+            if due {
+                self.stuck.insert(id);
+                world.timers.set_if_unset(Timer::SelfCheck, world.now);
+            }
+            pages.incidents.fall_back(world, id, false);
         }
-        pages.incidents.fall_back(world, id, false);
         let again = world.now + LOOK_EVERY;
         world.timers.set(Timer::Undelivered(id), alarm.map_or(again, |at| at.min(again)));
     }
@@ -128,7 +130,7 @@ impl Watch {
     pub(crate) fn look(&mut self, mutes: &Mutes, world: &mut World, pages: &mut Pages) {
         let waits = |id: &IncidentId| {
             let incident = pages.incidents.all.get(id);
-            incident.is_some_and(|i| !i.is_over() && i.channels.iter().any(Channel::is_waiting))
+            incident.is_some_and(|i| i.is_open() && i.channels.iter().any(Channel::is_waiting))
         };
         self.stuck.retain(waits);
         let late = |alert: &AlertId| {

@@ -85,6 +85,24 @@ fn nobody_is_woken_by_a_page_whose_alert_ended_while_it_waited() {
     assert_replays(&world);
 }
 
+/// The end of an incident waits for `resolve_hold`, or longer. A page that leaves in this time would say
+/// that an alert fires which has resolved.
+#[test]
+fn a_page_waits_while_its_alerts_have_resolved() {
+    let mut world = down(pager_and_chat());
+    world.advance(Duration::from_mins(1));
+    end(&mut world, "A", START);
+    world.advance(Duration::from_secs(30));
+    assert_eq!(world.recalls.len(), 2);
+    world.give_back(false);
+    assert!(world.in_flight.is_empty(), "{:?}", world.in_flight);
+    fire(&mut world, "A");
+    let pages: Vec<_> = world.in_flight.iter().map(|n| (n.kind, listed(n))).collect();
+    assert_eq!(pages, vec![(Kind::Page, vec![("A", Status::Firing)]); 2], "it fires again");
+    assert_eq!(counted(&world, Kind::Page), 2, "one at each integration");
+    assert_replays(&world);
+}
+
 #[test]
 fn a_page_that_may_have_been_taken_is_closed() {
     let mut world = down(policy(&["g"], Noise::default()));
