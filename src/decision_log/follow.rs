@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::write::{Mark, Writer};
@@ -24,6 +25,9 @@ const PRUNE_LOOKS: u32 = 240;
 const GIVE_UP: u32 = 6;
 /// How long it may go on at the end. The next start indexes the rest.
 const FINISH: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for the thread. A disk or a database may hang. After a flood, one
+/// row of the journal has thousands of decisions.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// Indexes the journal in a directory, from the last indexed row on.
 pub struct Follower {
@@ -132,7 +136,9 @@ pub type Opened = Result<Box<dyn Decisions>, JournalError>;
 /// The thread that indexes.
 pub struct Following {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Thread,
+    /// Closed when the thread ends.
+    ended: Receiver<()>,
 }
 
 impl Following {
@@ -153,17 +159,24 @@ impl Following {
     ) -> std::io::Result<Following> {
         let stop = Arc::new(AtomicBool::new(false));
         let (dir, stopped) = (dir.to_owned(), stop.clone());
-        let run = move || follow(&dir, open, &meter, &stopped, now, keep, indexed);
-        let thread = std::thread::Builder::new().name("decision_log".into()).spawn(run)?;
-        Ok(Following { stop, thread })
+        let (running, ended) = mpsc::channel();
+        let run = move || {
+            // Dropped by a panic too.
+            let _running = running;
+            follow(&dir, open, &meter, &stopped, now, keep, indexed);
+        };
+        let thread = std::thread::Builder::new().name("decision_log".into()).spawn(run)?.thread().clone();
+        Ok(Following { stop, thread, ended })
     }
 
-    /// Indexes the remaining rows, for at most 2 s, and ends. It blocks.
+    /// Indexes the remaining rows, for at most 2 s, and ends. It blocks for at most 4 s. Then it leaves the
+    /// thread alone, whose last transaction counts as a whole or not at all.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.thread().unpark();
-        // It ends by a panic at worst, and then there is nothing left to wait for.
-        let _ = self.thread.join();
+        self.thread.unpark();
+        if self.ended.recv_timeout(LEAVE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the decision log is still behind: the next start indexes the rest");
+        }
     }
 }
 
@@ -235,5 +248,54 @@ fn look(
     match pruned || indexed {
         false if looks.is_multiple_of(PRUNE_LOOKS) => follower.prune(now(), keep),
         more => Ok(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::journal::Decided;
+
+    /// A journal that never answers, until the test is over.
+    struct Hangs(Receiver<()>);
+
+    impl Decisions for Hangs {
+        fn is_current(&self) -> bool {
+            true
+        }
+
+        fn newest(&self) -> Result<i64, JournalError> {
+            Ok(0)
+        }
+
+        fn checksum(&self, _: i64) -> Result<Option<Vec<u8>>, JournalError> {
+            Ok(None)
+        }
+
+        fn after(&self, _: i64, _: usize) -> Result<Vec<Decided>, JournalError> {
+            let _ = self.0.recv_timeout(Duration::from_secs(30));
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_decision_log_that_hangs_does_not_hold_up_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (over, hangs) = mpsc::channel();
+        let journal = std::sync::Mutex::new(Some(Hangs(hangs)));
+        let open = move || match journal.lock().unwrap().take() {
+            Some(journal) => Ok(Box::new(journal) as Box<dyn Decisions>),
+            None => Err(JournalError::Failed("gone".into())),
+        };
+        let meter = DecisionLogMeter::new(&Registry::new()).unwrap();
+        let keep = || Storage { retention: crate::model::Duration::from_hours(1), max_size: u64::MAX };
+        let now = || Timestamp::ZERO;
+        let following = Following::start(dir.path(), open, meter, now, keep, |_| {}).unwrap();
+        let began = Instant::now();
+        following.stop();
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        drop(over);
     }
 }

@@ -380,6 +380,9 @@ fn entry(row: &Row<'_>) -> Result<DecisionEntry, rusqlite::Error> {
     let labels: String = row.get(4)?;
     let (release, page_at, update_of) =
         (time(row.get(15)?), time(row.get(16)?), row.get::<_, Option<String>>(17)?);
+    // A heartbeat pages by its silence alone, so nothing releases it.
+    let heartbeat = matches!(cause, Some(Cause::Heartbeat { .. }));
+    let (known, page_at) = (known.filter(|_| !heartbeat), page_at.filter(|_| !heartbeat));
     let otherwise = page_at
         .map(|at| OtherwiseEntry::Page { at })
         .or_else(|| update_of.map(|incident| OtherwiseEntry::Update { incident }));

@@ -356,6 +356,10 @@ pub trait Decisions: Send {
     /// The checksum of a row, if it is there.
     fn checksum(&self, row: i64) -> Result<Option<Vec<u8>>, JournalError>;
 
-    /// At most `limit` rows after `row`, in order.
+    /// The next rows after `row`, in order. It gives at most `limit` of them, and none after the first
+    /// [`DECIDED_BYTES`], but at least one if there is one.
     fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError>;
 }
+
+/// How many bytes of decisions are read at a time. In a flood one row can have thousands of decisions.
+pub const DECIDED_BYTES: usize = 1 << 20;

@@ -7,7 +7,7 @@ use squelch::config::Storage;
 use squelch::decision_log::{
     DecisionEntry, DecisionLogError, DecisionLogMeter, DecisionQuery, Follower, Reader,
 };
-use squelch::journal::{Commit, Journal, Record, SqliteJournal};
+use squelch::journal::{Commit, Decisions, Journal, Record, SqliteDecisions, SqliteJournal};
 use squelch::model::{
     AlertId, Basis, Cause, Decision, Disposition, Duration, LabelSet, Otherwise, Reason, Timestamp,
     parse_matchers,
@@ -263,6 +263,40 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
 }
 
 /// A store that was repaired, or whose decisions had all left, numbers its rows anew.
+/// In a flood, each commit has thousands of decisions. What is read at once is a bound of memory, and of how
+/// long an end of the process may wait.
+#[test]
+fn nothing_releases_a_heartbeat() {
+    let mut store = Store::new();
+    let muted = Disposition::Suppressed(Reason::Muted);
+    let night = Decision { cause: Cause::MuteInterval { name: "night".into() }, ..decision(at(0), 1, muted) };
+    let beat = Decision { cause: Cause::Heartbeat { name: "eu".into() }, ..decision(at(1), 2, muted) };
+    store.commit(&[night, beat]);
+    store.index();
+    let found = store.found(&all());
+    let said = |entry: &DecisionEntry| (entry.release_condition.is_some(), entry.counterfactual.is_some());
+    assert_eq!(found.iter().map(said).collect::<Vec<_>>(), [(false, false), (true, true)], "{found:?}");
+}
+
+#[test]
+fn rows_with_very_many_decisions_are_read_in_parts() {
+    let mut store = Store::new();
+    for row in 0..20 {
+        let all: Vec<_> = (0..2_000).map(|n| decision(at(row), row * 2_000 + n, FLAPPING)).collect();
+        store.commit(&all);
+    }
+    let decisions = SqliteDecisions::open(store.path()).unwrap();
+    let parts: Vec<usize> = std::iter::successors(Some((0, 0)), |(row, _)| {
+        let rows = decisions.after(*row, 256).unwrap();
+        Some((rows.last()?.row, rows.len()))
+    })
+    .skip(1)
+    .map(|(_, rows)| rows)
+    .collect();
+    assert_eq!(parts.iter().sum::<usize>(), 20, "each row is read once");
+    assert!(parts.iter().all(|rows| *rows <= 10), "{parts:?}");
+}
+
 #[test]
 fn a_journal_that_begins_anew_is_followed_from_its_first_new_row() {
     let mut store = Store::new();

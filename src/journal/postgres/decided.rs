@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::connect::DatabasePlace;
 use super::{failed, int, run, runtime};
 use crate::journal::batch::checksum;
-use crate::journal::{Decided, Decisions, JournalError};
+use crate::journal::{DECIDED_BYTES, Decided, Decisions, JournalError};
 
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -54,9 +54,13 @@ impl Decisions for PostgresDecisions {
     }
 
     fn after(&self, row: i64, limit: usize) -> Result<Vec<Decided>, JournalError> {
-        let sql = "SELECT id, seq, at, sha256, body FROM squelch_decision WHERE id > $1 ORDER BY id LIMIT $2";
-        let limit = int(limit as u64);
-        let rows = self.query(sql, &[(&row, Type::INT8), (&limit, Type::INT8)])?;
+        let sql = "SELECT id, seq, at, sha256, body FROM (
+                 SELECT *, sum(octet_length(body)) OVER (ORDER BY id) - octet_length(body) AS before FROM (
+                     SELECT * FROM squelch_decision WHERE id > $1 ORDER BY id LIMIT $2
+                 ) AS next
+             ) AS measured WHERE before < $3 ORDER BY id";
+        let (limit, bytes) = (int(limit as u64), int(DECIDED_BYTES as u64));
+        let rows = self.query(sql, &[(&row, Type::INT8), (&limit, Type::INT8), (&bytes, Type::INT8)])?;
         let decided = rows.iter().map(|row| {
             let (id, seq, at, sha256, body): (i64, i64, i64, Vec<u8>, &str) =
                 (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));

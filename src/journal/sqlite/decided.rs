@@ -9,7 +9,7 @@ use super::read::failed;
 use super::schema;
 use super::{pack, read};
 use crate::journal::batch::checksum;
-use crate::journal::{Decided, Decisions, JournalError};
+use crate::journal::{DECIDED_BYTES, Decided, Decisions, JournalError};
 
 /// The decisions of the journal in a directory. Takes no lock and changes nothing.
 #[derive(Debug)]
@@ -36,13 +36,17 @@ impl SqliteDecisions {
             "SELECT id, seq, at, sha256, body FROM decision WHERE id > ? ORDER BY id LIMIT ?",
         )?;
         let mut rows = statement.query([row, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while bytes < DECIDED_BYTES
+            && let Some(row) = rows.next()?
+        {
             let (id, seq, at) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let (sha256, body) = (read::bytes(row, 3)?, read::bytes(row, 4)?);
             let decided = match sha256 == checksum(&[seq, at], body) {
-                true => pack::text(row.get_ref(4)?)
-                    .and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string())),
+                true => pack::text(row.get_ref(4)?).and_then(|text| {
+                    bytes += text.len();
+                    serde_json::from_str(&text).map_err(|e| e.to_string())
+                }),
                 false => Err("it does not match its checksum".into()),
             };
             found.push(Decided::of(id, at, sha256.to_vec(), decided));
