@@ -23,6 +23,10 @@ const MOST_COMPARED: usize = 200;
 /// Decisions about one occurrence that such a comparison reads.
 const MOST_DECISIONS: i64 = 500;
 
+/// The reasons of decisions about observations that changed their alert. A page, an update and a resolve
+/// have none.
+const CHANGES: [&str; 6] = ["", "grouped", "storm", "flapping", "rate_limited", "usual"];
+
 /// Counts over a stretch of time. An observation counts once for each receiver that it went to.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -128,8 +132,36 @@ struct Counted {
 #[derive(Default)]
 struct OneAlert {
     name: Name,
-    /// For each occurrence its start, and its last statement.
-    occurrences: BTreeMap<i64, i64>,
+    /// The occurrences by their start.
+    occurrences: BTreeMap<i64, Occurrence>,
+}
+
+/// The decisions with one start.
+#[derive(Default)]
+struct Occurrence {
+    /// The last statement.
+    last: i64,
+    /// How many changes there were, by receiver.
+    changes: Vec<(i64, u64)>,
+}
+
+impl Occurrence {
+    fn add(&mut self, row: &Counted, reason: &str) {
+        self.last = row.at.max(self.last);
+        // The observations of other reasons may repeat one statement.
+        if CHANGES.contains(&reason) {
+            match self.changes.iter_mut().find(|(receiver, _)| *receiver == row.receiver) {
+                Some((_, changes)) => *changes += row.count,
+                None => self.changes.push((row.receiver, row.count)),
+            }
+        }
+    }
+
+    /// How often the alert fired. If it changed while its page waited, all these changes have the start of
+    /// the last occurrence. Every other change is a firing.
+    fn fires(&self) -> u64 {
+        self.changes.iter().map(|(_, changes)| changes.div_ceil(2)).max().unwrap_or(1).max(1)
+    }
 }
 
 /// The numbers of small tables, and their meanings.
@@ -320,11 +352,13 @@ impl Tally {
         name.came += row.count;
         name.flaps += if reason == "flapping" { row.count } else { 0 };
         let Some(start) = row.starts_at else { return };
-        if let Some(last) = alert.occurrences.get_mut(&start) {
-            *last = row.at.max(*last);
+        if let Some(known) = alert.occurrences.get_mut(&start) {
+            known.add(row, reason);
         } else if *occurrences < MOST_OCCURRENCES {
             *occurrences += 1;
-            alert.occurrences.insert(start, row.at.max(start));
+            let mut new = Occurrence { last: start, ..Occurrence::default() };
+            new.add(row, reason);
+            alert.occurrences.insert(start, new);
         }
     }
 
@@ -425,16 +459,43 @@ impl Name {
     }
 
     fn add(&mut self, one: &OneAlert, from: Timestamp) {
-        self.fires += one.occurrences.range(from.as_millis()..).count() as u64;
+        self.fires += one.occurrences.range(from.as_millis()..).map(|(_, one)| one.fires()).sum::<u64>();
         self.came += one.name.came;
         self.flaps += one.name.flaps;
-        self.lasted.extend(one.occurrences.iter().map(|(start, last)| last - start));
+        self.lasted.extend(one.occurrences.iter().map(|(start, one)| one.last - start));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All changes of an alert that waits for its page have the start of its last occurrence.
+    #[test]
+    fn an_alert_that_fires_again_and_again_before_its_page_fired_each_time() {
+        let kind = |disposition: &str, reason: &str| (disposition.to_owned(), reason.to_owned());
+        let kinds = [kind("page", ""), kind("suppressed", "grouped"), kind("resolve", "")];
+        let words = Words {
+            kinds: (1..).zip([&kinds[..], &[kind("suppressed", "duplicate")]].concat()).collect(),
+            observed: [].into(),
+            as_sent: [].into(),
+            receivers: [].into(),
+        };
+        let fires = |rows: &[(i64, i64, u64)]| {
+            let (mut alert, mut occurrences) = (OneAlert::default(), 0);
+            let mut tally = Tally::new(Timestamp::ZERO, Timestamp::from_millis(100_000));
+            for &(receiver, kind, count) in rows {
+                let row = Counted { at: 9, alert: 1, receiver, kind, count, cause: 1, starts_at: Some(5) };
+                tally.add(&words, &row, &mut alert, &mut occurrences);
+            }
+            let mut name = Name::default();
+            name.add(&alert, Timestamp::ZERO);
+            name.fires
+        };
+        assert_eq!(fires(&[(1, 1, 1), (1, 2, 1), (1, 2, 18)]), 10);
+        assert_eq!(fires(&[(1, 1, 1), (1, 4, 500), (1, 3, 1)]), 1, "repeats are no firings");
+        assert_eq!(fires(&[(1, 1, 1), (2, 1, 1), (1, 3, 1), (2, 3, 1)]), 1, "two receivers, one occurrence");
+    }
 
     #[test]
     fn counts_what_came_what_paged_and_what_woke_somebody() {
@@ -480,7 +541,7 @@ mod tests {
         );
         let (name, disk) = tally.top(5)[0];
         assert_eq!((name, disk.came, disk.pages, disk.flaps, disk.night), ("Disk", 11, 3, 9, 3));
-        assert_eq!((disk.fires, disk.lasted()), (1, Some(Duration::from_hours(11))));
+        assert_eq!((disk.fires, disk.lasted()), (6, Some(Duration::from_hours(11))), "11 changes");
         let mut later = Name::default();
         later.add(&alert, at("2026-11-25T01:00:01Z"));
         assert_eq!((later.fires, later.came), (0, 11), "an occurrence that began before does not fire anew");
