@@ -114,7 +114,8 @@ pub fn text(cause: &Cause) -> String {
 
         Cause::FirstPage => "first page".into(),
         Cause::MergedPage { alerts: 1 } => {
-            "the page has one alert, because more pages were due than a limit or a storm allows".into()
+            "the page waited to merge with others, because more pages were due than a limit or a storm allows"
+                .into()
         }
         Cause::MergedPage { alerts } => {
             format!(
@@ -259,7 +260,8 @@ pub fn problem(problem: &Problem) -> String {
         }
         Problem::HeartbeatSilent { name, source, after, labels } => format!(
             "heartbeat {name} from {source} did not come for {after}: alerts may not get here. Check that this \
-             sender runs and reaches Squelch. It sent {labels} last"
+             sender runs and reaches Squelch. If it is an Alertmanager that runs, give the route of the heartbeat \
+             a repeat_interval well below {after}. It sent {labels} last"
         ),
         Problem::Quarantined { summary } => {
             let note = text(&Cause::Quarantined);

@@ -198,7 +198,7 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                 th scope="col" { "Receiver" } th scope="col" { "Circuit" } th scope="col" {
                     "Last accepted" } th.n scope="col" { "Queue" } th.n scope="col" { "Open" } th.n
                     scope="col" { "Held" } th.n scope="col" { "Flapping" }
-                th.n scope="col" { "Pages decided" } th.n scope="col" { "Over budget" } th.n scope="col" { "Not decided" }
+                th.n scope="col" { "Page messages" } th.n scope="col" { "Over budget" } th.n scope="col" { "Not decided" }
             } }
             tbody { @for (name, receiver) in &stats.receivers {
                 @let health = health.get(name).unwrap_or(&unused);
@@ -227,7 +227,7 @@ fn receivers(now: Timestamp, stats: &Stats, health: &BTreeMap<SmolStr, Health>) 
                 td.n data-label="Open" { (receiver.open) }
                 td.n data-label="Held" { (receiver.held) }
                 td.n data-label="Flapping" { (receiver.flapping) }
-                td.n data-label="Pages decided" {
+                td.n data-label="Page messages" {
                     (receiver.notifications.iter().filter(|((_, kind), _)| *kind == Kind::Page).map(|(_,
                     n)| n).sum::<u64>()) }
                 td.n data-label="Over budget" { (receiver.over_budget) }
