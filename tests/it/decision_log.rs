@@ -263,8 +263,8 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
 }
 
 /// A store that was repaired, or whose decisions had all left, numbers its rows anew.
-/// In a flood, each commit has thousands of decisions. What is read at once is a bound of memory, and of how
-/// long an end of the process may wait.
+/// In a flood, each commit has thousands of decisions. The rows that are read at once bound the memory, and
+/// how long the end of the process waits.
 #[test]
 fn nothing_releases_a_heartbeat() {
     let mut store = Store::new();
