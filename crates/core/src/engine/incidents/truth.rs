@@ -258,8 +258,8 @@ impl Incidents {
     ) -> Wanted {
         let (version, repeat) = incident.versions();
         let (over, closed) = (incident.is_over(), incident.phase == Phase::Closed);
-        // A page that no receiver has yet would wake a person for a problem that is over. It leaves if an alert
-        // fires again.
+        // A page that no receiver has yet would wake a person for a problem that is over. It leaves if an
+        // alert fires again.
         let lingers = incident.phase == Phase::Resolving && incident.internal.is_none();
         let wanted = Wanted {
             version,
