@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::LabelSet;
+use super::labels::LabelSet;
 
 /// Alertmanager's order: by `job`, then by `instance`, then by all labels. A set with fewer labels comes
 /// first.
