@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::engine::incidents::members::Members;
 use crate::model::{AlertId, Cause, Duration, Kind, NotificationId, Outcome, Recalled, Report, Timestamp};
 use crate::policy::{IntegrationRef, KnownBy};
 
@@ -87,6 +88,9 @@ pub(crate) struct Channel {
     /// Alerts of other incidents that its messages named as firing.
     #[serde(default)]
     pub(crate) borrowed: BTreeSet<AlertId>,
+    /// Alerts that its newest message called resolved before a version of the incident said so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    called_resolved: BTreeSet<AlertId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +201,7 @@ impl Channel {
             closes_at: None,
             message: None,
             borrowed: BTreeSet::new(),
+            called_resolved: BTreeSet::new(),
         }
     }
 
@@ -307,6 +312,22 @@ impl Channel {
     /// The latest notification has become false, or may not be the last that arrived.
     pub(crate) fn owe(&mut self) {
         self.owes |= self.is_open();
+    }
+
+    /// The message that is about to leave shows the alerts as they are now.
+    pub(crate) fn shows(&mut self, members: &Members) {
+        let resolved = members.news().filter(|(_, member)| !member.firing);
+        self.called_resolved = resolved.map(|(alert, _)| *alert).collect();
+    }
+
+    /// If an alert fires again that the newest message called resolved, Squelch tells the truth again. The
+    /// incident may have no newer version: the alert goes on as the last one said.
+    pub(crate) fn corrects(&mut self, members: &Members) {
+        let fires = |alert| members.get(alert).is_some_and(|member| member.firing);
+        if self.called_resolved.iter().any(fires) {
+            self.called_resolved.clear();
+            self.owe();
+        }
     }
 
     /// Whether nothing more will ever be sent here.

@@ -27,6 +27,7 @@ impl Incidents {
         let mut channels = std::mem::take(&mut incident.channels);
         let mut retry: Option<Timestamp> = None;
         for (index, channel) in channels.iter_mut().enumerate() {
+            channel.corrects(&incident.members);
             let wanted = self.wanted(world, id, &incident, channel);
             if incident.side == Side::Observed {
                 channel.pretend(world.now, wanted, incident.version);
@@ -36,6 +37,9 @@ impl Incidents {
             if let Some(kind) = kind {
                 let notification = self.new_notification();
                 let replaces = channel.sent(world.now, notification, kind, incident.version);
+                if kind != Kind::Acknowledge {
+                    channel.shows(&incident.members);
+                }
                 self.in_flight.insert(notification, (id, index));
                 self.notify(world, (notification, kind), (id, &incident), channel, replaces);
             } else {

@@ -292,3 +292,34 @@ fn a_page_that_waits_goes_on_at_an_integration_that_leaves_the_configuration() {
     world.advance(Duration::from_mins(1));
     assert!(world.recalls.is_empty(), "no later page would take its place");
 }
+
+#[test]
+fn a_late_update_that_called_an_alert_resolved_is_corrected_once_the_alert_goes_on() {
+    let mut world = World::new(policy(&["g"], Noise::default()));
+    fire(&mut world, "A");
+    world.answers = Answers::Hang;
+    world.advance(Duration::from_mins(1));
+    fire(&mut world, "B");
+    let start = world.now;
+    world.advance(Duration::from_mins(1));
+    end(&mut world, "A", START);
+    end(&mut world, "B", start);
+    world.advance(Duration::from_secs(30));
+    let again = world.now;
+    fire(&mut world, "A");
+    end(&mut world, "A", again);
+    world.give_back(false);
+    let update = world.in_flight.iter().flat_map(listed).map(|(_, status)| status);
+    assert_eq!(update.collect::<Vec<_>>(), [Status::Resolved; 2], "it shows the present state");
+    // The sender takes the end back. The alert goes on as the newest version of the incident says.
+    for _ in 0..6 {
+        world.advance(Duration::from_secs(15));
+        world.say(Source::Alertmanager, "a", vec![firing(&set("A"), again)]);
+    }
+    world.answers = Answers::Accept;
+    world.answer(true);
+    world.advance(Duration::from_mins(1));
+    let newest = world.sent.last().unwrap();
+    assert!(listed(newest).contains(&("A", Status::Firing)), "{:?}", listed(newest));
+    assert_replays(&world);
+}
