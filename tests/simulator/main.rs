@@ -35,6 +35,8 @@ const SEEDS: u64 = 300;
 const REPLICA_SEEDS: u64 = 150;
 /// A planted bug that so many seeds do not find is not found.
 const FIND_WITHIN: u64 = 400;
+/// The same among several replicas.
+const FIND_AMONG_REPLICAS: u64 = 800;
 
 #[test]
 fn what_failed_once_does_not_fail_again() {
@@ -148,7 +150,7 @@ fn the_same_seed_with_replicas_twice_is_the_same_run() {
 fn every_bug_planted_among_replicas_is_found() {
     let mut missed = Vec::new();
     for bug in replicas::Bug::ALL {
-        let found = (0..FIND_WITHIN).find_map(|seed| {
+        let found = (0..FIND_AMONG_REPLICAS).find_map(|seed| {
             let outcome = replicas::run(&replicas::Plan::of(seed), Some(bug));
             Some((seed + 1, outcome.findings.first()?.clone()))
         });
@@ -157,5 +159,5 @@ fn every_bug_planted_among_replicas_is_found() {
             None => missed.push(format!("{bug:?}")),
         }
     }
-    assert!(missed.is_empty(), "not found within {FIND_WITHIN} seeds: {missed:?}");
+    assert!(missed.is_empty(), "not found within {FIND_AMONG_REPLICAS} seeds: {missed:?}");
 }
