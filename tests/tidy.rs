@@ -88,8 +88,6 @@ const MOST_IN_CIRCLE: usize = 2;
 
 /// So many files of the program may import each other, as a file and its parts do. In the core none may.
 const MOST_IN_IMPORTS: usize = 3;
-/// Where a circle is larger for now, and how large it may be.
-const LARGER: (&str, usize) = ("src/ingest/", 6);
 
 /// The sources of the program: the core and everything around it.
 fn product() -> Vec<Source> {
@@ -148,7 +146,6 @@ fn imports_make_no_large_circles() {
 fn large_circles(files: &[Source]) -> Vec<String> {
     let most = |file: &str| match file {
         _ if file.starts_with("crates/core/") => 1,
-        _ if file.starts_with(LARGER.0) => LARGER.1,
         _ => MOST_IN_IMPORTS,
     };
     let circles = calls::circles(&imports::imports(files));

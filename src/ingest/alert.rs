@@ -8,10 +8,19 @@ use smol_str::SmolStr;
 use super::go::{assign, field};
 use super::json::{Json, JsonText, Read};
 use super::labels::{self, Annotations, Labels};
+use super::parsed::{Fault, Parsed, Reject};
 use super::text::head;
-use super::times::Episode;
-use super::{InvalidReason, NamedLabels, Parsed, Reject, bounds};
-use crate::model::{Batch, LabelSet, Observation, Source, Timestamp};
+use super::{InvalidReason, NamedLabels, bounds};
+use crate::model::{Batch, LabelSet, Observation, Source, Status, Timestamp};
+
+/// The times of an alert in a format's reading (and, for the webhook, the status).
+pub(super) struct Episode {
+    pub(super) status: Status,
+    pub(super) starts_at: Timestamp,
+    /// `starts_at` was not said.
+    pub(super) start_unknown: bool,
+    pub(super) ends_at: Option<Timestamp>,
+}
 
 /// One alert while it is read: its fields as far as they are known, and its mended errors.
 pub(super) struct Alert<'a, 'n> {
@@ -62,9 +71,6 @@ impl<'a, 'n> Alert<'a, 'n> {
         self.mends.push((reason, what));
     }
 }
-
-/// Why an alert is refused: class and text.
-pub(super) type Fault = (InvalidReason, String);
 
 /// A format's own rule: status and times → an episode.
 pub(super) type Rule<'r> = &'r dyn Fn(&mut Alert<'_, '_>) -> Episode;

@@ -5,10 +5,9 @@
 //! has come is resolved. Alertmanager refuses an alert that ends before it starts. Here the end counts and
 //! the start is taken as missing: an alert whose end has come does not fire, and any other does.
 
-use super::alert::{Alert, Intake};
+use super::alert::{Alert, Episode, Intake};
 use super::go::decoded;
 use super::json::{Json, NotJson};
-use super::times::Episode;
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, text};
 use crate::model::{Duration, Source, Status, Timestamp};
 

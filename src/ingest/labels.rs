@@ -5,8 +5,8 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::alert::Fault;
 use super::json::{Json, JsonText, Read};
+use super::parsed::Fault;
 use super::text::{excerpt, head};
 use super::{InvalidReason, NamedLabels, bounds};
 use crate::model::{LabelSet, hex, sha256};

@@ -6,16 +6,7 @@
 use super::alert::Alert;
 use super::text::time;
 use super::{InvalidReason, bounds};
-use crate::model::{Status, Timestamp};
-
-/// The times of an alert in a format's reading (and, for the webhook, the status).
-pub(super) struct Episode {
-    pub(super) status: Status,
-    pub(super) starts_at: Timestamp,
-    /// `starts_at` was not said.
-    pub(super) start_unknown: bool,
-    pub(super) ends_at: Option<Timestamp>,
-}
+use crate::model::Timestamp;
 
 impl Alert<'_, '_> {
     /// When it starts, if its sender gave a possible time.

@@ -4,12 +4,11 @@
 //! Unknown fields are skipped and every field newer than 0.6.0 may be missing: new ones are added
 //! without a new version number.
 
-use super::alert::{Alert, Intake};
+use super::alert::{Alert, Episode, Intake};
 use super::go::{assign, decoded, field};
 use super::json::{Json, JsonText, NotJson, Read};
 use super::labels::Annotations;
 use super::text::{excerpt, head, kind_of_body};
-use super::times::Episode;
 use super::{IngestError, InvalidReason, NamedLabels, Parsed, bounds};
 use crate::model::{LabelSet, Source, Status, Timestamp, Upstream};
 
