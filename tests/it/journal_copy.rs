@@ -80,9 +80,15 @@ fn found(journal: &mut dyn Journal, decisions: &dyn Decisions) -> Found {
     let Recovered { snapshot, records, outbox, notes, .. } = journal.recover().unwrap();
     assert!(notes.is_empty(), "{notes:?}");
     let dead = journal.dead_letters(&LetterQuery::newest(10_000)).unwrap();
-    let rows = decisions.after(0, 10_000).unwrap();
-    let decisions = rows.into_iter().map(|row| (row.row, row.at, row.decisions)).collect();
-    Found { snapshot, records, outbox, dead, decisions }
+    let mut all: Vec<(i64, i64, Vec<Decision>)> = Vec::new();
+    loop {
+        let rows = decisions.after(all.last().map_or(0, |(row, ..)| *row), 10_000).unwrap();
+        if rows.is_empty() {
+            break;
+        }
+        all.extend(rows.into_iter().map(|row| (row.row, row.at, row.decisions)));
+    }
+    Found { snapshot, records, outbox, dead, decisions: all }
 }
 
 fn in_file(dir: &Path) -> Found {
