@@ -470,12 +470,11 @@ impl Incidents {
             }
         }
         let (receiver, integration) = (at.receiver.clone(), at.integration.clone());
-        // It left before the firing alerts went on elsewhere, and says that they fire.
-        let stale = incident.superseded_by.is_some()
-            && incident
-                .members
-                .keys()
-                .any(|alert| world.alerts.turned_since(*alert, accepted) && !world.really_fires(*alert));
+        // It left before its firing alerts ended, elsewhere or in the incidents that it borrowed them from.
+        let ended =
+            |alert: &AlertId| world.alerts.turned_since(*alert, accepted) && !world.really_fires(*alert);
+        let stale = channel.borrowed.iter().any(ended)
+            || incident.superseded_by.is_some() && incident.members.keys().any(ended);
         for other in owing {
             let at = Spot { receiver: &receiver, integration: &integration };
             let incident = self.all.get_mut(&other);
