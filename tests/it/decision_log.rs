@@ -262,9 +262,6 @@ fn a_crash_before_indexing_loses_nothing_and_doubles_nothing() {
     assert_eq!(reader.search(&all()).unwrap().decisions.len(), 302, "a reader from before sees the new file");
 }
 
-/// A store that was repaired, or whose decisions had all left, numbers its rows anew.
-/// In a flood, each commit has thousands of decisions. The rows that are read at once bound the memory, and
-/// how long the end of the process waits.
 #[test]
 fn nothing_releases_a_heartbeat() {
     let mut store = Store::new();
@@ -278,6 +275,8 @@ fn nothing_releases_a_heartbeat() {
     assert_eq!(found.iter().map(said).collect::<Vec<_>>(), [(false, false), (true, true)], "{found:?}");
 }
 
+/// In a flood, each commit has thousands of decisions. The rows that are read at once bound the memory, and
+/// how long the end of the process waits.
 #[test]
 fn rows_with_very_many_decisions_are_read_in_parts() {
     let mut store = Store::new();
@@ -297,6 +296,7 @@ fn rows_with_very_many_decisions_are_read_in_parts() {
     assert!(parts.iter().all(|rows| *rows <= 10), "{parts:?}");
 }
 
+/// A store that was repaired, or whose decisions had all left, numbers its rows anew.
 #[test]
 fn a_journal_that_begins_anew_is_followed_from_its_first_new_row() {
     let mut store = Store::new();
